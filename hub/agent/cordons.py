@@ -16,7 +16,7 @@ from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.admin import LINE_BYTES, Cordon, Request, Response, Uncordon
-from hub.model.node import NodeStatus
+from hub.model.node import Condition, NodeStatus
 from hub.status.lookup import Key, find_device, known_devices
 
 WANTED = "dphub.dev/cordon"
@@ -32,6 +32,9 @@ _SECONDS = 15.0
 
 _RETRY_SECONDS = 10.0
 """Seconds until a plugin that did not answer is asked again."""
+
+_SOON_KNOWN = {Condition.STARTING, Condition.BACKING_OFF, Condition.UNRESPONSIVE, Condition.STOPPING}
+"""Conditions of plugins that are about to report their devices."""
 
 _LONGEST_NAME = 300
 _MOST_NAMES = 1000
@@ -85,7 +88,9 @@ class Cordons:
         failures: dict[str, str] = {}
         wanted = self._find(status, annotations.get(WANTED, ""), failures)
         is_answered = await self._apply(status, wanted, failures)
-        self._report(failures)
+        # While a plugin starts, its devices are unknown: a name may be that of one of them.
+        if not any(plugin.condition in _SOON_KNOWN for plugin in status.plugins):
+            self._report(failures)
         await self._list(status, annotations)
         return None if is_answered else _RETRY_SECONDS
 
