@@ -47,7 +47,7 @@ WHOLE = {
 }
 """Values whose keys are not the chart's."""
 
-IN_WORDS = {"config.circusIni", "config.plugins", "affinity", "tolerations"}
+IN_WORDS = {"agent.config", "config.circusIni", "config.plugins", "affinity", "tolerations"}
 """Values whose defaults are too long for the table."""
 
 KUSTOMIZATION, PATCH, CONFIGURATIONS, CONSTRAINTS, STUB_POD = blocks("install", "yaml")
