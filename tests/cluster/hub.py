@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from tests.cluster.cluster import Cluster, Object
-from tests.cluster.settings import NODE
+from tests.cluster.settings import ADDRESS, NODE
 from tests.cluster.waiting import wait_until
 from tests.harness.project import PROJECT
 
@@ -34,7 +34,15 @@ configMapGenerator:
       - stub.yaml
 """
 _AGENT = "      - agent.yaml\ncomponents:\n  - ../../components/agent\n"
-_AGENT_SECTION = "\n[watcher:agent]\ncmd = python -m hub.agent --config agent.yaml\n"
+# Nothing here forwards the address of the Service `kubernetes`, so the agent gets that of the API server itself.
+_AGENT_SECTION = f"""
+[watcher:agent]
+cmd = python -m hub.agent --config agent.yaml
+
+[env:agent]
+KUBERNETES_SERVICE_HOST = {ADDRESS}
+KUBERNETES_SERVICE_PORT = 6443
+"""
 
 
 class Overlay:
