@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from hub.agent.settings import AgentSettings
 from hub.base.exits import Exit
 from hub.cli import SECTIONS, cli
 from hub.cli.fleet import cli as fleet
@@ -92,6 +93,9 @@ GENERIC_YAML = """\
 The configuration file of `plugins.generic:Generic`, YAML or JSON. It also takes the keys of the generic-device-plugin,
 and in place of all of them the list of the smarter-device-manager. See [Other devices](generic.md)."""
 
+AGENT_YAML = """\
+The configuration file of [the agent](cluster.md#the-agent), YAML or JSON."""
+
 STUB_YAML = "The configuration file of `plugins.stub:Stub`, YAML or JSON."
 
 STUB_FAULTS_YAML = """\
@@ -104,6 +108,7 @@ FILES: dict[str, tuple[Struct, str]] = {
     "amd.yaml": (AMDSettings, AMD_YAML),
     "intel.yaml": (IntelSettings, INTEL_YAML),
     "generic.yaml": (GenericSettings, GENERIC_YAML),
+    "agent.yaml": (AgentSettings, AGENT_YAML),
     "stub.yaml": (StubSettings, STUB_YAML),
     "stub-faults.yaml": (Faults, STUB_FAULTS_YAML),
 }

@@ -12,6 +12,7 @@ from hub.base.errors import HubError
 from hub.base.printable import printable
 from hub.cli.target import hub_of
 from hub.model.node import NodeStatus
+from hub.model.plugin import CORDON_SOURCES
 from hub.status.lookup import KnownDevice, known_devices
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
@@ -19,7 +20,7 @@ Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem[s
 _EXPANDED = set('$`"\\!')
 """What a shell would interpret even in double quotes."""
 
-_RELEASABLE = {"cordon", "flapping", "broken"}
+_RELEASABLE = CORDON_SOURCES | {"flapping", "broken"}
 """The sources of faults that `dphub uncordon` clears."""
 
 

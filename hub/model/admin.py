@@ -16,12 +16,16 @@ class Cordon(msgspec.Struct, tag="cordon", frozen=True, forbid_unknown_fields=Tr
 
     device: str
     reason: str = ""
+    by_annotation: bool = False
+    """Whether the node's annotation asks for it, through the agent. A device may be cordoned in both ways."""
 
 
 class Uncordon(msgspec.Struct, tag="uncordon", frozen=True, forbid_unknown_fields=True):
     """Make a device schedulable again: it was cordoned, it was broken, or it recovered too often."""
 
     device: str
+    by_annotation: bool = False
+    """Whether only a cordon by the node's annotation ends."""
 
 
 class Reset(msgspec.Struct, tag="reset", frozen=True, forbid_unknown_fields=True):

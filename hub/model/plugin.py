@@ -27,6 +27,11 @@ class RegistrationStatus(StrEnum):
     """The resource can never be registered as it is; the detail says why."""
 
 
+CORDON_SOURCES = frozenset({"cordon", "annotation"})
+"""The values of `DeviceStatus.source` that mean a cordon: by an administrator, or by the node's annotation, where it also
+has to end."""
+
+
 class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One device as it is advertised."""
 
@@ -42,7 +47,8 @@ class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     since: float = 0
     """Unix time at which it became unhealthy; 0 when it is healthy."""
     source: str = ""
-    """What reported that: plugin, broken, reset, flapping, cordon, admin, scan, external; empty when it is healthy."""
+    """What reported that: plugin, broken, reset, flapping, cordon, annotation, admin, scan, external; empty when it
+    is healthy."""
     pci: tuple[str, ...] = ()
     """Its PCI addresses, as sysfs writes them."""
     upstream: tuple[str, ...] = ()
@@ -172,4 +178,6 @@ class PluginReport(msgspec.Struct, frozen=True):
     failures: Mapping[str, str] = {}
     """The tasks of the process that failed recently and were restarted, each with its error."""
     cordons: Mapping[str, str] = {}
-    """The administrators' reasons by physical device, including devices that are currently absent."""
+    """The reasons of all cordons by physical device, including devices that are currently absent."""
+    annotated: tuple[str, ...] = ()
+    """The physical devices that the node's annotation cordons."""

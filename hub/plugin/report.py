@@ -19,7 +19,7 @@ from hub.plugin.deviceplugin.api import DevicePluginApi
 from hub.plugin.deviceplugin.resource import ServedResource
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.pci import PciTree
-from hub.plugin.health.record import CORDON
+from hub.plugin.health.record import ANNOTATION, CORDON
 from hub.plugin.health.store import DeviceHealth, HealthStore
 from hub.plugin.holders import Holders
 from hub.plugin.ownership import Ownership, Role
@@ -94,8 +94,14 @@ class Reporter:
             holders_known=self._holders.known,
             standby=inventory.scanned and self._ownership.role is Role.STANDBY,
             failures=dict(self._tasks.failures),
-            cordons={key: fault.reason for key, fault in self._health.admin_faults(CORDON).items()},
+            cordons=self._cordons(),
+            annotated=tuple(self._health.admin_faults(ANNOTATION)),
         )
+
+    def _cordons(self) -> dict[str, str]:
+        # An administrator's own reason says more than that there is an annotation.
+        faults = self._health.admin_faults(ANNOTATION) | self._health.admin_faults(CORDON)
+        return {key: fault.reason for key, fault in faults.items()}
 
     def _resource(self, resource: ServedResource) -> ResourceStatus:
         registrar, devices = resource.registrar, resource.devices.list

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hub.base.errors import HubError
 from hub.base.wording import counted, did_you_mean
 from hub.model.node import Condition, NodeStatus, PluginStatus
-from hub.model.plugin import DeviceStatus
+from hub.model.plugin import CORDON_SOURCES, DeviceStatus
 
 _SHORTEST = 8
 """Minimum length of an abbreviated id: "GPU-1" may mean GPU number 1, but also match another GPU's UUID."""
@@ -126,7 +126,7 @@ def health_of(device: DeviceStatus) -> str:
         return "healthy"
     if device.reason == REMOVED_IN_USE:
         return "removed"
-    return device.health if device.source != "cordon" else "cordoned"
+    return device.health if device.source not in CORDON_SOURCES else "cordoned"
 
 
 def display_names(known: Iterable[KnownDevice]) -> Iterator[str]:

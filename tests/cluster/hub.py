@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from tests.cluster.cluster import Cluster, Object
-from tests.cluster.settings import NODE
+from tests.cluster.settings import ADDRESS, NODE
 from tests.cluster.waiting import wait_until
 from tests.harness.project import PROJECT
 
@@ -33,6 +33,16 @@ configMapGenerator:
       - circus.ini
       - stub.yaml
 """
+_AGENT = "      - agent.yaml\ncomponents:\n  - ../../components/agent\n"
+# Nothing here forwards the address of the Service `kubernetes`, so the agent gets that of the API server itself.
+_AGENT_SECTION = f"""
+[watcher:agent]
+cmd = python -m hub.agent --config agent.yaml
+
+[env:agent]
+KUBERNETES_SERVICE_HOST = {ADDRESS}
+KUBERNETES_SERVICE_PORT = 6443
+"""
 
 
 class Overlay:
@@ -41,25 +51,36 @@ class Overlay:
     Args:
         cluster: Where it is applied.
         directory: Where the copy is kept.
+        agent: The text of agent.yaml; empty for no agent.
     """
 
-    def __init__(self, cluster: Cluster, directory: Path) -> None:
+    def __init__(self, cluster: Cluster, directory: Path, *, agent: str = "") -> None:
         self._cluster = cluster
         self._directory = directory
         shutil.copytree(PROJECT / "container", directory / "container")
         self._files = directory / _OVERLAY
         self._files.mkdir()
-        (self._files / "circus.ini").write_text(circus_ini())
+        self._tag = "0.1.0"
+        self._has_agent = False
         self.configure(DEVICES)
-        self.use_image("0.1.0")
+        self.configure_agent(agent)
 
     def configure(self, devices: int) -> None:
         """Change the configuration of the stub."""
         (self._files / "stub.yaml").write_text(stub_yaml(devices))
 
+    def configure_agent(self, text: str) -> None:
+        """Change the configuration of the agent; an empty one turns it off."""
+        self._has_agent = bool(text)
+        (self._files / "circus.ini").write_text(circus_ini() + (_AGENT_SECTION if text else ""))
+        (self._files / "agent.yaml").write_text(text)
+        self.use_image(self._tag)
+
     def use_image(self, tag: str) -> None:
         """Change the version of the hub."""
-        (self._files / "kustomization.yaml").write_text(_KUSTOMIZATION.format(tag=json.dumps(tag)))
+        self._tag = tag
+        text = _KUSTOMIZATION.format(tag=json.dumps(tag)) + (_AGENT if self._has_agent else "")
+        (self._files / "kustomization.yaml").write_text(text)
 
     def apply(self) -> None:
         """Apply the overlay; the rollout has only begun then."""

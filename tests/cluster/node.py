@@ -38,7 +38,12 @@ _NETWORK = {
             "type": "bridge",
             "bridge": "pods",
             "isGateway": True,
-            "ipam": {"type": "host-local", "ranges": [[{"subnet": "203.0.113.0/24"}]]},
+            # From pods to the API server.
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{"subnet": "203.0.113.0/24"}]],
+                "routes": [{"dst": f"{ADDRESS}/32"}],
+            },
         }
     ],
 }

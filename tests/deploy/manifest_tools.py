@@ -27,6 +27,7 @@ OVERLAYS: Mapping[str, Values] = {"kubernetes": KUBERNETES, "openshift": OPENSHI
 """The overlays, and the chart's values that make the same."""
 
 VALUES: Mapping[str, Values] = {
+    "agent": {"agent": {"enabled": True}},
     "alerts": {"alerts": {"enabled": True}},
     "amd-exporter": {"amdExporter": {"enabled": True}},
     "driver-root": {"nvidiaDriverRoot": "/run/nvidia/driver"},

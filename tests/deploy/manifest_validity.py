@@ -12,6 +12,9 @@ from jsonschema import Draft202012Validator
 OLDEST, NEWEST = "1.25", "1.37"
 """The Kubernetes releases that the manifests support."""
 
+_SINCE = {"ValidatingAdmissionPolicy": "1.30", "ValidatingAdmissionPolicyBinding": "1.30"}
+"""The oldest release with the objects of a component that needs a newer one than all others."""
+
 _OTHERS: dict[str, Any] = json.loads(Path(__file__).with_name("manifest_schemas.json").read_text())
 """Schemas of objects that Kubernetes itself does not define; only the keys that make sense here are listed."""
 
@@ -29,7 +32,7 @@ def _mistakes(text: str) -> tuple[str, ...]:
         schema = {"$defs": _OTHERS["$defs"], **_OTHERS[each["kind"]]}
         return tuple(f"{about}: {error.json_path}: {error.message}" for error in _errors(schema, each))
     found = []
-    for version in (OLDEST, NEWEST):
+    for version in (_SINCE.get(each["kind"], OLDEST), NEWEST):
         try:
             kubernetes_validate.validate(each, version, strict=True)
         except kubernetes_validate.ValidationError as error:

@@ -20,7 +20,12 @@ PAGE = Page("docs/cluster.md")
 MONITOR = ROOT / "container" / "node-problem-detector"
 CONFIG = load(MONITOR / "device-plugin-hub.json")
 
-NEED_A_CLUSTER = ("kubectl describe node ", "kubectl apply --filename ")
+NEED_A_CLUSTER = (
+    "kubectl describe node ",
+    "kubectl apply --filename ",
+    "kubectl annotate node ",
+    "kubectl patch node ",
+)
 CHART = {
     "Chart.yaml": "{apiVersion: v2, name: node-problem-detector, version: 1.0.0}",
     "templates/values.yaml": "{{ .Values | toYaml }}",
@@ -38,7 +43,7 @@ def test_every_condition_and_event_is_there() -> None:
     """The page has each condition and event in the monitor's order, and no other."""
     conditions = [cells[0].strip("`") for cells in PAGE.table("condition")]
     assert conditions == [each.type for each in CONFIG.conditions]
-    events = [cells[0].strip("`") for cells in PAGE.table("event")]
+    events = [cells[0].strip("`") for cells in PAGE.tables("event")[0]]
     assert events == [rule.reason for rule in CONFIG.rules if rule.type == "temporary"]
 
 
@@ -68,7 +73,7 @@ def test_another_plugin(tmp_path: Path) -> None:
 
 def test_with_kustomize(tmp_path: Path) -> None:
     """The kustomization of the page finds the component; tests/deploy checks what it makes."""
-    (text,) = [block.text for block in PAGE.blocks if block.language == "yaml"]
+    (text, _) = [block.text for block in PAGE.blocks if block.language == "yaml"]
     shutil.copytree(MONITOR, tmp_path / "device-plugin-hub" / "container" / "node-problem-detector")
     template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "node-problem-detector"}]}}
     template["spec"]["containers"][0]["command"] = []  # type: ignore[index]
@@ -126,6 +131,6 @@ def test_every_command_is_known_to_these_tests() -> None:
 
 def test_the_taint_is_that_of_the_rule() -> None:
     """The kubelet's flag on the page has the taint of the readiness rule."""
-    (flag,) = [block.text.strip() for block in PAGE.blocks if block.language == "text"]
+    flag, *_ = [block.text.strip() for block in PAGE.blocks if block.language == "text"]
     taint = yaml.safe_load((MONITOR / "readiness-rule.yaml").read_text())["spec"]["taint"]
     assert flag == f"--register-with-taints={taint['key']}={taint['value']}:{taint['effect']}"

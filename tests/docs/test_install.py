@@ -47,7 +47,7 @@ WHOLE = {
 }
 """Values whose keys the chart does not define."""
 
-IN_WORDS = {"config.circusIni", "config.plugins", "affinity", "tolerations"}
+IN_WORDS = {"agent.config", "config.circusIni", "config.plugins", "affinity", "tolerations"}
 """Values whose defaults are too long for the table."""
 
 KUSTOMIZATION, PATCH, CONFIGURATIONS, CONSTRAINTS, STUB_POD = blocks("install", "yaml")

@@ -73,10 +73,10 @@ def test_nothing_asks_the_cluster_anything() -> None:
 
 
 def test_no_secret_is_mounted() -> None:
-    """The pod's volumes are the ConfigMap and directories of the node."""
+    """The pod's volumes are the ConfigMap and directories of the node; with the agent, also its token."""
     for values in (KUBERNETES, *VALUES.values()):
         kinds = {kind for volume in pod(charted(values))["volumes"] for kind in volume if kind != "name"}
-        assert kinds == {"configMap", "hostPath"}
+        assert kinds == {"configMap", "hostPath"} | ({"projected"} if values is VALUES["agent"] else set())
 
 
 def test_the_licences_are_those_of_the_packages() -> None:

@@ -10,7 +10,7 @@ from hub.base.wording import counted
 from hub.model.admin import Cordon, RefreshHolders, Request, Reset, Response, SetLogLevel, Uncordon
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.health.keys import physical_key, share_key
-from hub.plugin.health.record import ADMIN_RESET, CORDON
+from hub.plugin.health.record import ADMIN_RESET, ANNOTATION, CORDON
 from hub.plugin.health.store import HealthStore
 from hub.plugin.heartbeat import Heartbeat
 from hub.plugin.holders import Holders
@@ -94,11 +94,14 @@ class AdminCommands:
         key, reason, shares = request.device, request.reason, self._shares(request.device)
         if not shares:
             return _no_device(key)
-        before = self._health.record(key).admin_faults.get(CORDON)
+        source = ANNOTATION if request.by_annotation else CORDON
+        before = self._health.record(key).admin_faults.get(source)
         new = f"cordoned: {reason}" if reason else "cordoned"
+        if request.by_annotation:
+            new = "cordoned by the node's annotation dphub.dev/cordon"
         # Without a new reason, keep the previous one.
-        failure = self._health.set_admin_fault(key, CORDON, before.reason if before and not reason else new)
-        self._log.info("device cordoned", device=key, reason=reason)
+        failure = self._health.set_admin_fault(key, source, before.reason if before and not reason else new)
+        self._log.info("device cordoned", device=key, reason=reason, by=source)
         was = f"; it was already {before.reason}" if before else ""
         await self._holders.refresh()
         keeps = "".join(f"; {holder.describe('keeps it')}" for holder in self._holders.of_device(key))
@@ -108,13 +111,25 @@ class AdminCommands:
         """Release a device that is cordoned or, if it is not, that waits for an administrator."""
         key, shares = request.device, self._shares(request.device)
         named = _describe(key, shares)
+        if request.by_annotation:
+            return self._end_annotation(key, named)
         # An administrator who ends a cordon need not know of a later fault, whichever record it is in.
-        is_cordoned = CORDON in self._health.record(key).admin_faults
-        released, failure = self._health.release([key] if is_cordoned else _record_keys(key, shares))
+        record = self._health.record(key)
+        again = (
+            "; the agent cordons it again while the annotation names it" if ANNOTATION in record.admin_faults else ""
+        )
+        released, failure = self._health.release([key] if record.is_cordoned else _record_keys(key, shares))
         if not released:
             return Response(ok=False, message=f"{named} is not cordoned and is not waiting for an administrator")
         self._log.info("device uncordoned", device=key, was=released)
-        return _saved(f"{named} is uncordoned (was: {released}){self._remaining(key, shares)}", failure)
+        return _saved(f"{named} is uncordoned (was: {released}){again}{self._remaining(key, shares)}", failure)
+
+    def _end_annotation(self, key: str, named: str) -> Response:
+        """End a cordon by the node's annotation; the other cordon and the faults of the device remain."""
+        self._health.clear_admin_fault(key, ANNOTATION)
+        self._health.save()
+        self._log.info("device uncordoned", device=key, was=ANNOTATION)
+        return Response(ok=True, message=f"{named} is no longer cordoned by the node's annotation")
 
     async def reset(self, request: Reset) -> Response:
         """Reset a device now, if no container uses it."""

@@ -43,6 +43,12 @@ FLAPPING = "flapping"
 CORDON = "cordon"
 """The source of an administrator's decision that a device is not to be used."""
 
+ANNOTATION = "annotation"
+"""The source of a cordon by the node's annotation. An administrator's own cordon is independent of it."""
+
+CORDONS = (CORDON, ANNOTATION)
+"""The sources of cordons."""
+
 ADMIN_RESET = "admin"
 """The source of a fault that lasts as long as an administrator's reset of the device."""
 
@@ -124,7 +130,12 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
     @property
     def needs_admin(self) -> bool:
         """Whether only an administrator can uncordon it."""
-        return CORDON in self.admin_faults or any(source in self.faults for source in _NEED_ADMIN)
+        return self.is_cordoned or any(source in self.faults for source in _NEED_ADMIN)
+
+    @property
+    def is_cordoned(self) -> bool:
+        """Whether it is cordoned, in either way."""
+        return any(source in self.admin_faults for source in CORDONS)
 
     def fail(self, source: str, reason: str, now: float, process: ProcessId | None = None) -> None:
         """Record the fault of one source."""
@@ -184,15 +195,15 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         self.admin_faults.pop(source, None)
 
     def release(self) -> str:
-        """Remove the cordon or, if there is none, the faults that wait for an administrator.
+        """Remove the cordons or, if there is none, the faults that wait for an administrator.
 
         Not both: an administrator who ends a cordon need not know of a later fault.
 
         Returns:
             The reasons that were removed; empty if there were none.
         """
-        if cordon := self.admin_faults.pop(CORDON, None):
-            return cordon.reason
+        if cordons := [self.admin_faults.pop(source).reason for source in CORDONS if source in self.admin_faults]:
+            return "; ".join(cordons)
         released = [self.faults.pop(source).reason for source in _NEED_ADMIN if source in self.faults]
         if released:
             self.recoveries.clear()

@@ -11,7 +11,7 @@ from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import KubeletIdentity, kubelet_identity
 from hub.base.ticks import sleep_until_tick
 from hub.plugin.devices.inventory import Inventory
-from hub.plugin.health.record import BROKEN, CORDON, RESET
+from hub.plugin.health.record import BROKEN, CORDONS, RESET
 from hub.plugin.health.store import HealthStore
 from hub.plugin.holders import Holders
 from hub.plugin.ownership import Role
@@ -91,7 +91,7 @@ class Prober:
         if self._health.refresh_role() is not Role.ACTIVE:
             return []
         failing, broken = self._health.failing(RESET), self._health.failing(BROKEN)
-        cordoned = self._health.admin_faults(CORDON)
+        cordoned = {key for source in CORDONS for key in self._health.admin_faults(source)}
         offered = self._inventory.physical_devices() if failing or broken else {}
         return [
             key

@@ -50,11 +50,24 @@ own, so no process has to ask the API server for the label, and a change to the 
 
 {{/* The files in /etc/dphub. `text` is that of gpu.yaml, and `place` the value that has it. */}}
 {{- define "dphub.files" -}}
-{{- $files := merge (dict "circus.ini" .root.Values.config.circusIni) (.root.Values.config.plugins | default dict) -}}
+{{- $files := merge (dict "circus.ini" (include "dphub.circusIni" .root)) (.root.Values.config.plugins | default dict) -}}
+{{- if .root.Values.agent.enabled -}}
+{{- $files = set $files "agent.yaml" .root.Values.agent.config -}}
+{{- end -}}
 {{- if or .text (include "dphub.gpuKeys" .root | fromYaml) -}}
 {{- $files = set $files "gpu.yaml" (include "dphub.gpuFile" .) -}}
 {{- end -}}
 {{- toYaml $files -}}
+{{- end }}
+
+{{/* circus.ini, with the section of the agent if it is enabled and there is none yet. */}}
+{{- define "dphub.circusIni" -}}
+{{- .Values.config.circusIni -}}
+{{- if and .Values.agent.enabled (not (contains "-m hub.agent" .Values.config.circusIni)) }}
+# Exchanges what the cluster and the hub know about the node's devices.
+[watcher:agent]
+cmd = python -m hub.agent --config agent.yaml
+{{ end -}}
 {{- end }}
 
 {{/* A gpu.yaml: its text as it is, or with the keys that values set. */}}

@@ -38,7 +38,7 @@ function devicesOfPlugin({ name: plugin, report }) {
 
 function withState(device) {
   const bad = device.shares.filter((share) => !share.healthy);
-  const stateOf = (share) => (share.source === "cordon" ? "cordoned" : share.health);
+  const stateOf = (share) => (["cordon", "annotation"].includes(share.source) ? "cordoned" : share.health);
   const ranked = bad.map((share) => ({ share, rank: STATES.indexOf(stateOf(share)) })).sort((a, b) => a.rank - b.rank);
   const state = device.state || (ranked.length ? stateOf(ranked[0].share) : "healthy");
   const held = device.shares.filter((share) => share.holder);

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from hub.api.health import RecoveryPolicy
-from hub.plugin.health.record import FLAPPING, Health, HealthRecord
+from hub.plugin.health.record import ANNOTATION, CORDONS, FLAPPING, Health, HealthRecord
 from hub.plugin.health.record import UNCORDON as HOW
 
 Step = Callable[[HealthRecord], None]
@@ -102,3 +102,17 @@ def test_what_flaps_is_held_by_a_source_of_its_own() -> None:
     for step in _flaps(4):
         step(record)
     assert list(record.faults) == [FLAPPING]
+
+
+def test_the_two_cordons_are_independent() -> None:
+    """The node's annotation and an administrator cordon in their own ways; an uncordon ends both, and keeps a fault."""
+    record = HealthRecord()
+    record.fail("driver", "driver says no", 50)
+    for source in CORDONS:
+        record.set_admin_fault(source, f"cordoned by {source}", 100)
+    record.clear_admin_fault(ANNOTATION)
+    assert record.is_cordoned
+    record.set_admin_fault(ANNOTATION, "cordoned by annotation", 100)
+    assert record.release() == "cordoned by cordon; cordoned by annotation"
+    assert not record.is_cordoned
+    assert record.reason == "driver says no"

@@ -1,0 +1,105 @@
+"""The agent from its start to its end."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+
+from hub.agent.attempts import Attempts
+from hub.agent.conditionwriter import ConditionWriter
+from hub.agent.cordons import Cordons
+from hub.agent.eventwriter import EventWriter
+from hub.agent.node import NodeObject
+from hub.agent.settings import AgentSettings
+from hub.agent.startuptaint import StartupTaint
+from hub.agent.view import AGENT, Changes, View
+from hub.apiserver.client import ApiClient
+from hub.apiserver.errors import ApiError
+from hub.base.exits import Exit
+from hub.base.instances import ServingLock
+from hub.base.log import get_logger
+from hub.base.paths import RunDir
+from hub.base.statusfile import StatusFile
+from hub.base.stopsignals import stop_signals
+from hub.base.tasks import Tasks
+
+_REMOVAL_SECONDS = 3.0
+"""Seconds for the removal of what the agent has written, when it stops; the hub kills it after five."""
+
+
+class Agent:
+    """Exchanges what the cluster and the hub know about the devices of a node.
+
+    Args:
+        settings: The configuration.
+        client: Calls the API server.
+        run_dir: The run directory, and the agent's hub.
+        node: The node's name.
+    """
+
+    def __init__(self, settings: AgentSettings, client: ApiClient, run_dir: RunDir, node: str) -> None:
+        self._settings = settings
+        self._changes = Changes()
+        self._view = View(run_dir, self._changes)
+        self._node = NodeObject(client, node, self._changes)
+        self._lock = ServingLock(run_dir, AGENT)
+        self._tasks = Tasks(StatusFile(None, lambda: None))
+        self._conditions = ConditionWriter(settings, client, self._node, self._view, self._changes)
+        self._events = EventWriter(client, self._node, self._view, self._changes, run_dir)
+        self._cordons = Cordons(
+            client,
+            self._node,
+            self._view,
+            self._changes,
+            run_dir=run_dir,
+            events=self._events if settings.events else None,
+        )
+        self._taint = StartupTaint(settings, client, self._node, self._view, self._changes)
+        self._log = get_logger()
+
+    async def run(self) -> Exit:
+        """Run until a signal stops it."""
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in stop_signals():
+            loop.add_signal_handler(signum, stopped.set)
+        self._lock.acquire()
+        self._log.info("agent started", node=self._node.name)
+        running = [asyncio.create_task(task) for task in self._work()]
+        await stopped.wait()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._remove()
+        self._lock.release()
+        self._log.info("agent stopped")
+        return Exit.OK
+
+    def _work(self) -> Iterator[Coroutine[None, None, None]]:
+        run = self._tasks.run
+        yield run("view", self._view.run)
+        yield run("check of the lock", self._lock.keep)
+        if self._settings.conditions:
+            yield run("conditions", self._conditions.run)
+        if self._settings.events:
+            yield run("events", self._events.run)
+        if self._settings.cordons:
+            yield run("cordons", self._cordons.run)
+        if self._settings.startup_taint:
+            yield run("startup taint", self._taint.run)
+        if self._settings.cordons or self._settings.startup_taint:
+            yield run("watch", self._watch)
+
+    async def _watch(self) -> None:
+        """Follow the node's annotations until cancelled."""
+        attempts = Attempts("watch")
+        while True:
+            await attempts.until_done(self._node.watch)
+
+    async def _remove(self) -> None:
+        """Remove what would be wrong without an agent, unless another one acts."""
+        try:
+            async with asyncio.timeout(_REMOVAL_SECONDS):
+                await self._conditions.remove()
+                await self._cordons.remove()
+        except (ApiError, TimeoutError) as error:
+            reason = str(error) or "the API server does not answer"
+            self._log.warning("agent left traces", reason=reason)

@@ -1,0 +1,62 @@
+"""Tasks of the agent that call the API server: each tries again until it succeeds, ever more slowly."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from hub.agent.view import Changes
+from hub.apiserver.errors import ApiError, Backoff
+from hub.base.log import get_logger
+
+
+class Attempts:
+    """The attempts of one task.
+
+    Args:
+        name: What the task does, for the log.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._backoff = Backoff()
+        self._rejected = ""
+        self._log = get_logger()
+
+    async def until_done(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something, again and again until it succeeds."""
+        while True:
+            try:
+                await work()
+            except ApiError as error:
+                await asyncio.sleep(self.failed(error))
+            else:
+                self.succeeded()
+                return
+
+    async def after_each(self, changes: Changes, work: Callable[[], Awaitable[float | None]]) -> None:
+        """Do something now and after each change, until cancelled.
+
+        Args:
+            changes: The changes. Those that happen during an attempt lead to another one.
+            work: What to do; returns the seconds until it has to be done again without a change.
+        """
+        while True:
+            seen = changes.count
+            try:
+                seconds = await work()
+            except ApiError as error:
+                await asyncio.sleep(self.failed(error))
+            else:
+                self.succeeded()
+                await changes.after(seen, seconds)
+
+    def succeeded(self) -> None:
+        """Begin with the shortest delay again."""
+        self._backoff.reset()
+        self._rejected = ""
+
+    def failed(self, error: ApiError) -> float:
+        """Log a rejection, once; return the seconds until the next attempt."""
+        if not error.is_outage and str(error) != self._rejected:
+            self._rejected = str(error)
+            self._log.warning("API request rejected", task=self._name, status=error.status, reason=error.reason)
+        return self._backoff.delay(error)

@@ -1,0 +1,175 @@
+"""Cordons by the node's annotation, and the annotation that lists all cordons."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from hub.agent.attempts import Attempts
+from hub.agent.eventwriter import EventWriter
+from hub.agent.node import NodeObject
+from hub.agent.occurrences import WARNING, Occurrence
+from hub.agent.view import Changes, View
+from hub.apiserver.client import MERGE_PATCH, ApiClient
+from hub.base.errors import HubError
+from hub.base.log import get_logger
+from hub.base.paths import RunDir
+from hub.base.untrusted import UnreadableError, decode_json
+from hub.model.admin import LINE_BYTES, Cordon, Request, Response, Uncordon
+from hub.model.node import Condition, NodeStatus
+from hub.status.lookup import Key, find_device, known_devices
+
+WANTED = "dphub.dev/cordon"
+"""The annotation that names the devices to cordon, separated by commas."""
+
+CORDONED = "dphub.dev/cordoned"
+"""The annotation that lists all cordoned devices."""
+
+CORDON_FAILED = "CordonFailed"
+
+_SECONDS = 15.0
+"""The time limit for an answer of a plugin."""
+
+_RETRY_SECONDS = 10.0
+"""Seconds until a plugin that did not answer is asked again."""
+
+_SOON_KNOWN = {Condition.STARTING, Condition.BACKING_OFF, Condition.UNRESPONSIVE, Condition.STOPPING}
+"""Conditions of plugins that are about to report their devices."""
+
+_LONGEST_NAME = 300
+_MOST_NAMES = 1000
+
+
+class Cordons:
+    """Cordons what the annotation names, and releases what it no longer names; other cordons stay as they are.
+
+    Args:
+        client: Calls the API server.
+        node: The node, with its annotations.
+        view: What the hub knows.
+        changes: When to look again.
+        run_dir: Where the plugins take commands.
+        events: Takes an event when a device cannot be cordoned; None for no events.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        node: NodeObject,
+        view: View,
+        changes: Changes,
+        *,
+        run_dir: RunDir,
+        events: EventWriter | None,
+    ) -> None:
+        self._client = client
+        self._node = node
+        self._view = view
+        self._changes = changes
+        self._run_dir = run_dir
+        self._events = events
+        self._keys: dict[str, Key] = {}
+        self._failures: dict[str, str] = {}
+        self._log = get_logger()
+
+    async def run(self) -> None:
+        """Follow the annotation until cancelled."""
+        await Attempts("cordons").after_each(self._changes, self.update)
+
+    async def update(self) -> float | None:
+        """Cordon and release devices, and list the cordoned ones; return the seconds until that has to be repeated.
+
+        Raises:
+            ApiError: the API server did not take the list.
+        """
+        status, annotations = self._view.status, self._node.annotations
+        if status is None or annotations is None:
+            return None
+        failures: dict[str, str] = {}
+        wanted = self._find(status, annotations.get(WANTED, ""), failures)
+        is_answered = await self._apply(status, wanted, failures)
+        # While a plugin starts, its devices are unknown: a name may be that of one of them.
+        if not any(plugin.condition in _SOON_KNOWN for plugin in status.plugins):
+            self._report(failures)
+        await self._list(status, annotations)
+        return None if is_answered else _RETRY_SECONDS
+
+    def _find(self, status: NodeStatus, text: str, failures: dict[str, str]) -> dict[Key, str]:
+        """Return the devices that the annotation names, with these names."""
+        names = list(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))[:_MOST_NAMES]
+        keys: dict[str, Key] = {}
+        for name in names:
+            try:
+                keys[name] = find_device(status, name[:_LONGEST_NAME])
+            except HubError as error:
+                # A device that is absent for a moment stays cordoned, under whichever name it was found before.
+                if name in self._keys:
+                    keys[name] = self._keys[name]
+                else:
+                    failures[name] = str(error)
+        self._keys = keys
+        return {key: name for name, key in keys.items()}
+
+    async def _apply(self, status: NodeStatus, wanted: Mapping[Key, str], failures: dict[str, str]) -> bool:
+        """Send the plugins what differs; return whether all have answered."""
+        is_answered = True
+        for plugin in status.plugins:
+            if not plugin.report.pid:
+                continue
+            asked = {key for owner, key in wanted if owner == plugin.name}
+            found = set(plugin.report.annotated)
+            requests: list[Request] = [Cordon(key, by_annotation=True) for key in sorted(asked - found)]
+            requests += [Uncordon(key, by_annotation=True) for key in sorted(found - asked)]
+            for request in requests:
+                response = await self._send(plugin.name, request)
+                is_answered = is_answered and response is not None
+                if response and not response.ok and isinstance(request, Cordon):
+                    failures[wanted[plugin.name, request.device]] = response.message
+        return is_answered
+
+    async def _send(self, plugin: str, request: Request) -> Response | None:
+        """Send a request to a plugin; return None if it does not answer, for example because it restarts."""
+        path = self._run_dir.admin_socket(plugin)
+        try:
+            async with asyncio.timeout(_SECONDS):
+                reader, writer = await asyncio.open_unix_connection(path, limit=LINE_BYTES)
+                try:
+                    writer.write(msgspec.json.encode(request) + b"\n")
+                    await writer.drain()
+                    return decode_json(await reader.readline(), Response, path)
+                finally:
+                    writer.transport.abort()
+        except (OSError, TimeoutError, UnreadableError, ValueError):
+            return None
+
+    def _report(self, failures: dict[str, str]) -> None:
+        """Log each failure once, as an event, too: the author of the annotation may not see the log."""
+        for name, reason in failures.items():
+            if self._failures.get(name) != reason:
+                self._log.warning("cordon failed", device=name, reason=reason)
+                if self._events:
+                    note = f"annotation {WANTED}: {reason}"
+                    self._events.add(Occurrence(WARNING, CORDON_FAILED, note, name))
+        self._failures = failures
+
+    async def _list(self, status: NodeStatus, annotations: Mapping[str, str]) -> None:
+        listed = ",".join(sorted(_names(status)))
+        if listed != annotations.get(CORDONED, ""):
+            patch = {"metadata": {"annotations": {CORDONED: listed or None}}}
+            await self._client.patch(self._node.path, patch, MERGE_PATCH)
+
+    async def remove(self) -> None:
+        """Remove the list, because the agent is stopped. The cordons stay.
+
+        Raises:
+            ApiError: the API server did not take it.
+        """
+        if self._view.is_acting() and (self._node.annotations or {}).get(CORDONED):
+            await self._client.patch(self._node.path, {"metadata": {"annotations": {CORDONED: None}}}, MERGE_PATCH)
+
+
+def _names(status: NodeStatus) -> Iterable[str]:
+    """Return the shortest names of all cordoned devices; of those that are absent, the plugins' names for them."""
+    shortest = {each.key: each.names[0] for each in reversed(list(known_devices(status)))}
+    cordoned = [(plugin.name, key) for plugin in status.plugins for key in plugin.report.cordons]
+    return {shortest.get(key, key[1]) for key in cordoned}

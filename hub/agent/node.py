@@ -1,0 +1,85 @@
+"""The Node object of this node: its paths in the API, and its annotations, which a watch keeps up to date."""
+
+import random
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from hub.agent.view import Changes
+from hub.apiserver.client import METADATA_ONLY, ApiClient, Object
+from hub.apiserver.errors import GONE, ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_WATCH_SECONDS = (300.0, 600.0)
+"""The shortest and the longest duration of a watch, as of those of the kubelet: each has its own."""
+
+
+class NodeObject:
+    """The Node object.
+
+    Args:
+        client: Calls the API server.
+        name: The node's name.
+        changes: Notified when the object has changed.
+
+    Attributes:
+        annotations: The annotations; None until they are known.
+    """
+
+    def __init__(self, client: ApiClient, name: str, changes: Changes) -> None:
+        self.annotations: Mapping[str, str] | None = None
+        self.name = name
+        self._client = client
+        self._changes = changes
+        self._uid = ""
+
+    @property
+    def path(self) -> str:
+        """The path of the object in the API."""
+        return f"/api/v1/nodes/{quote(self.name, safe='')}"
+
+    async def reference(self) -> Object:
+        """Return a reference to the object, for events.
+
+        Raises:
+            ApiError: the object cannot be read.
+        """
+        if not self._uid:
+            self._learn(await self._client.get(self.path, METADATA_ONLY))
+        return {"apiVersion": "v1", "kind": "Node", "name": self.name, "uid": self._uid}
+
+    async def read(self) -> Object:
+        """Return the whole object.
+
+        Raises:
+            ApiError: the object cannot be read.
+        """
+        return await self._client.get(self.path)
+
+    async def watch(self) -> None:
+        """Follow the object until the server ends the watch.
+
+        Raises:
+            ApiError: that is not possible now.
+        """
+        seconds = random.uniform(*_WATCH_SECONDS)  # noqa: S311 - no secret
+        version = self._learn(await self._client.get(self.path, METADATA_ONLY))
+        query = f"watch=true&fieldSelector=metadata.name%3D{quote(self.name, safe='')}"
+        query += f"&resourceVersion={quote(version, safe='')}&timeoutSeconds={seconds:.0f}"
+        async with aclosing(self._client.watch(f"/api/v1/nodes?{query}", seconds, METADATA_ONLY)) as events:
+            async for event in events:
+                found = event.get("object", {})
+                if event.get("type") == "ERROR":
+                    raise ApiError(int(found.get("code", GONE)), str(found.get("message", "the watch ended")))
+                if event.get("type") in ("ADDED", "MODIFIED"):
+                    self._learn(found)
+
+    def _learn(self, content: Object) -> str:
+        """Take over what the object says; return its version."""
+        metadata = content.get("metadata", {})
+        self._uid = str(metadata.get("uid", ""))
+        self.annotations = metadata.get("annotations") or {}
+        self._changes.notify()
+        return str(metadata.get("resourceVersion", ""))

@@ -1,0 +1,134 @@
+"""What the hub knows, read again whenever one of its files has changed."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asyncinotify import Event, Inotify, Mask
+
+from hub.base.errors import HubError
+from hub.base.filewatch import watch_error
+from hub.base.instances import serving
+from hub.base.paths import SERVING_DIR, RunDir
+from hub.base.removal import make_directory
+from hub.status.reader import Reader
+
+if TYPE_CHECKING:
+    from hub.model.node import NodeStatus
+
+AGENT = "agent"
+"""The name of the agent's lock, and of its file on the node."""
+
+SETTLE = 1.0
+"""Seconds from a change until the files are read: a device that recovers within this time has not changed."""
+
+
+class Changes:
+    """Lets any number of tasks wait for the next change; each sees every change, and several as one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._next = asyncio.Event()
+
+    def notify(self) -> None:
+        """Let the tasks continue."""
+        self.count += 1
+        self._next.set()
+        self._next = asyncio.Event()
+
+    async def after(self, seen: int, seconds: float | None = None) -> int:
+        """Wait until there have been more than `seen` changes, for at most these seconds; return their number."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.count <= seen:
+                    await self._next.wait()
+        except TimeoutError:
+            pass
+        return self.count
+
+
+class View:
+    """The status of the node, and whether this agent is the one that acts.
+
+    During an upgrade two hubs run on the node, each with an agent. Only the agent of the newest one acts.
+
+    Args:
+        run_dir: The run directory, and the agent's hub.
+        changes: Notified of each change.
+        settle: Seconds from a change until the files are read.
+
+    Attributes:
+        status: The latest status; None before the first one, and while another agent acts.
+    """
+
+    def __init__(self, run_dir: RunDir, changes: Changes, *, settle: float = SETTLE) -> None:
+        self.status: NodeStatus | None = None
+        self._run_dir = run_dir
+        self._changes = changes
+        self._settle = settle
+        self._reader = Reader(run_dir)
+        self._dirty = asyncio.Event()
+
+    def is_acting(self) -> bool:
+        """Return whether no newer hub on the node has an agent."""
+        agents = sorted(each for each in serving(self._run_dir, AGENT) if each.is_running and each.since)
+        return not agents or agents[-1].name == self._run_dir.instance
+
+    async def run(self) -> None:
+        """Keep the status up to date, until cancelled.
+
+        Raises:
+            HubError: the run directory cannot be watched.
+        """
+        try:
+            inotify = Inotify()
+        except OSError as error:
+            raise watch_error(self._run_dir.path, error) from None
+        with inotify:
+            self._watch(inotify)
+            reading = asyncio.create_task(self._read_changes())
+            try:
+                async for event in inotify:
+                    if self._concerns(event):
+                        self._dirty.set()
+            finally:
+                reading.cancel()
+
+    def _watch(self, inotify: Inotify) -> None:
+        directory = self._run_dir.path
+        try:
+            inotify.add_watch(directory, Mask.MOVED_TO | Mask.ONLYDIR)
+            directory /= SERVING_DIR
+            make_directory(directory)
+            inotify.add_watch(directory, Mask.CLOSE_WRITE | Mask.ONLYDIR)
+        except OSError as error:
+            raise watch_error(directory, error) from None
+
+    def _concerns(self, event: Event) -> bool:
+        """Whether a report of this hub or of a plugin has changed, or an agent has come or gone."""
+        if event.path is None:
+            return True
+        name = Path(event.path).name
+        if name.endswith(".json"):
+            return name.startswith(f"{self._run_dir.instance}.")
+        return name.endswith(f".{AGENT}.lock")
+
+    async def _read_changes(self) -> None:
+        self.read()
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(self._settle)
+            self._dirty.clear()
+            self.read()
+
+    def read(self) -> None:
+        """Read the status now."""
+        status = None
+        if self.is_acting():
+            try:
+                status = self._reader.status(running=True, memory=False)
+            except HubError:
+                # Another process has removed or changed the hub's report, which is written again soon.
+                return
+        self.status = status
+        self._changes.notify()

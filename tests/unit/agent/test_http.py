@@ -1,0 +1,69 @@
+"""Answers of an API server, as the client reads them."""
+
+import asyncio
+
+import pytest
+
+from hub.apiserver.http import MAX_HEAD, ProtocolError, body_parts, encode_request, lines_of, read_body, read_head
+
+
+def _reader(content: bytes) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader(limit=MAX_HEAD)
+    reader.feed_data(content)
+    reader.feed_eof()
+    return reader
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 5\r\n\r\nhello",
+        b"Transfer-Encoding: chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+        b"\r\nhello",
+    ],
+)
+async def test_bodies(body: bytes) -> None:
+    """By length, in chunks, or up to the end of the connection."""
+    head = b"HTTP/1.1 200 OK\r\n" + body
+    reader = _reader(head)
+    status, headers = await read_head(reader)
+    assert (status, await read_body(reader, headers)) == (200, b"hello")
+
+
+async def test_lines_arrive_one_by_one() -> None:
+    """Whatever the chunks are."""
+    reader = _reader(b"3\r\na\nb\r\n2\r\nc\n\r\n0\r\n\r\n")
+    lines = [line async for line in lines_of(body_parts(reader, {"transfer-encoding": "chunked"}))]
+    assert lines == [b"a", b"bc"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_HEAD * 2,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffff\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+    ],
+)
+async def test_answers_that_are_not_http(answer: bytes) -> None:
+    """Are an error, and never take much memory or wait forever."""
+    with pytest.raises(ProtocolError):
+        await _read(_reader(answer))
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    _, headers = await read_head(reader)
+    return await read_body(reader, headers)
+
+
+def test_a_request() -> None:
+    """Ends the connection after the answer."""
+    request = encode_request("GET", "/version", {"Host": "a:1"}, b"")
+    assert request == b"GET /version HTTP/1.1\r\nHost: a:1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
