@@ -94,7 +94,7 @@ def _install(unit: Unit, root: Path, *, now: bool) -> None:
         echo(f"start it, or restart it after an upgrade, with: systemctl restart {UNIT}")
 
 
-@click.command()
+@click.command(epilog=examples("dphub uninstall-service"))
 @_root_option
 @click_errors()
 def uninstall_service(*, root: Path) -> None:

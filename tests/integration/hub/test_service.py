@@ -55,7 +55,7 @@ async def test_it_is_ready_without_a_kubelet() -> None:
         assert len(family) >= len(NAMES)
         assert all({"NOTIFY_SOCKET", "WATCHDOG_USEC"}.isdisjoint(process.environ()) for process in family)
         assert await asyncio.to_thread(node.service.stop) == 0
-        assert node.service.messages[-1] == "STOPPING=1"
+        assert "STOPPING=1" in node.service.messages
         assert node.service.rejected == []
 
 
