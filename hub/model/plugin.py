@@ -28,8 +28,7 @@ class RegistrationStatus(StrEnum):
 
 
 CORDON_SOURCES = frozenset({"cordon", "annotation"})
-"""The values of `DeviceStatus.source` that mean a cordon: by an administrator, or by the node's annotation, where it also
-has to end."""
+"""The values of `DeviceStatus.source` that mean a cordon: by an administrator, or by the node's annotation."""
 
 
 class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -4,7 +4,6 @@ import os
 import subprocess
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -17,17 +16,8 @@ from hub.cli.systemd.kubelets import KUBELETS, Kubelet
 from hub.cli.systemd.unit import MARK, Unit
 from tests.harness.systemd import settings, words
 
+INSTALL, UNINSTALL = "install-service", "uninstall-service"
 UNIT_FILE = Path("etc/systemd/system/dphub.service")
-
-
-def _command(name: str) -> click.Command:
-    """Return a command as `dphub` finds it, with the options that all its commands have."""
-    found = cli.get_command(click.Context(cli), name)
-    assert found
-    return found
-
-
-install_service, uninstall_service = _command("install-service"), _command("uninstall-service")
 
 
 class Node:
@@ -46,11 +36,11 @@ class Node:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("[Service]\nExecStart=/bin/true\n")
 
-    def run(self, command: click.Command, *words: str) -> Result:
+    def run(self, command: str, *words: str) -> Result:
         """Run a command for this file system."""
-        return CliRunner().invoke(command, ["--root", str(self.root), *words])
+        return CliRunner().invoke(cli, [command, "--root", str(self.root), *words])
 
-    def error(self, command: click.Command, *words: str) -> str:
+    def error(self, command: str, *words: str) -> str:
         """Run a command that fails, and return its error."""
         error = self.run(command, *words).exception
         assert isinstance(error, HubError), error
@@ -82,7 +72,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
 
 def test_the_service_is_written_and_enabled(node: Node) -> None:
     """It starts before the kubelet, which does not stop with it."""
-    done = node.run(install_service)
+    done = node.run(INSTALL)
     assert done.exit_code == 0, done
     assert done.output == f"{node.root / UNIT_FILE}: written; the service starts before kubelet.service\n"
     assert node.unit.startswith(f"{MARK} version {__version__}.\n")
@@ -96,7 +86,7 @@ def test_the_service_is_written_and_enabled(node: Node) -> None:
 
 def test_the_command_of_the_service(node: Node) -> None:
     """This program, with the directories that hubs in pods share, as the node's service."""
-    node.run(install_service)
+    node.run(INSTALL)
     (command,) = settings(node.unit)["ExecStart"]
     program, *rest = words(command)
     assert Path(program).name in {"dphub", "python", "python3"}
@@ -116,18 +106,18 @@ def test_odd_paths_are_quoted() -> None:
 
 def test_a_dry_run_changes_nothing(node: Node) -> None:
     """It prints the unit that it would write."""
-    done = node.run(install_service, "--dry-run")
+    done = node.run(INSTALL, "--dry-run")
     assert not (node.root / UNIT_FILE).exists()
     assert node.calls == []
-    node.run(install_service)
+    node.run(INSTALL)
     assert done.output == node.unit
 
 
 def test_a_second_run_upgrades_it(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """The unit says which version wrote it."""
-    node.run(install_service)
+    node.run(INSTALL)
     monkeypatch.setattr("hub.cli.systemd.unit.__version__", "9.9.9")
-    assert node.run(install_service).exit_code == 0
+    assert node.run(INSTALL).exit_code == 0
     assert node.unit.startswith(f"{MARK} version 9.9.9.\n")
 
 
@@ -136,7 +126,7 @@ def test_every_known_kubelet_is_found(node: Node, kubelet: Kubelet) -> None:
     """Wherever its unit is."""
     (node.root / "usr/lib/systemd/system/kubelet.service").unlink()
     node.add_unit(kubelet.unit, "etc/systemd/system")
-    assert node.run(install_service).exit_code == 0
+    assert node.run(INSTALL).exit_code == 0
     assert settings(node.unit)["Before"] == [kubelet.unit]
     bound = settings(node.unit).get("BindPaths", [])
     has_own_root = kubelet.root != Path("/var/lib/kubelet")
@@ -146,29 +136,29 @@ def test_every_known_kubelet_is_found(node: Node, kubelet: Kubelet) -> None:
 def test_a_kubelet_can_be_named(node: Node) -> None:
     """With or without its suffix; one that does not exist is an error that suggests another."""
     node.add_unit("my-kubelet.service")
-    assert node.run(install_service, "--kubelet-unit", "my-kubelet").exit_code == 0
+    assert node.run(INSTALL, "--kubelet-unit", "my-kubelet").exit_code == 0
     assert settings(node.unit)["Before"] == ["my-kubelet.service"]
-    assert node.run(install_service, "--kubelet-unit", "kubelet.service").exit_code == 0
+    assert node.run(INSTALL, "--kubelet-unit", "kubelet.service").exit_code == 0
     assert settings(node.unit)["Before"] == ["kubelet.service"]
-    error = node.error(install_service, "--kubelet-unit", "kubelt")
+    error = node.error(INSTALL, "--kubelet-unit", "kubelt")
     assert error == "--kubelet-unit: there is no unit kubelt.service; did you mean kubelet.service?"
 
 
 def test_one_of_several_kubelets_has_to_be_named(node: Node) -> None:
     """A unit that is masked never starts, and does not count."""
     node.add_unit("k3s.service")
-    assert "there are several kubelets: kubelet.service, k3s.service; name the one" in node.error(install_service)
+    assert "there are several kubelets: kubelet.service, k3s.service; name the one" in node.error(INSTALL)
     path = node.root / "etc/systemd/system/k3s.service"
     path.parent.mkdir(parents=True, exist_ok=True)
     (node.root / "usr/lib/systemd/system/k3s.service").unlink()
     path.symlink_to("/dev/null")
-    assert node.run(install_service).exit_code == 0
+    assert node.run(INSTALL).exit_code == 0
 
 
 def test_a_node_without_a_kubelet(node: Node) -> None:
     """The error lists the units that are known."""
     (node.root / "usr/lib/systemd/system/kubelet.service").unlink()
-    error = node.error(install_service)
+    error = node.error(INSTALL)
     assert error.startswith("no kubelet found: none of the units kubelet.service, k3s.service,")
     assert error.endswith("exists; name the kubelet's unit with --kubelet-unit")
 
@@ -176,7 +166,7 @@ def test_a_node_without_a_kubelet(node: Node) -> None:
 def test_a_missing_configuration(node: Node) -> None:
     """The error says which file to copy."""
     (node.root / "etc/dphub/circus.ini").unlink()
-    error = node.error(install_service)
+    error = node.error(INSTALL)
     assert error.startswith(f"{node.root}/etc/dphub/circus.ini: no such file; copy ")
     assert not (node.root / UNIT_FILE).exists()
 
@@ -184,14 +174,14 @@ def test_a_missing_configuration(node: Node) -> None:
 def test_a_configuration_with_a_mistake(node: Node) -> None:
     """It is found before the unit is written."""
     (node.root / "etc/dphub/circus.ini").write_text("[watcher:stub]\ncmdd = x\n")
-    assert "[watcher:stub] cmdd" in node.error(install_service)
+    assert "[watcher:stub] cmdd" in node.error(INSTALL)
     assert not (node.root / UNIT_FILE).exists()
 
 
 def test_a_program_that_the_service_does_not_see(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as a virtual environment in a home directory, or one whose Python is there."""
     monkeypatch.setattr(surroundings, "HIDDEN", (Path(os.sep),))
-    error = node.error(install_service)
+    error = node.error(INSTALL)
     assert "which the service does not see; install the hub elsewhere, for example in /opt/dphub" in error
 
 
@@ -199,7 +189,7 @@ def test_a_program_that_another_user_can_change(node: Node, monkeypatch: pytest.
     """It would run as root."""
     checked: list[Path] = []
     monkeypatch.setattr(surroundings, "check_trusted", lambda path, *_: checked.append(path))
-    node.run(install_service)
+    node.run(INSTALL)
     assert len(checked) == 3
     assert checked[0] == node.root / "etc/dphub/circus.ini"
 
@@ -208,34 +198,34 @@ def test_a_unit_of_another_author_stays(node: Node) -> None:
     """It is neither replaced nor removed."""
     node.add_unit("dphub.service", "etc/systemd/system")
     before = node.unit
-    assert "not written by dphub install-service; remove it first, or rename it" in node.error(install_service)
-    assert "not written by dphub install-service" in node.error(uninstall_service)
+    assert "not written by dphub install-service; remove it first, or rename it" in node.error(INSTALL)
+    assert "not written by dphub install-service" in node.error(UNINSTALL)
     assert node.unit == before
     assert node.calls == []
 
 
 def test_a_removal_leaves_nothing(node: Node) -> None:
     """A second one does nothing."""
-    node.run(install_service)
+    node.run(INSTALL)
     node.calls.clear()
-    done = node.run(uninstall_service)
+    done = node.run(UNINSTALL)
     assert done.output == f"{node.root / UNIT_FILE}: removed\n"
     assert node.calls == [[f"--root={node.root}", "disable", "dphub.service"]]
     assert not (node.root / UNIT_FILE).exists()
-    done = node.run(uninstall_service)
+    done = node.run(UNINSTALL)
     assert (done.exit_code, done.output) == (0, f"{node.root / UNIT_FILE}: no such file; there is nothing to remove\n")
 
 
 def test_what_systemctl_says_is_shown(node: Node) -> None:
     """On one line."""
     node.failure = "Failed to enable unit:\nUnit file is masked.\n"
-    error = node.error(install_service)
+    error = node.error(INSTALL)
     assert error == "systemctl enable dphub.service failed: Failed to enable unit: Unit file is masked."
 
 
 def test_now_is_for_a_running_node(node: Node) -> None:
     """Nothing runs in the file system of an image."""
-    done = node.run(install_service, "--now")
+    done = node.run(INSTALL, "--now")
     assert done.exit_code == 2
     assert "--now cannot be combined with --root" in done.output
 
@@ -246,13 +236,13 @@ def test_a_running_node(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "check_systemd", lambda _: None)
     monkeypatch.setattr(service, "check_configuration", lambda *_: None)
     monkeypatch.setattr(service, "find_kubelet", lambda *_: KUBELETS[0])
-    done = CliRunner().invoke(install_service, ["--now"])
+    done = CliRunner().invoke(cli, [INSTALL, "--now"])
     assert done.output.endswith("the service is running; dphub status shows what it does\n"), done
     assert node.calls == [["daemon-reload"], ["enable", "dphub.service"], ["restart", "dphub.service"]]
     node.calls.clear()
-    assert CliRunner().invoke(install_service, []).output.endswith("with: systemctl restart dphub.service\n")
+    assert CliRunner().invoke(cli, [INSTALL]).output.endswith("with: systemctl restart dphub.service\n")
     node.calls.clear()
-    assert CliRunner().invoke(uninstall_service, []).exit_code == 0
+    assert CliRunner().invoke(cli, [UNINSTALL]).exit_code == 0
     assert node.calls == [["disable", "--now", "dphub.service"], ["daemon-reload"]]
 
 
@@ -276,5 +266,5 @@ def test_a_node_on_which_no_service_can_be_installed(
 def test_a_node_without_systemctl(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written then."""
     monkeypatch.setattr(systemctl.shutil, "which", lambda _: None)
-    assert "there is no systemctl" in node.error(install_service)
+    assert "there is no systemctl" in node.error(INSTALL)
     assert not (node.root / UNIT_FILE).exists()
