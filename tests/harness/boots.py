@@ -42,6 +42,9 @@ DEVICES = 4
 PODS = 4
 """Pods that hold all devices of the node, one of each resource."""
 
+GRACE = 25
+"""Seconds that a plugin has to stop. It is less than the 40 that the hub has, by its unit."""
+
 LIMIT = 120.0
 """Seconds after which a resource is lost."""
 
@@ -176,6 +179,8 @@ def _sections(directory: Path) -> Iterator[str]:
         settings = directory / f"{name}.yaml"
         settings.write_text(f"resources:\n  - name: example.com/{name}\n    devices: {DEVICES}\n")
         yield f"[watcher:{name}]\ncmd = python -m hub.plugin plugins.stub:Stub --config {settings}\n"
+        # On a busy machine, a plugin may be killed before it has handed over otherwise.
+        yield f"graceful_timeout = {GRACE}\n"
 
 
 @asynccontextmanager

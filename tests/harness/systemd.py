@@ -2,19 +2,22 @@
 
 import os
 import shlex
-import signal
 import socket
 import struct
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 _CREDENTIALS = struct.Struct("3i")
 _BYTES = 4096
+
+_KILL_SECONDS = 60.0
+"""Far more than any process takes to end after SIGKILL."""
 
 
 def settings(unit: str) -> dict[str, list[str]]:
@@ -30,6 +33,18 @@ def settings(unit: str) -> dict[str, list[str]]:
 def words(command: str) -> list[str]:
     """Split a command line of a unit as systemd does."""
     return [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(command)]
+
+
+def _frozen(main: psutil.Process) -> list[psutil.Process]:
+    """Stop a process and all its descendants, so that no more are born, and return them."""
+    found: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        while new := [each for each in (main, *main.children(recursive=True)) if each not in found]:
+            for process in new:
+                with suppress(psutil.NoSuchProcess):
+                    process.suspend()
+            found += new
+    return found
 
 
 class Service:
@@ -123,13 +138,13 @@ class Service:
         """Kill all its processes, as when the node loses power."""
         if self.process is None:
             return
-        family = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
-        self.process.kill()
+        family = _frozen(psutil.Process(self.process.pid)) if self.process.poll() is None else []
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait()
-        for child in family:
-            if child.is_running():
-                child.send_signal(signal.SIGKILL)
-        psutil.wait_procs(family, timeout=10)
+        _, left = psutil.wait_procs(family, timeout=_KILL_SECONDS)
+        assert not left, left
 
     def close(self) -> None:
         """Kill it, and forget its socket."""
