@@ -242,8 +242,13 @@ class Registrar:
         return "" if self._connection.is_lost(kubelet) else self._handover.due()
 
     def _has_other_owner(self) -> bool:
-        """Return whether the node's service has taken the resource, or has left it, since the status was set."""
-        return self._handover.has_service is not (self.state is RegistrationStatus.SUPERSEDED)
+        """Return whether the node's service has taken the resource, or has left it, since the status was set.
+
+        After it has left, the kubelet may not call this hub before a registration that is due.
+        """
+        if self._handover.has_service:
+            return self.state is not RegistrationStatus.SUPERSEDED
+        return self.state is RegistrationStatus.SUPERSEDED and not self._handover.due()
 
     def _set_owner(self) -> None:
         """Show which hub the kubelet calls: beside the node's service, this hub may keep its stream for a long time."""
@@ -258,6 +263,7 @@ class Registrar:
         if not error:
             self.registrations += 1
             self._log.info("registered again", reason=reason)
+            self._set_owner()
         elif error[0] is not RegistrationStatus.SUPERSEDED:
             self._log.warning("not registered again", reason=error[1])
             await self._pause(kubelet)
