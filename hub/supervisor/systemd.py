@@ -28,6 +28,9 @@ INTERVAL = 10.0
 _POLL = 0.02
 """Seconds between looks at the plugins until the hub is ready: the kubelet waits for it."""
 
+_SLOW_POLL = 1.0
+"""Seconds between tries to reach systemd after READY_TIMEOUT."""
+
 _STATUS_CHARACTERS = 200
 
 
@@ -55,7 +58,7 @@ class Systemd:
         """Report to systemd that the hub is ready, and then that it still works, until cancelled."""
         while not self._is_ready:
             self._report_ready()
-            await asyncio.sleep(_POLL)
+            await asyncio.sleep(_POLL if self._elapsed() < READY_TIMEOUT else _SLOW_POLL)
         while True:
             self._send("WATCHDOG=1", *self._new_text(_describe(self._status())))
             await sleep_until_tick(self._interval)
@@ -69,12 +72,15 @@ class Systemd:
     def _report_ready(self) -> None:
         status = self._status()
         scanning = [plugin.name for plugin in status.plugins if _is_awaited(plugin)] if status else ["its plugins"]
-        elapsed = time.monotonic() - self._began
+        elapsed = self._elapsed()
         if scanning and elapsed < READY_TIMEOUT:
             self._send(*self._new_text(f"Waiting for the first scan of {', '.join(scanning)}"))
         elif self._send("READY=1", *self._new_text(_describe(status))):
             self._is_ready = True
             self._log.info("service ready", seconds=round(elapsed, 3), still_scanning=scanning)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
 
     def _status(self) -> NodeStatus | None:
         try:

@@ -210,6 +210,21 @@ async def test_the_watchdog_gets_a_report_in_time(
     assert set(slept) == {seconds}
 
 
+async def test_systemd_that_stays_unreachable_costs_little(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub looks often only as long as the kubelet waits for it."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(directory / "notify"))
+    monkeypatch.setattr(systemd, "READY_TIMEOUT", 0)
+    looks: list[None] = []
+    connection = Systemd(FixedReader())
+    monkeypatch.setattr(connection, "_report_ready", lambda: looks.append(None))
+    running = asyncio.create_task(connection.run())
+    try:
+        await asyncio.sleep(0.3)
+        assert len(looks) == 1
+    finally:
+        running.cancel()
+
+
 async def test_a_socket_that_is_gone_stops_nothing(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hub goes on, and reports once it is there."""
     path = directory / "notify"
