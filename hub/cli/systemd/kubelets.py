@@ -1,5 +1,6 @@
 """The kubelet's unit on a node. Each distribution of Kubernetes has its own name for it."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,8 +65,11 @@ def _named_kubelet(root: Path, named: str) -> Kubelet:
 
 
 def _has_unit(root: Path, unit: str) -> bool:
+    if "/" in unit:
+        return False
+    # The first directory that has the name decides, as for systemd.
+    path = next(filter(os.path.lexists, (root / each / unit for each in _UNIT_DIRS)), None)
+    if path is None:
+        return False
     # A mask is a link to /dev/null: that kubelet never starts.
-    return "/" not in unit and any(
-        (path := root / directory / unit).is_file() or (path.is_symlink() and path.readlink() != Path("/dev/null"))
-        for directory in _UNIT_DIRS
-    )
+    return path.readlink() != Path(os.devnull) if path.is_symlink() else path.is_file()
