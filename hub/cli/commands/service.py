@@ -85,7 +85,8 @@ def _install(unit: Unit, root: Path, *, now: bool) -> None:
     systemctl = Systemctl(root)
     _write(path, unit.text)
     systemctl.reload()
-    systemctl.run("enable", UNIT)
+    # An earlier version of the unit may belong to another kubelet, whose link has to go.
+    systemctl.run("reenable", UNIT)
     echo(f"{path}: written; the service starts before {unit.kubelet.unit}")
     if now:
         systemctl.run("restart", UNIT)

@@ -1,9 +1,11 @@
 """The text of the hub's unit file."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from hub._version import __version__
+from hub.base.errors import ConfigError
 from hub.base.featurefiles import FEATURES_DIR
 from hub.base.paths import PLUGIN_DIR
 from hub.cli.systemd.kubelets import Kubelet
@@ -20,6 +22,9 @@ HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  
 """Directories that the service does not see, or of which it has its own."""
 
 _RUN = Path("/run")
+
+_PLAIN = re.compile(r"(?!\.\.?$)[A-Za-z0-9_+@.-]+")
+"""A name that systemd neither splits nor expands."""
 
 _TEXT = """\
 {mark} version {version}.
@@ -82,7 +87,11 @@ class Unit:
 
     @property
     def text(self) -> str:
-        """The whole file."""
+        """The whole file.
+
+        Raises:
+            ConfigError: it cannot name the run directory.
+        """
         return _TEXT.format(
             mark=MARK,
             version=__version__,
@@ -105,10 +114,17 @@ class Unit:
         return f"BindPaths=-{self.kubelet.root}/pod-resources:{place}/pod-resources\n"
 
     def _run_directory(self) -> str:
-        """Have systemd create the run directory, and keep it for the hubs in pods, which have it mounted."""
+        """Have systemd create the run directory, and keep it for the hubs in pods, which have it mounted.
+
+        Raises:
+            ConfigError: systemd would read another name.
+        """
         if _RUN not in self.run_dir.parents:
             return ""
         name = self.run_dir.relative_to(_RUN)
+        if not all(map(_PLAIN.fullmatch, name.parts)):
+            problem = f"the name of a directory in {_RUN} may only contain letters, digits and any of _ - + @ ."
+            raise ConfigError("--run-dir", f"{self.run_dir}: {problem}")
         return f"RuntimeDirectory={name}\nRuntimeDirectoryMode=0700\nRuntimeDirectoryPreserve=yes\n"
 
 

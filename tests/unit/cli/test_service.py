@@ -81,7 +81,7 @@ def test_the_service_is_written_and_enabled(node: Node) -> None:
     assert (found["Before"], found["WantedBy"]) == (["kubelet.service"], ["kubelet.service"])
     assert (found["Type"], found["NotifyAccess"], found["Restart"]) == (["notify"], ["main"], ["always"])
     assert "RequiredBy" not in found
-    assert node.calls == [[f"--root={node.root}", "enable", "dphub.service"]]
+    assert node.calls == [[f"--root={node.root}", "reenable", "dphub.service"]]
 
 
 def test_the_command_of_the_service(node: Node) -> None:
@@ -102,6 +102,16 @@ def test_odd_paths_are_quoted() -> None:
     unit = Unit(KUBELETS[0], (str(odd),), odd, odd, Path("/run/a"))
     (command,) = settings(unit.text)["ExecStart"]
     assert words(command)[0] == words(command)[4] == str(odd)
+
+
+@pytest.mark.parametrize("name", ["a b", "a%b", "a:b", "..", "a/b c"])
+def test_an_odd_run_directory_is_refused(node: Node, name: str) -> None:
+    """In the name of a directory that it creates, systemd splits at spaces and colons, and replaces %."""
+    said = f"--run-dir: /run/{name}: the name of a directory in /run may only contain letters, digits and"
+    assert node.error(INSTALL, "--run-dir", f"/run/{name}").startswith(said)
+    assert node.calls == []
+    assert not (node.root / UNIT_FILE).exists()
+    assert node.run(INSTALL, "--run-dir", f"/opt/{name}").exit_code == 0
 
 
 def test_a_dry_run_changes_nothing(node: Node) -> None:
@@ -150,7 +160,16 @@ def test_one_of_several_kubelets_has_to_be_named(node: Node) -> None:
     assert "there are several kubelets: kubelet.service, k3s.service; name the one" in node.error(INSTALL)
     path = node.root / "etc/systemd/system/k3s.service"
     path.parent.mkdir(parents=True, exist_ok=True)
-    (node.root / "usr/lib/systemd/system/k3s.service").unlink()
+    path.symlink_to("/dev/null")
+    assert node.run(INSTALL).exit_code == 0
+    assert settings(node.unit)["Before"] == ["kubelet.service"]
+
+
+def test_a_mask_below_another_unit_hides_nothing(node: Node) -> None:
+    """The first directory that has the name decides."""
+    node.add_unit("kubelet.service", "etc/systemd/system")
+    path = node.root / "run/systemd/system/kubelet.service"
+    path.parent.mkdir(parents=True)
     path.symlink_to("/dev/null")
     assert node.run(INSTALL).exit_code == 0
 
@@ -220,7 +239,7 @@ def test_what_systemctl_says_is_shown(node: Node) -> None:
     """On one line."""
     node.failure = "Failed to enable unit:\nUnit file is masked.\n"
     error = node.error(INSTALL)
-    assert error == "systemctl enable dphub.service failed: Failed to enable unit: Unit file is masked."
+    assert error == "systemctl reenable dphub.service failed: Failed to enable unit: Unit file is masked."
 
 
 def test_now_is_for_a_running_node(node: Node) -> None:
@@ -238,7 +257,7 @@ def test_a_running_node(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "find_kubelet", lambda *_: KUBELETS[0])
     done = CliRunner().invoke(cli, [INSTALL, "--now"])
     assert done.output.endswith("the service is running; dphub status shows what it does\n"), done
-    assert node.calls == [["daemon-reload"], ["enable", "dphub.service"], ["restart", "dphub.service"]]
+    assert node.calls == [["daemon-reload"], ["reenable", "dphub.service"], ["restart", "dphub.service"]]
     node.calls.clear()
     assert CliRunner().invoke(cli, [INSTALL]).output.endswith("with: systemctl restart dphub.service\n")
     node.calls.clear()
