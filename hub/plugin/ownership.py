@@ -174,8 +174,8 @@ class Ownership:
         return OwnerFile(run_dir.owner(resource), run_dir.instance) if run_dir else OwnerFile(None, "")
 
     def newer_of(self, resource: str) -> str:
-        """Return a newer hub that is serving a resource; empty if none is."""
-        return next((name for name in self.newer if self._has_socket(name, resource)), "")
+        """Return the newest hub that is serving a resource, if that is not ours; empty if none is."""
+        return next((name for name in reversed(self.newer) if self._has_socket(name, resource)), "")
 
     def neighbours_of(self, resource: str) -> set[str]:
         """Return the other hubs with a socket for a resource; the kubelet may have a stream from each of them."""

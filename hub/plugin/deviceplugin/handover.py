@@ -67,7 +67,7 @@ class Handover:
 
     @property
     def newer(self) -> str:
-        """A newer hub that is serving the resource too; empty if none is."""
+        """The newest hub that is serving the resource too; empty if none is newer than ours."""
         return self._ownership.newer_of(self._resource)
 
     @property

@@ -164,12 +164,23 @@ RESOURCE = "example.com/stub"
 
 
 @pytest.fixture
-def socket_of_third(upgrade: Upgrade) -> Iterator[socket.socket]:
+def socket_of_third(tmp_path: Path) -> Iterator[socket.socket]:
     """Let the third hub listen on the socket of the resource."""
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(upgrade.third.path / socket_name(RESOURCE, "third", upgrade.third.path)))
+        listening.bind(str(tmp_path / socket_name(RESOURCE, "third", tmp_path)))
         listening.listen()
         yield listening
+
+
+@pytest.mark.usefixtures("socket_of_third")
+def test_the_newest_hub_that_serves_the_resource_is_named(service: Upgrade) -> None:
+    """Such as the node's service, beside the hubs of two pods in an upgrade."""
+    with serving(service.first), serving(service.third), socket.socket(socket.AF_UNIX) as listening:
+        service.ownership.refresh()
+        assert service.ownership.newer_of(RESOURCE) == "third"
+        listening.bind(str(service.first.path / socket_name(RESOURCE, "first", service.first.path)))
+        listening.listen()
+        assert service.ownership.newer_of(RESOURCE) == "first"
 
 
 @pytest.mark.usefixtures("socket_of_third")
