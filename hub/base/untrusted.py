@@ -7,8 +7,10 @@ other modules read such files through this one (`tests/unit/base/test_untrusted_
 
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, overload
@@ -27,6 +29,8 @@ Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """An integer in a file or message. JSON allows any number of digits, and few other formats have room for them."""
 
 _CHUNK = 1 << 16
+
+_PREPARING = threading.Lock()
 
 T = TypeVar("T")
 
@@ -133,10 +137,17 @@ def decode_json(content: bytes, kind: Any, source: Path | str) -> Any:
         UnreadableError: it is not JSON, or describes something else.
     """
     try:
-        return msgspec.json.decode(content, type=kind)
+        return _decoder(kind).decode(content)
     # Not only msgspec's errors: bytes that are not UTF-8, and values that are nested too deeply, raise Python's own.
     except (ValueError, RecursionError) as error:
         raise UnreadableError(source, str(error)) from None
+
+
+@cache
+def _decoder(kind: Any) -> "msgspec.json.Decoder[Any]":  # noqa: ANN401 - any type
+    # msgspec crashes if one thread decodes a type while another one, which was the first to use it, still prepares it.
+    with _PREPARING:
+        return msgspec.json.Decoder(kind)
 
 
 @contextmanager
