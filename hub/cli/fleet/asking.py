@@ -214,8 +214,8 @@ def _in_parallel(
     try:
         answers = list(workers.map(ask, pods))
     finally:
-        # Where the user interrupts this, those that are being asked end within their time limit.
-        workers.shutdown(cancel_futures=True)
+        # Where the user interrupts this, the threads that still ask end with the proxy, or within their time limit.
+        workers.shutdown(wait=False, cancel_futures=True)
     return {pod.name: answer for pod, answer in zip(pods, answers, strict=True)}
 
 
