@@ -56,7 +56,9 @@ def _dphub(cluster: StandIn, *words: str, timeout: float = 60) -> Said:
 
 def test_a_users_options_reach_kubectl(cluster: StandIn) -> None:
     """The context and the kubeconfig file, for the proxy and for commands in pods."""
-    cluster.set(Scenario(pods=[pod("hub-a", "node-a")], execs={"hub-a restart -- gpu": Answer("gpu: restarted", 0)}))
+    scenario = three_nodes()
+    scenario.execs["hub-a restart -- gpu"] = Answer("gpu: restarted", 0)
+    cluster.set(scenario)
     said = _dphub(cluster, "restart", "node-a", "gpu", "--context", "test", "--kubeconfig", "/a/file")
     assert said == Said(0, "gpu: restarted\n", "")
     expected = [f"--namespace={NAMESPACE}", "--context=test", "--kubeconfig=/a/file"]
