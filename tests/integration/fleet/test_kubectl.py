@@ -65,17 +65,18 @@ def test_a_users_options_reach_kubectl(cluster: StandIn) -> None:
     assert [call[:3] for call in cluster.calls] == [expected, expected]
 
 
-@pytest.mark.parametrize("mode", ["hang", "drip", "huge", "bomb", "raw"])
+@pytest.mark.parametrize("mode", ["hang", "drip", "huge", "bomb", "raw", "short"])
 def test_a_hostile_hub_costs_only_its_own_node(cluster: StandIn, mode: str) -> None:
     """Whether it never answers, answers without end, too much, or what is not text."""
     scenario = three_nodes()
-    scenario.pages["hub-a /status"] = Answer(mode=mode)
+    scenario.pages["hub-a /status"] = Answer("{}", mode=mode)
     cluster.set(scenario)
     said = _dphub(cluster, "devices", "--json", timeout=8 if mode in {"hang", "drip"} else 60)
     assert [json.loads(line)["node"] for line in said.out.splitlines()] == ["node-b", "node-b"]
     assert said.code == 1
     (reason,) = [line for line in said.err.splitlines() if line.startswith("node-a")]
     assert "did not answer: pod hub-a: " in reason
+    assert ("sent only the beginning of its answer" in reason) == (mode == "short")
     assert len(reason) < 700
 
 
