@@ -146,6 +146,20 @@ def test_nothing_that_only_a_node_needs_is_loaded(cluster: StandIn) -> None:
     assert "hub.cli.render.fleet" in loaded
 
 
+def test_the_first_answers_can_be_decoded_at_the_same_time() -> None:
+    """In a new process, whose threads would all be the first to use a type; msgspec crashes then."""
+    code = """if True:
+        import sys
+        from hub.model.node import NodeStatus
+        from tests.unit.cli.fleet.fleet_setup import encoded, fleet_of, status
+        from tests.unit.cli.fleet.test_asking import NODES, _many
+        sys.setswitchinterval(1e-6)
+        fleet, _, _ = fleet_of(_many(encoded(status())), parallel=32)
+        assert len(fleet.ask("/status", NodeStatus).values) == NODES
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
+
+
 @pytest.fixture
 async def real(directory: Path) -> AsyncIterator[dict[str, str]]:
     """Start a stand-in for the API server, and return the environment in which a real kubectl uses it."""
