@@ -29,7 +29,8 @@ class Answer(msgspec.Struct, frozen=True):
     delay: float = 0.0
     """Seconds before the answer."""
     mode: str = ""
-    """hang: never; drip: byte by byte, without end; huge: without end; raw: the body is not UTF-8; bomb: compressed."""
+    """hang: never; drip: byte by byte, without end; huge: without end; raw: the body is not UTF-8; bomb: compressed;
+    short: without the end."""
 
 
 class Scenario(msgspec.Struct):
@@ -143,7 +144,7 @@ async def _write(writer: asyncio.StreamWriter, answer: Answer, *, keeps: bool, c
             await writer.drain()
             await asyncio.sleep(0.01)
     lines += [f"Content-Length: {len(body)}", *([] if keeps else ["Connection: close"])]
-    writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+    writer.write("\r\n".join([*lines, "", ""]).encode() + (body[:-1] if answer.mode == "short" else body))
     await writer.drain()
 
 

@@ -144,6 +144,9 @@ class Fleet:
         Raises:
             HubError: as for `pods`; or no hub can be asked, because the user lacks the right.
         """
+        for each in (kind, _ApiStatus):
+            # Before any thread decodes one: msgspec crashes if two threads are the first to use a type.
+            msgspec.json.Decoder(each)
         groups = self.pods(nodes)
         running = [pod for pods in groups.values() for pod in pods if not pod.not_running]
         found = self._ask_all(running, page, kind)
@@ -214,8 +217,8 @@ def _in_parallel(
     try:
         answers = list(workers.map(ask, pods))
     finally:
-        # Where the user interrupts this, those that are being asked end within their time limit.
-        workers.shutdown(cancel_futures=True)
+        # Where the user interrupts this, the threads that still ask end with the proxy, or within their time limit.
+        workers.shutdown(wait=False, cancel_futures=True)
     return {pod.name: answer for pod, answer in zip(pods, answers, strict=True)}
 
 

@@ -7,6 +7,7 @@ import click
 
 from hub.base.errors import HubError
 from hub.base.exits import Exit
+from hub.base.paths import INSTANCE_NAME
 from hub.cli.fleet import options
 from hub.cli.fleet.filters import serving
 from hub.cli.fleet.kubectl import UnfinishedError
@@ -56,7 +57,10 @@ def _of(plugin: str | None) -> list[str]:
 
 def _run(target: Target, node: str, words: Sequence[str]) -> None:
     """Run a command of dphub in the pod of the hub that serves a node, print its output, and exit with its code."""
-    pod = _serving_pod(target, node)
+    pod, instance = _addressed(target, node)
+    if instance:
+        # Before all that the user typed.
+        words = [words[0], "--instance", instance, *words[1:]]
     try:
         finished = target.kubectl.exec_in(pod, ["dphub", *words], timeout=LIMIT)
     except UnfinishedError as error:
@@ -69,14 +73,20 @@ def _run(target: Target, node: str, words: Sequence[str]) -> None:
     sys.exit(finished.code if finished.code in known else Exit.FAILED)
 
 
-def _serving_pod(target: Target, node: str) -> str:
-    """Find the pod on a node; during an upgrade, that of the hub that serves."""
+def _addressed(target: Target, node: str) -> tuple[str, str]:
+    """Find the pod on a node, during an upgrade that of the hub that serves; and the hub, if it is another one's.
+
+    A pod's commands address its own hub. Where the node's service runs, that hub is on standby.
+    """
     with target.fleet() as fleet:
         (pods,) = fleet.pods([node]).values()
         running = [pod for pod in pods if not pod.not_running]
         if not running:
             raise HubError(f"{node}: pod {pods[0].name}: {pods[0].not_running}")
-        if len(running) == 1:
-            return running[0].name
         (answer,) = fleet.ask("/status", NodeStatus, [node], serving).nodes
-        return answer.pod
+    if answer.value is None:
+        # A hub that cannot be asked may still obey.
+        return running[0].name, ""
+    hub = answer.value.hub
+    is_other = hub.service != hub.report.instance and INSTANCE_NAME.fullmatch(hub.service)
+    return answer.pod, hub.service if is_other else ""

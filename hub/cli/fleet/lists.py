@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -241,7 +242,7 @@ def _show(
     watch: bool,
     lists_silent: bool = False,
 ) -> Answers[T]:
-    """Ask the hubs, print what they answered and which nodes did not answer, and return it.
+    """Ask the hubs, print what they answered and which nodes did not answer, and return the last that they answered.
 
     Args:
         target: The hubs.
@@ -255,23 +256,26 @@ def _show(
     if as_json and watch:
         raise click.UsageError("--json prints once and cannot be combined with --watch")
     with target.fleet() as fleet:
-        answers = ask(fleet)
+        latest = ask(fleet)
         if as_json:
-            for row in rows(answers):
+            for row in rows(latest):
                 echo_json(row, pretty=False)
         else:
             from hub.cli.render.fleet import with_silent  # noqa: PLC0415 - JSON does not need the terminal library
             from hub.cli.render.live import show  # noqa: PLC0415 - as above
 
-            def latest() -> "RenderableType":
-                found = ask(fleet)
-                return screen(found) if lists_silent else with_silent(screen(found), found)
+            rounds = chain([latest], iter(lambda: ask(fleet), None))
 
-            show(latest if watch else lambda: screen(answers), watch=watch, every=WATCH_SECONDS)
+            def render() -> "RenderableType":
+                nonlocal latest
+                latest = next(rounds)
+                return screen(latest) if lists_silent or not watch else with_silent(screen(latest), latest)
+
+            show(render, watch=watch, every=WATCH_SECONDS)
     if as_json or not lists_silent:
-        for each in answers.silent:
+        for each in latest.silent:
             echo(f"{each.node} did not answer: {each.reason}", error=True)
-    return answers
+    return latest
 
 
 def _exit(answers: Answers[NodeStatus], found: Sequence[Problem] = ()) -> None:

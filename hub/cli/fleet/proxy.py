@@ -25,8 +25,8 @@ from hub.base.webheaders import NOT_A_PAGE
 from hub.cli.fleet.kubectl import Kubectl, UnfinishedError
 from hub.cli.render.text import echo
 
-START_SECONDS = 10.0
-"""Until kubectl listens; it takes a tenth of a second."""
+START_SECONDS = 60.0
+"""Until kubectl listens; it takes a tenth of a second, but a program for credentials may ask for a password first."""
 
 _STOP_SECONDS = 5.0
 
@@ -40,6 +40,9 @@ _KEPT_LINES = 20
 _LINE_BYTES = 4096
 _CHUNK = 1 << 16
 _GZIP = 16 + zlib.MAX_WBITS
+_LENGTH_DIGITS = 18
+
+_SHORT = "sent only the beginning of its answer"
 
 
 class Response(NamedTuple):
@@ -181,16 +184,27 @@ def _receive(client: socket.socket, end: float, max_bytes: int) -> bytes:
 
 def _response(received: bytes, max_bytes: int) -> Response:
     head, _, body = received.partition(b"\r\n\r\n")
-    status, *headers = head.split(b"\r\n")
+    status, *lines = head.split(b"\r\n")
     words = status.split()
     if len(words) < 2 or not words[1].isdigit():  # noqa: PLR2004 - the protocol and the code
         raise UnfinishedError("answered something other than HTTP")
-    if any(header.lower().replace(b" ", b"") == b"content-encoding:gzip" for header in headers):
-        decompress = zlib.decompressobj(_GZIP)
-        try:
-            body = decompress.decompress(body, max_bytes + 1)
-        except zlib.error:
-            raise UnfinishedError("answered something other than what it compressed") from None
-        if len(body) > max_bytes:
-            raise UnfinishedError(f"answered more than {max_bytes} bytes")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and len(body) < int(length[:_LENGTH_DIGITS]):
+        raise UnfinishedError(_SHORT)
+    if headers.get(b"content-encoding", b"").lower() == b"gzip":
+        body = _decompressed(body, max_bytes)
     return Response(int(words[1]), body)
+
+
+def _decompressed(body: bytes, max_bytes: int) -> bytes:
+    decompress = zlib.decompressobj(_GZIP)
+    try:
+        found = decompress.decompress(body, max_bytes + 1)
+    except zlib.error:
+        raise UnfinishedError("answered something other than what it compressed") from None
+    if len(found) > max_bytes:
+        raise UnfinishedError(f"answered more than {max_bytes} bytes")
+    if not decompress.eof:
+        raise UnfinishedError(_SHORT)
+    return found

@@ -1,8 +1,9 @@
 """Shows output once, or keeps it up to date."""
 
-import asyncio
 import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -17,7 +18,7 @@ def show(render: Callable[[], RenderableType], *, watch: bool, every: float = RE
     """Print the output once, or keep it on the screen until interrupted.
 
     Args:
-        render: Makes the output.
+        render: Makes the output. An interrupt ends it, too.
         watch: Whether to keep it on the screen.
         every: Seconds between updates.
     """
@@ -28,19 +29,18 @@ def show(render: Callable[[], RenderableType], *, watch: bool, every: float = RE
     if not watch:
         console.print(render())
         return
-    try:
-        asyncio.run(_keep_showing(render, console, every))
-    except KeyboardInterrupt:
-        return
+    # No event loop: it would take an interrupt, and end the loop only after the output is made.
+    with suppress(KeyboardInterrupt):
+        _keep_showing(render, console, every)
 
 
-async def _keep_showing(render: Callable[[], RenderableType], console: Console, every: float) -> None:
+def _keep_showing(render: Callable[[], RenderableType], console: Console, every: float) -> None:
     if not console.is_terminal:
         while True:
             console.print(render())
             console.file.flush()
-            await asyncio.sleep(every)
+            time.sleep(every)
     with Live(render(), console=console, screen=True, auto_refresh=False) as live:
         while True:
-            await asyncio.sleep(every)
+            time.sleep(every)
             live.update(render(), refresh=True)

@@ -1,6 +1,7 @@
 """Commands that `kubectl dphub` runs in the pod of one node's hub: in process."""
 
 import pytest
+from msgspec.structs import replace
 
 from hub.cli.fleet import changes
 from hub.model.node import Condition
@@ -55,6 +56,61 @@ def test_during_an_upgrade_the_hub_that_serves_gets_the_command(
     )
     dphub(monkeypatch, scenario, "restart", "node", "gpu")
     assert [pod for pod, *_ in commands] == ["old"]
+
+
+def _served_by(service: str, condition: Condition = Condition.SUPERSEDED) -> Answer:
+    """Make the answer of a hub on a node on which a service runs."""
+    answer = status(condition=condition)
+    return encoded(replace(answer, hub=replace(answer.hub, service=service)))
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["cordon", "node", "GPU-2", "--reason", "a b"], ["cordon", "{}", "--reason", "a b", "--", "GPU-2"]),
+        (["uncordon", "node", "--", "--help"], ["uncordon", "{}", "--", "--help"]),
+        (["restart", "node", "gpu"], ["restart", "{}", "--", "gpu"]),
+    ],
+)
+def test_where_the_nodes_service_runs_it_gets_the_command(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]], words: list[str], command: list[str]
+) -> None:
+    """The hub in the pod is on standby, so it would refuse the command or restart the wrong plugin."""
+    scenario = Scenario(pods=[pod("one", "node")], pages={"one /status": _served_by("dphub")})
+    dphub(monkeypatch, scenario, *words)
+    expected = " ".join(["one dphub", *command]).format("--instance dphub")
+    assert [" ".join(each) for each in commands] == [expected]
+
+
+@pytest.mark.parametrize("service", ["hub", "", "--run-dir=/x"])
+def test_without_another_service_the_hub_in_the_pod_gets_the_command(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]], service: str
+) -> None:
+    """The service is that hub itself, there is none, or its name is not that of a hub."""
+    scenario = Scenario(pods=[pod("one", "node")], pages={"one /status": _served_by(service)})
+    dphub(monkeypatch, scenario, "restart", "node", "gpu")
+    assert commands == [["one", "dphub", "restart", "--", "gpu"]]
+
+
+def test_during_an_upgrade_the_nodes_service_gets_the_command(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
+) -> None:
+    """From either pod; both share its run directory."""
+    scenario = Scenario(
+        pods=[pod("old", "node", created="2026-01-01T00:00:00Z"), pod("new", "node", created="2026-01-02T00:00:00Z")],
+        pages={"old /status": _served_by("dphub"), "new /status": _served_by("dphub")},
+    )
+    dphub(monkeypatch, scenario, "restart", "node", "gpu")
+    assert [words for _, *words in commands] == [["dphub", "restart", "--instance", "dphub", "--", "gpu"]]
+
+
+def test_a_hub_that_cannot_be_asked_gets_the_command(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
+) -> None:
+    """For example because it has no HTTP server; its commands do not need one."""
+    scenario = Scenario(pods=[pod("one", "node")], pages={"one /status": Answer("error trying to reach service", 503)})
+    dphub(monkeypatch, scenario, "restart", "node", "gpu")
+    assert commands[-1] == ["one", "dphub", "restart", "--", "gpu"]
 
 
 def test_a_node_whose_hub_does_not_run(monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]) -> None:

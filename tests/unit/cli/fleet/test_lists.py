@@ -7,12 +7,13 @@ import click
 import msgspec
 import pytest
 
-from hub.cli.fleet import cli
+from hub.cli.fleet import cli, lists
+from hub.cli.fleet.proxy import Response
 from hub.model.history import Allocation, NodeHistory
 from hub.model.node import Problem, Severity
 from hub.model.plugin import DeviceStatus
-from tests.simulators.podproxy import Answer, Scenario, pod
-from tests.unit.cli.fleet.fleet_setup import GPU, dphub, encoded, lines, status, three_nodes
+from tests.simulators.podproxy import Answer, Scenario, find, pod
+from tests.unit.cli.fleet.fleet_setup import BROKEN, GPU, MemoryProxy, dphub, encoded, lines, status, three_nodes
 
 ODD = ["\x1b[2J", "\x9b31m", "\u202e", "\n", "\r", "\x07", "\x00", "[red]", "a", "ü"]
 
@@ -126,10 +127,13 @@ def test_text_from_nodes_is_printable(monkeypatch: pytest.MonkeyPatch, words: Se
     def odd() -> str:
         return "x" + "".join(chance.choices(ODD, k=8))
 
+    def container() -> str:
+        return f"{odd()}/{odd()}/{odd()}"
+
     for _ in range(10):
-        device = DeviceStatus(odd(), healthy=False, reason=odd(), health=odd(), holder=odd(), source=odd())
+        device = DeviceStatus(odd(), healthy=False, reason=odd(), health=odd(), holder=container(), source=odd())
         problem = Problem(Severity.ERROR, odd(), odd(), odd())
-        past = NodeHistory({odd(): (Allocation(odd(), odd(), odd(), 1),)}, {odd(): odd()})
+        past = NodeHistory({odd(): (Allocation(odd(), odd(), container(), 1),)}, {odd(): odd()})
         scenario = Scenario(
             pods=[pod("hub-a", "node-a"), pod("hub-b", "node-b")],
             pages={
@@ -149,6 +153,30 @@ def test_json_and_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """They cannot be combined, as with the commands on a node."""
     result = dphub(monkeypatch, three_nodes(), "devices", "--json", "--watch")
     assert (result.exit_code, "cannot be combined" in result.stderr) == (2, True)
+
+
+def test_watch_asks_once_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt ends it at any time; the exit code is that of the last round that was shown."""
+    scenario = Scenario(pods=[pod("hub-a", "node-a")], pages={"hub-a /status": encoded(status())})
+    asked: list[str] = []
+    rounds = iter([status(problems=[BROKEN]), status()])
+
+    def answer(_: object, path: str, **_limits: float) -> Response:
+        asked.append(path)
+        if path.endswith("/status"):
+            try:
+                scenario.pages["hub-a /status"] = encoded(next(rounds))
+            except StopIteration:
+                raise KeyboardInterrupt from None
+        found = find(scenario, path, {})
+        return Response(found.code, found.body.encode())
+
+    monkeypatch.setattr(MemoryProxy, "get", answer)
+    monkeypatch.setattr(lists, "WATCH_SECONDS", 0)
+    result = dphub(monkeypatch, scenario, "status", "--watch")
+    assert result.exit_code == 0
+    assert len([path for path in asked if path.endswith("/status")]) == 3
+    assert result.output.count("1 node") == 2
 
 
 @pytest.mark.parametrize("name", cli.commands)
