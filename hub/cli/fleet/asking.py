@@ -144,9 +144,6 @@ class Fleet:
         Raises:
             HubError: as for `pods`; or no hub can be asked, because the user lacks the right.
         """
-        for each in (kind, _ApiStatus):
-            # Before any thread decodes one: msgspec crashes if two threads are the first to use a type.
-            msgspec.json.Decoder(each)
         groups = self.pods(nodes)
         running = [pod for pods in groups.values() for pod in pods if not pod.not_running]
         found = self._ask_all(running, page, kind)

@@ -132,6 +132,7 @@ def test_json_that_cannot_be_decoded_is_an_error(content: bytes) -> None:
     with pytest.raises(UnreadableError, match=r"^report: "):
         decode_json(content, _Report, "report")
 
+
 THREADS = """
 import sys, threading
 from hub.base.untrusted import UnreadableError, decode_json
