@@ -243,3 +243,33 @@ def test_help_needs_no_circus() -> None:
     code = f"import sys; sys.argv[1:] = ['--help']; import hub.cli.commands.run; print('circus' in sys.modules); {HUB}"
     end = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert end.stdout.startswith("False")
+
+
+THREADS = """
+import sys, threading
+from hub.base.untrusted import UnreadableError, decode_json
+from hub.model.node import NodeStatus
+
+sys.setswitchinterval(1e-6)
+ready = threading.Barrier(8)
+
+def decode():
+    ready.wait()
+    try:
+        decode_json(b"{}", NodeStatus, "x")
+    except UnreadableError:
+        pass
+
+threads = [threading.Thread(target=decode) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+"""Threads that all are the first to decode a type."""
+
+
+def test_threads_that_decode_a_new_type_at_once() -> None:
+    """They do not crash the process, as msgspec does if nothing prepares the type before."""
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

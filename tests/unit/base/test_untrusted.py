@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -131,33 +129,3 @@ def test_json_that_cannot_be_decoded_is_an_error(content: bytes) -> None:
     """Whatever is wrong with it, the error is the same."""
     with pytest.raises(UnreadableError, match=r"^report: "):
         decode_json(content, _Report, "report")
-
-
-THREADS = """
-import sys, threading
-from hub.base.untrusted import UnreadableError, decode_json
-from hub.model.node import NodeStatus
-
-sys.setswitchinterval(1e-6)
-ready = threading.Barrier(8)
-
-def decode():
-    ready.wait()
-    try:
-        decode_json(b"{}", NodeStatus, "x")
-    except UnreadableError:
-        pass
-
-threads = [threading.Thread(target=decode) for _ in range(8)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-"""
-"""Threads that all are the first to decode a type."""
-
-
-def test_threads_that_decode_a_new_type_at_once() -> None:
-    """They do not crash the process, as msgspec does if nothing prepares the type before."""
-    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
