@@ -22,7 +22,7 @@ apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 namespace: device-plugin-hub
 resources:
-  - ../../base
+  - {base}
 images:
   - name: device-plugin-hub
     newTag: {tag}
@@ -33,7 +33,18 @@ configMapGenerator:
       - circus.ini
       - stub.yaml
 """
-_AGENT = "      - agent.yaml\ncomponents:\n  - ../../components/agent\n"
+_AGENT = "      - agent.yaml\n"
+_BASE = "../../base"
+# A component's files replace those of the kustomization that lists it, so that is one below.
+_WITH_AGENT = f"""
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: device-plugin-hub
+resources:
+  - {_BASE}
+components:
+  - ../../components/agent
+"""
 # Nothing here forwards the address of the Service `kubernetes`, so the agent gets that of the API server itself.
 _AGENT_SECTION = f"""
 [watcher:agent]
@@ -60,6 +71,9 @@ class Overlay:
         shutil.copytree(PROJECT / "container", directory / "container")
         self._files = directory / _OVERLAY
         self._files.mkdir()
+        below = self._files.with_name("with-agent")
+        below.mkdir()
+        (below / "kustomization.yaml").write_text(_WITH_AGENT)
         self._tag = "0.1.0"
         self._has_agent = False
         self.configure(DEVICES)
@@ -79,7 +93,8 @@ class Overlay:
     def use_image(self, tag: str) -> None:
         """Change the version of the hub."""
         self._tag = tag
-        text = _KUSTOMIZATION.format(tag=json.dumps(tag)) + (_AGENT if self._has_agent else "")
+        base, more = ("../with-agent", _AGENT) if self._has_agent else (_BASE, "")
+        text = _KUSTOMIZATION.format(tag=json.dumps(tag), base=base) + more
         (self._files / "kustomization.yaml").write_text(text)
 
     def apply(self) -> None:
