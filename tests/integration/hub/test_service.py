@@ -80,7 +80,11 @@ async def test_a_plugin_that_crashes_or_hangs_does_not_block_the_kubelet() -> No
             for name in ("Crashing", "Slow"):
                 config.write(f"[watcher:{name}]\ncmd = python -m hub.plugin {node.directory}/odd.py:{name}\n")
         await asyncio.to_thread(node.service.start)
-        (ready,) = [line for line in node.log.read_text().splitlines() if '"service ready"' in line]
+        # It is logged after the report to systemd.
+        ready = await wait_until(
+            lambda: next((line for line in node.log.read_text().splitlines() if '"service ready"' in line), None),
+            "the line in the log",
+        )
         # Once its scan has taken too long, the hanging one is not awaited either.
         assert set(json.loads(ready)["still_scanning"]) <= {"Slow"}, ready
 
