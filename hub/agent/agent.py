@@ -10,9 +10,10 @@ from hub.agent.eventwriter import EventWriter
 from hub.agent.node import NodeObject
 from hub.agent.settings import AgentSettings
 from hub.agent.startuptaint import StartupTaint
-from hub.agent.view import AGENT, Changes, View
+from hub.agent.view import AGENT, View
 from hub.apiserver.client import ApiClient
 from hub.apiserver.errors import ApiError
+from hub.base.changecount import Version
 from hub.base.exits import Exit
 from hub.base.instances import ServingLock
 from hub.base.log import get_logger
@@ -37,7 +38,7 @@ class Agent:
 
     def __init__(self, settings: AgentSettings, client: ApiClient, run_dir: RunDir, node: str) -> None:
         self._settings = settings
-        self._changes = Changes()
+        self._changes = Version()
         self._view = View(run_dir, self._changes)
         self._node = NodeObject(client, node, self._changes)
         self._lock = ServingLock(run_dir, AGENT)

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
-from hub.agent.view import Changes
 from hub.apiserver.errors import ApiError, Backoff
+from hub.base.changecount import Version
 from hub.base.log import get_logger
 
 
@@ -32,7 +33,7 @@ class Attempts:
                 self.succeeded()
                 return
 
-    async def after_each(self, changes: Changes, work: Callable[[], Awaitable[float | None]]) -> None:
+    async def after_each(self, changes: Version, work: Callable[[], Awaitable[float | None]]) -> None:
         """Do something now and after each change, until cancelled.
 
         Args:
@@ -40,14 +41,16 @@ class Attempts:
             work: What to do; returns the seconds until it has to be done again without a change.
         """
         while True:
-            seen = changes.count
+            seen = changes.number
             try:
                 seconds = await work()
             except ApiError as error:
                 await asyncio.sleep(self.failed(error))
             else:
                 self.succeeded()
-                await changes.after(seen, seconds)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await changes.wait_beyond(seen)
 
     def succeeded(self) -> None:
         """Begin with the shortest delay again."""

@@ -7,9 +7,10 @@ from hub.agent.attempts import Attempts
 from hub.agent.conditions import Conditions, NodeCondition, patch_of, timestamp
 from hub.agent.node import NodeObject
 from hub.agent.settings import AgentSettings
-from hub.agent.view import Changes, View
+from hub.agent.view import View
 from hub.apiserver.client import STRATEGIC_PATCH, ApiClient
 from hub.apiserver.errors import ApiError
+from hub.base.changecount import Version
 
 HEARTBEAT = 300.0
 """Seconds between writes of conditions that have not changed."""
@@ -33,7 +34,7 @@ class ConditionWriter:
         client: ApiClient,
         node: NodeObject,
         view: View,
-        changes: Changes,
+        changes: Version,
         *,
         heartbeat: float = HEARTBEAT,
     ) -> None:

@@ -9,8 +9,9 @@ from hub.agent.attempts import Attempts
 from hub.agent.eventwriter import EventWriter
 from hub.agent.node import NodeObject
 from hub.agent.occurrences import WARNING, Occurrence
-from hub.agent.view import Changes, View
+from hub.agent.view import View
 from hub.apiserver.client import MERGE_PATCH, ApiClient
+from hub.base.changecount import Version
 from hub.base.errors import HubError
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
@@ -57,7 +58,7 @@ class Cordons:
         client: ApiClient,
         node: NodeObject,
         view: View,
-        changes: Changes,
+        changes: Version,
         *,
         run_dir: RunDir,
         events: EventWriter | None,

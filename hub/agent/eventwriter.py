@@ -10,9 +10,10 @@ from hub.agent.attempts import Attempts
 from hub.agent.events import EventSink
 from hub.agent.node import NodeObject
 from hub.agent.occurrences import Announced, Occurrence, Occurrences, Pod
-from hub.agent.view import AGENT, Changes, View
+from hub.agent.view import AGENT, View
 from hub.apiserver.client import METADATA_ONLY, ApiClient
 from hub.apiserver.errors import NOT_FOUND, ApiError
+from hub.base.changecount import Version
 from hub.base.jsonfile import read_file
 from hub.base.log import get_logger
 from hub.base.nodedir import node_path
@@ -39,7 +40,7 @@ class EventWriter:
         run_dir: Where to keep what the events say.
     """
 
-    def __init__(self, client: ApiClient, node: NodeObject, view: View, changes: Changes, run_dir: RunDir) -> None:
+    def __init__(self, client: ApiClient, node: NodeObject, view: View, changes: Version, run_dir: RunDir) -> None:
         self._client = client
         self._node = node
         self._view = view

@@ -5,9 +5,9 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from hub.agent.view import Changes
 from hub.apiserver.client import METADATA_ONLY, ApiClient, Object
 from hub.apiserver.errors import GONE, ApiError
+from hub.base.changecount import Version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ class NodeObject:
         annotations: The annotations; None until they are known.
     """
 
-    def __init__(self, client: ApiClient, name: str, changes: Changes) -> None:
+    def __init__(self, client: ApiClient, name: str, changes: Version) -> None:
         self.annotations: Mapping[str, str] | None = None
         self.name = name
         self._client = client
@@ -81,5 +81,5 @@ class NodeObject:
         metadata = content.get("metadata", {})
         self._uid = str(metadata.get("uid", ""))
         self.annotations = metadata.get("annotations") or {}
-        self._changes.notify()
+        self._changes.bump()
         return str(metadata.get("resourceVersion", ""))

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from hub.agent.attempts import Attempts
 from hub.agent.node import NodeObject
 from hub.agent.settings import AgentSettings
-from hub.agent.view import Changes, View
+from hub.agent.view import View
 from hub.apiserver.client import JSON_PATCH, ApiClient, Object
+from hub.base.changecount import Version
 from hub.base.log import get_logger
 from hub.model.node import Condition, NodeStatus, PluginStatus
 from hub.model.plugin import RegistrationStatus, ResourceStatus
@@ -27,7 +28,7 @@ class StartupTaint:
     """
 
     def __init__(
-        self, settings: AgentSettings, client: ApiClient, node: NodeObject, view: View, changes: Changes
+        self, settings: AgentSettings, client: ApiClient, node: NodeObject, view: View, changes: Version
     ) -> None:
         self._settings = settings
         self._client = client
@@ -68,7 +69,7 @@ class StartupTaint:
             # The key may be there with several effects.
             self._is_done = not others
             if others:
-                self._changes.notify()
+                self._changes.bump()
 
 
 def expected_resources(status: NodeStatus, names: Iterable[str]) -> list[ResourceStatus] | None:

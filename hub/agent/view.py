@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from asyncinotify import Event, Inotify, Mask
 
+from hub.base.changecount import Version
 from hub.base.errors import HubError
 from hub.base.filewatch import watch_error
 from hub.base.instances import serving
@@ -23,30 +24,6 @@ SETTLE = 1.0
 """Seconds from a change until the files are read: a device that recovers within this time has not changed."""
 
 
-class Changes:
-    """Lets any number of tasks wait for the next change; each sees every change, and several as one."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._next = asyncio.Event()
-
-    def notify(self) -> None:
-        """Let the tasks continue."""
-        self.count += 1
-        self._next.set()
-        self._next = asyncio.Event()
-
-    async def after(self, seen: int, seconds: float | None = None) -> int:
-        """Wait until there have been more than `seen` changes, for at most these seconds; return their number."""
-        try:
-            async with asyncio.timeout(seconds):
-                while self.count <= seen:
-                    await self._next.wait()
-        except TimeoutError:
-            pass
-        return self.count
-
-
 class View:
     """The status of the node, and whether this agent is the one that acts.
 
@@ -54,14 +31,14 @@ class View:
 
     Args:
         run_dir: The run directory, and the agent's hub.
-        changes: Notified of each change.
+        changes: Counts each change.
         settle: Seconds from a change until the files are read.
 
     Attributes:
         status: The latest status; None before the first one, and while another agent acts.
     """
 
-    def __init__(self, run_dir: RunDir, changes: Changes, *, settle: float = SETTLE) -> None:
+    def __init__(self, run_dir: RunDir, changes: Version, *, settle: float = SETTLE) -> None:
         self.status: NodeStatus | None = None
         self._run_dir = run_dir
         self._changes = changes
@@ -131,4 +108,4 @@ class View:
                 # Another process has removed or changed the hub's report, which is written again soon.
                 return
         self.status = status
-        self._changes.notify()
+        self._changes.bump()

@@ -13,6 +13,7 @@ from hub.cli.fleet import options
 from hub.cli.fleet.asking import Answers, Fleet
 from hub.cli.fleet.filters import Filter, allocations, holders, serving
 from hub.cli.fleet.options import Target
+from hub.cli.options import lines_option
 from hub.cli.render.text import echo, echo_json, examples
 from hub.model.history import NodeHistory
 from hub.model.node import NodeStatus, Problem, Severity
@@ -186,14 +187,8 @@ def list_holders(
 @click.command(
     epilog=examples("kubectl dphub history --pod-namespace team-a", "kubectl dphub history --lines 0 --json")
 )
-@click.option(
-    "--lines",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=100,
-    show_default=True,
-    help="Show the latest N allocations; 0 shows all.",
-)
+# -n is the namespace here, as in kubectl.
+@lines_option("Show the latest N allocations; 0 shows all.", "--lines")
 @options.json_option("Print one JSON object for each allocation.")
 @options.node_option
 @options.resource_option

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from hub.api.device import Device, Excluded, Unmatched
 from hub.api.plugin import Plugin
+from hub.base.changecount import Version
 from hub.base.log import get_logger
 from hub.base.statusfile import StatusFile
 from hub.kubelet.checkpoint import Checkpoint
@@ -14,7 +15,6 @@ from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.resource import ResourceDevices
 from hub.plugin.devices.scan import Scan
 from hub.plugin.devices.validation import validate_resource
-from hub.plugin.devices.version import Version
 from hub.plugin.health.keys import physical_key
 from hub.plugin.health.store import HealthStore
 from hub.plugin.metrics.process import ProcessMetrics

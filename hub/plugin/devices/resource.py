@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager
 import msgspec
 
 from hub.api.device import Device
+from hub.base.changecount import Version
 from hub.kubelet.checkpoint import Checkpoint
 from hub.plugin.devices.departures import Departure, Departures
 from hub.plugin.devices.devicelist import DeviceList, ScannedDevices
 from hub.plugin.devices.listlog import ListLog
-from hub.plugin.devices.version import Version
 from hub.plugin.health.record import SCAN, Health
 from hub.plugin.health.store import DeviceHealth, HealthStore
 from hub.plugin.metrics.process import ProcessMetrics

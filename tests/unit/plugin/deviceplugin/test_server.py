@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
+from hub.base.changecount import Version
 from hub.base.notifier import Notifier
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import (
@@ -18,7 +19,6 @@ from hub.kubelet.wire.v1beta1_pb2_grpc import (
 )
 from hub.plugin.deviceplugin import server as module
 from hub.plugin.deviceplugin.server import MAX_STREAMS, DevicePluginServer, Streams
-from hub.plugin.devices.version import Version
 from hub.testing.waiting import wait_until
 from tests.fuzz.targets.pluginsocket import FRAMES, METHOD_THAT_IS_NOT_TEXT, PREFACE, frame
 
