@@ -1,10 +1,19 @@
 """Counts the changes that a watching thread reports."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hub import watch_directories
 
 _LIMIT = 60
 """Seconds."""
+
+
+class _EndedError(Exception):
+    """Ends the thread."""
 
 
 class Changes:
@@ -27,3 +36,33 @@ class Changes:
         change()
         with self._condition:
             return self._condition.wait_for(lambda: self._number > before, _LIMIT)
+
+
+@contextmanager
+def watched(
+    directories: Callable[[], Iterable[Path]], concerns: Callable[[Path], bool] = lambda _: True
+) -> Iterator[Changes]:
+    """Watch directories in a thread, which ends with the block: it would meet what a later test replaces."""
+    changes, ended = Changes(), threading.Event()
+    with TemporaryDirectory() as name:
+        own = Path(name)
+
+        def all_directories() -> list[Path]:
+            if ended.is_set():
+                raise _EndedError
+            return [*directories(), own]
+
+        def watch() -> None:
+            with suppress(_EndedError):
+                watch_directories(all_directories, changes, concerns=concerns)
+
+        thread = threading.Thread(target=watch)
+        assert changes.follow(thread.start)
+        try:
+            yield changes
+        finally:
+            ended.set()
+            # The thread asks for its directories again when one has appeared.
+            (own / "last").mkdir()
+            thread.join(_LIMIT)
+            assert not thread.is_alive()

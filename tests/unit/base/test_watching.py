@@ -2,36 +2,27 @@
 
 import os
 import shutil
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hub import watch_directories
 from hub.base import filewatch
-from tests.harness.changes import Changes
-
-
-def _watched(directories: list[Path], concerns: Callable[[Path], bool] = lambda _: True) -> Changes:
-    changes = Changes()
-    work = lambda: watch_directories(lambda: directories, changes, concerns=concerns)  # noqa: E731 - for the thread
-    assert changes.follow(threading.Thread(target=work, daemon=True).start)
-    return changes
+from tests.harness.changes import watched
 
 
 def test_files_that_come_and_go(tmp_path: Path) -> None:
     """Files, links, and the directories themselves are noticed, whatever replaces them."""
     dev, later = tmp_path / "dev", tmp_path / "dev/dri"
     dev.mkdir()
-    changes = _watched([dev, later, tmp_path / "none"])
-    for _ in range(3):
-        assert changes.follow(later.mkdir)
-        assert changes.follow((later / "card0").touch)
-        assert changes.follow(lambda: (later / "link").symlink_to("card0"))
-        assert changes.follow(lambda: (later / "link").rename(dev / "link"))
-        assert changes.follow((dev / "link").unlink)
-        assert changes.follow(lambda: shutil.rmtree(later))
+    with watched(lambda: [dev, later, tmp_path / "none"]) as changes:
+        for _ in range(3):
+            assert changes.follow(later.mkdir)
+            assert changes.follow((later / "card0").touch)
+            assert changes.follow(lambda: (later / "link").symlink_to("card0"))
+            assert changes.follow(lambda: (later / "link").rename(dev / "link"))
+            assert changes.follow((dev / "link").unlink)
+            assert changes.follow(lambda: shutil.rmtree(later))
 
 
 def test_other_files_do_not_matter(tmp_path: Path) -> None:
@@ -42,11 +33,11 @@ def test_other_files_do_not_matter(tmp_path: Path) -> None:
         seen.append(path.name)
         return path.name.startswith("nvidia")
 
-    changes = _watched([tmp_path], concerns)
-    (tmp_path / "tty9").touch()
-    assert changes.follow((tmp_path / "nvidia0").touch)
-    assert seen == ["tty9", "nvidia0"]
-    assert changes._number == 2
+    with watched(lambda: [tmp_path], concerns) as changes:
+        (tmp_path / "tty9").touch()
+        assert changes.follow((tmp_path / "nvidia0").touch)
+        assert seen == ["tty9", "nvidia0"]
+        assert changes._number == 2
 
 
 def test_a_node_without_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,39 +1,24 @@
 """Changes are seen at once, in directories that exist and in those that appear later."""
 
-import threading
+from functools import partial
 from pathlib import Path
 
-import pytest
-
-from hub import Host, watch_directories
+from hub import Host
 from plugins.generic.discovery.devwatch import dev_directories, watched_directories
-from tests.harness.changes import Changes
+from tests.harness.changes import watched
 from tests.simulators.generictree import GenericTree
 
 
-@pytest.fixture
-def watched(tmp_path: Path) -> tuple[GenericTree, Changes]:
-    """Watch a node, and yield the changes that are seen there."""
-    tree, changes = GenericTree(tmp_path), Changes()
-    (tmp_path / "run").mkdir()
-    patterns = ["/dev/ttyUSB*", "/run/app/*/socket"]
-
-    def watch() -> None:
-        watch_directories(lambda: watched_directories(Host(tmp_path), patterns), changes)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    assert changes.follow(thread.start)
-    return tree, changes
-
-
-def test_files_that_come_and_go(watched: tuple[GenericTree, Changes]) -> None:
+def test_files_that_come_and_go(tmp_path: Path) -> None:
     """They are seen even in directories that appear later, in and outside /dev."""
-    tree, changes = watched
-    assert changes.follow(lambda: tree.file("ttyUSB0"))
-    assert changes.follow((tree.root / "dev/ttyUSB0").unlink)
-    assert changes.follow(lambda: tree.file("bus/usb/001/002"))
-    for name in ("ttyUSB1", "ttyUSB2"):
-        assert changes.follow(lambda name=name: tree.link(f"serial/by-id/{name}", f"../../{name}"))
+    tree, host = GenericTree(tmp_path), Host(tmp_path)
+    (tmp_path / "run").mkdir()
+    with watched(lambda: watched_directories(host, ["/dev/ttyUSB*", "/run/app/*/socket"])) as changes:
+        assert changes.follow(lambda: tree.file("ttyUSB0"))
+        assert changes.follow((tree.root / "dev/ttyUSB0").unlink)
+        assert changes.follow(lambda: tree.file("bus/usb/001/002"))
+        for name in ("ttyUSB1", "ttyUSB2"):
+            assert changes.follow(partial(tree.link, f"serial/by-id/{name}", f"../../{name}"))
 
 
 def test_which_directories(tmp_path: Path) -> None:
