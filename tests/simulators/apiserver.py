@@ -39,6 +39,8 @@ class Fault(NamedTuple):
     hang: bool = False
     lose: bool = False
     """Whether the request has its effect, and the answer is lost."""
+    method: str = ""
+    """The method of the request that meets it; empty for any."""
 
 
 class FakeApiServer:
@@ -166,12 +168,12 @@ class FakeApiServer:
         method, target, _ = first.split()
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        if "watch=true" in target and not self.faults:
+        fault = self._next_fault(method)
+        if "watch=true" in target and not fault:
             self._record(method, target, None, 200)
             await self._watch(writer, parse_qs(urlsplit(target).query))
             return
         content = json.loads(body) if body else None
-        fault = self.faults.pop(0) if self.faults else None
         if fault and fault.hang:
             self._record(method, target, content, 0)
             await asyncio.Event().wait()
@@ -202,6 +204,11 @@ class FakeApiServer:
                 writer.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
                 await writer.drain()
             await changed.wait()
+
+    def _next_fault(self, method: str) -> Fault | None:
+        if self.faults and self.faults[0].method in ("", method):
+            return self.faults.pop(0)
+        return None
 
     def _answer(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, Object]:  # noqa: ANN401 - JSON
         if headers.get("authorization", "").removeprefix("Bearer ") not in self.tokens:

@@ -103,12 +103,10 @@ async def test_a_restart_of_the_agent_repeats_nothing(node: AgentNode, api: Fake
 
 async def test_an_answer_that_is_lost_repeats_nothing(node: AgentNode, api: FakeApiServer) -> None:
     """An event that the API server has taken is there once, also if its answer did not arrive."""
-    node.configure("conditions: false\n")
     await node.start_hub()
     await node.kubelet.wait_for(RESOURCE, 4, timeout=120)
     await node.wait(lambda: node.logged("agent started"), "the agent")
-    # The first request reads the node.
-    api.faults = [Fault(503, {"Retry-After": "1"}), Fault(200, lose=True), Fault(200, lose=True)]
+    api.faults = [Fault(503, {"Retry-After": "1"}, method="POST"), Fault(200, lose=True, method="POST")]
     await _break(node, "stub-1")
     await node.wait(lambda: [each for each in api.requests if each.status == 409], "the second attempt")
     assert len(api.events) == 1
