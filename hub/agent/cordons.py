@@ -124,8 +124,11 @@ class Cordons:
             requests += [Uncordon(key, by_annotation=True) for key in sorted(found - asked)]
             for request in requests:
                 response = await self._send(plugin.name, request)
-                is_answered = is_answered and response is not None
-                if response and not response.ok and isinstance(request, Cordon):
+                if response is None:
+                    # It may hang: each of its requests would take as long, while other plugins wait.
+                    is_answered = False
+                    break
+                if not response.ok and isinstance(request, Cordon):
                     failures[wanted[plugin.name, request.device]] = response.message
         return is_answered
 
