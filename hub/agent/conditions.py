@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from hub.agent.objects import Node
 from hub.agent.settings import AgentSettings, Meaning
 from hub.apiserver.client import Object
 from hub.model.node import Condition, NodeStatus, PluginStatus, Severity
@@ -86,12 +87,12 @@ class Conditions:
         self._failing: dict[str, float] = {}
         self.wanted: dict[str, NodeCondition] = {}
 
-    def take_over(self, node: Object) -> set[str]:
+    def take_over(self, node: Node) -> set[str]:
         """Take over the conditions that an earlier agent has written; return their types."""
-        for each in node.get("status", {}).get("conditions", ()):
-            if str(each.get("reason", "")).startswith(PREFIX):
-                values = (each.get(key, "") for key in ("status", "reason", "message", "lastTransitionTime"))
-                self.wanted[each["type"]] = NodeCondition(*map(str, values))
+        for each in node.status.conditions or ():
+            if each.reason.startswith(PREFIX):
+                since = each.last_transition_time or ""
+                self.wanted[each.type] = NodeCondition(each.status, each.reason, each.message, since)
         return set(self.wanted)
 
     def update(self, status: NodeStatus, now: float) -> float | None:

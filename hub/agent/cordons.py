@@ -18,7 +18,7 @@ from hub.base.paths import RunDir
 from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.admin import LINE_BYTES, Cordon, Request, Response, Uncordon
 from hub.model.node import Condition, NodeStatus
-from hub.status.lookup import Key, find_device, known_devices
+from hub.status.lookup import DeviceIndex, Key, known_devices
 
 WANTED = "dphub.dev/cordon"
 """The annotation that names the devices to cordon, separated by commas."""
@@ -98,10 +98,11 @@ class Cordons:
     def _find(self, status: NodeStatus, text: str, failures: dict[str, str]) -> dict[Key, str]:
         """Return the devices that the annotation names, with these names."""
         names = list(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))[:_MOST_NAMES]
+        index = DeviceIndex(status)
         keys: dict[str, Key] = {}
         for name in names:
             try:
-                keys[name] = find_device(status, name[:_LONGEST_NAME])
+                keys[name] = index.find(name[:_LONGEST_NAME])
             except HubError as error:
                 # A device that is absent for a moment stays cordoned, under whichever name it was found before.
                 if name in self._keys:
@@ -123,8 +124,11 @@ class Cordons:
             requests += [Uncordon(key, by_annotation=True) for key in sorted(found - asked)]
             for request in requests:
                 response = await self._send(plugin.name, request)
-                is_answered = is_answered and response is not None
-                if response and not response.ok and isinstance(request, Cordon):
+                if response is None:
+                    # It may hang: each of its requests would take as long, while other plugins wait.
+                    is_answered = False
+                    break
+                if not response.ok and isinstance(request, Cordon):
                     failures[wanted[plugin.name, request.device]] = response.message
         return is_answered
 

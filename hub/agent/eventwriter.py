@@ -9,6 +9,7 @@ from urllib.parse import quote
 from hub.agent.attempts import Attempts
 from hub.agent.events import EventSink
 from hub.agent.node import NodeObject
+from hub.agent.objects import PartialObject
 from hub.agent.occurrences import Announced, Occurrence, Occurrences, Pod
 from hub.agent.view import AGENT, View
 from hub.apiserver.client import METADATA_ONLY, ApiClient
@@ -113,12 +114,12 @@ class EventWriter:
             return
         path = f"/api/v1/namespaces/{quote(pod.namespace, safe='')}/pods/{quote(pod.name, safe='')}"
         try:
-            found = await self._client.get(path, METADATA_ONLY)
+            found = await self._client.get(path, PartialObject, METADATA_ONLY)
         except ApiError as error:
             if error.status == NOT_FOUND:
                 return
             raise
-        regarding = {"apiVersion": "v1", "kind": "Pod", **pod._asdict(), "uid": str(found["metadata"]["uid"])}
+        regarding = {"apiVersion": "v1", "kind": "Pod", **pod._asdict(), "uid": found.metadata.uid}
         await self._sink.write(occurrence, regarding, node)
 
 

@@ -2,18 +2,23 @@
 
 import random
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
+from hub.agent.objects import Node, PartialObject, WatchError, WatchEvent
 from hub.apiserver.client import METADATA_ONLY, ApiClient, Object
 from hub.apiserver.errors import GONE, ApiError
 from hub.base.changecount import Version
+from hub.base.printable import printable
+from hub.base.untrusted import UnreadableError, decode_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _WATCH_SECONDS = (300.0, 600.0)
 """The shortest and the longest duration of a watch, as of those of the kubelet: each has its own."""
+
+T = TypeVar("T")
 
 
 class NodeObject:
@@ -47,16 +52,16 @@ class NodeObject:
             ApiError: the object cannot be read.
         """
         if not self._uid:
-            self._learn(await self._client.get(self.path, METADATA_ONLY))
+            self._learn(await self._client.get(self.path, PartialObject, METADATA_ONLY))
         return {"apiVersion": "v1", "kind": "Node", "name": self.name, "uid": self._uid}
 
-    async def read(self) -> Object:
+    async def read(self) -> Node:
         """Return the whole object.
 
         Raises:
             ApiError: the object cannot be read.
         """
-        return await self._client.get(self.path)
+        return await self._client.get(self.path, Node)
 
     async def watch(self) -> None:
         """Follow the object until the server ends the watch.
@@ -65,21 +70,33 @@ class NodeObject:
             ApiError: that is not possible now.
         """
         seconds = random.uniform(*_WATCH_SECONDS)  # noqa: S311 - no secret
-        version = self._learn(await self._client.get(self.path, METADATA_ONLY))
+        version = self._learn(await self._client.get(self.path, PartialObject, METADATA_ONLY))
         query = f"watch=true&fieldSelector=metadata.name%3D{quote(self.name, safe='')}"
         query += f"&resourceVersion={quote(version, safe='')}&timeoutSeconds={seconds:.0f}"
-        async with aclosing(self._client.watch(f"/api/v1/nodes?{query}", seconds, METADATA_ONLY)) as events:
+        watch = self._client.watch(f"/api/v1/nodes?{query}", WatchEvent, seconds, METADATA_ONLY)
+        async with aclosing(watch) as events:
             async for event in events:
-                found = event.get("object", {})
-                if event.get("type") == "ERROR":
-                    raise ApiError(int(found.get("code", GONE)), str(found.get("message", "the watch ended")))
-                if event.get("type") in ("ADDED", "MODIFIED"):
-                    self._learn(found)
+                if event.type == "ERROR":
+                    error = _read(event, WatchError)
+                    raise ApiError(error.code or GONE, printable(error.message) or "the watch ended")
+                if event.type in ("ADDED", "MODIFIED"):
+                    self._learn(_read(event, PartialObject))
 
-    def _learn(self, content: Object) -> str:
+    def _learn(self, found: PartialObject) -> str:
         """Take over what the object says; return its version."""
-        metadata = content.get("metadata", {})
-        self._uid = str(metadata.get("uid", ""))
-        self.annotations = metadata.get("annotations") or {}
+        self._uid = found.metadata.uid
+        self.annotations = found.metadata.annotations or {}
         self._changes.bump()
-        return str(metadata.get("resourceVersion", ""))
+        return found.metadata.resource_version
+
+
+def _read(event: WatchEvent, kind: type[T]) -> T:
+    """Return the object of an event.
+
+    Raises:
+        ApiError: it is something else.
+    """
+    try:
+        return decode_json(bytes(event.object), kind, "event of a watch")
+    except UnreadableError as error:
+        raise ApiError(0, str(error)) from None

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 from hub.agent.attempts import Attempts
 from hub.agent.node import NodeObject
+from hub.agent.objects import Node
 from hub.agent.settings import AgentSettings
 from hub.agent.view import View
-from hub.apiserver.client import JSON_PATCH, ApiClient, Object
+from hub.apiserver.client import JSON_PATCH, ApiClient
 from hub.base.changecount import Version
 from hub.base.log import get_logger
 from hub.model.node import Condition, NodeStatus, PluginStatus
@@ -55,7 +56,7 @@ class StartupTaint:
         if expected is None:
             return
         node = await self._node.read()
-        taints = node.get("spec", {}).get("taints") or []
+        taints = node.spec.taints or ()
         found = [index for index, taint in enumerate(taints) if taint.get("key") == self._settings.startup_taint]
         if not found:
             self._is_done = True
@@ -100,9 +101,9 @@ def _is_settled(plugin: PluginStatus) -> bool:
     return plugin.is_off or plugin.condition in _SETTLED
 
 
-def _is_shown(node: Object, resource: ResourceStatus) -> bool:
+def _is_shown(node: Node, resource: ResourceStatus) -> bool:
     """Whether the node's status has a resource as the scheduler needs it; if no device can be used, that is zero."""
-    known = node.get("status", {}).get("allocatable", {}).get(resource.name)
+    known = (node.status.allocatable or {}).get(resource.name)
     if known is None:
         return False
     return known != "0" or resource.allocatable == 0

@@ -1,9 +1,9 @@
 """Calls to the API server. Each has a connection of its own: a node makes few, and none can wait for another."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,7 +14,7 @@ from hub.apiserver.http import MAX_HEAD, ProtocolError, body_parts, encode_reque
 from hub.apiserver.ratelimit import RateLimit
 from hub.base.log import get_logger
 from hub.base.printable import printable
-from hub.base.untrusted import UnreadableError
+from hub.base.untrusted import UnreadableError, decode_json
 
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
@@ -30,7 +30,15 @@ _LONGEST_REASON = 500
 _SUCCESS = range(200, 300)
 
 Object = dict[str, Any]
-"""An object of the API."""
+"""An object of the API, as it is sent."""
+
+T = TypeVar("T")
+
+
+class _Status(msgspec.Struct, frozen=True):
+    """An error of the API server."""
+
+    message: str = ""
 
 
 class ApiClient:
@@ -49,40 +57,46 @@ class ApiClient:
         self._failed_at: float | None = None
         self._log = get_logger()
 
-    async def get(self, path: str, accept: str = JSON) -> Object:
+    async def get(self, path: str, kind: type[T], accept: str = JSON) -> T:
         """Return an object.
 
+        Args:
+            path: The object.
+            kind: What to read of it.
+            accept: The form of the object.
+
+        Raises:
+            ApiError: the call failed, or the answer is something else.
+        """
+        return await self._call("GET", path, lambda body: decode_json(body, kind, path), accept=accept)
+
+    async def create(self, path: str, content: Object) -> None:
+        """Create an object in a collection.
+
         Raises:
             ApiError: the call failed.
         """
-        return await self._call("GET", path, accept=accept)
+        await self._call("POST", path, _ignore, content)
 
-    async def create(self, path: str, content: Object) -> Object:
-        """Create an object in a collection, and return it.
-
-        Raises:
-            ApiError: the call failed.
-        """
-        return await self._call("POST", path, content, JSON)
-
-    async def patch(self, path: str, content: object, kind: str) -> Object:
-        """Change an object, and return it.
+    async def patch(self, path: str, content: object, media_type: str) -> None:
+        """Change an object.
 
         Args:
             path: The object.
             content: The patch.
-            kind: The media type of the patch.
+            media_type: The form of the patch.
 
         Raises:
             ApiError: the call failed.
         """
-        return await self._call("PATCH", path, content, kind)
+        await self._call("PATCH", path, _ignore, content, media_type)
 
-    async def watch(self, path: str, seconds: float, accept: str = JSON) -> AsyncGenerator[Object, None]:
+    async def watch(self, path: str, kind: type[T], seconds: float, accept: str = JSON) -> AsyncGenerator[T, None]:
         """Yield the events of a watch, until the server ends it.
 
         Args:
             path: The collection, with the query of the watch.
+            kind: What to read of an event.
             seconds: The time after which the server ends it; a connection that stays open for longer is dead.
             accept: The form of the objects.
 
@@ -95,22 +109,32 @@ class ApiClient:
             async with asyncio.timeout(seconds + self._timeout), self._connected() as (reader, writer):
                 async with asyncio.timeout(self._timeout):
                     headers = await self._begin(reader, writer, request)
+                self._worked()
                 async for line in lines_of(body_parts(reader, headers)):
-                    yield _decode(line)
+                    yield decode_json(line, kind, path.partition("?")[0])
         except _FAILURES as error:
             raise self._failed(_no_answer(error)) from None
 
     async def _call(
-        self, method: str, path: str, content: object = None, kind: str = JSON, *, accept: str = JSON
-    ) -> Object:
+        self,
+        method: str,
+        path: str,
+        read: Callable[[bytes], T],
+        content: object = None,
+        media_type: str = JSON,
+        *,
+        accept: str = JSON,
+    ) -> T:
         await self._limit.wait()
         try:
-            request = self._request(method, path, accept, content, kind)
+            request = self._request(method, path, accept, content, media_type)
             async with asyncio.timeout(self._timeout), self._connected() as (reader, writer):
                 answer = await self._begin(reader, writer, request)
-                return _decode(await read_body(reader, answer))
+                found = read(await read_body(reader, answer))
         except _FAILURES as error:
             raise self._failed(_no_answer(error)) from None
+        self._worked()
+        return found
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
@@ -136,10 +160,9 @@ class ApiClient:
         status, answer = await read_head(reader)
         if status not in _SUCCESS:
             raise self._failed(_error(status, answer, await read_body(reader, answer)))
-        self._worked()
         return answer
 
-    def _request(self, method: str, path: str, accept: str, content: object = None, kind: str = JSON) -> bytes:
+    def _request(self, method: str, path: str, accept: str, content: object = None, media_type: str = JSON) -> bytes:
         """Return a request with the current token.
 
         Raises:
@@ -154,7 +177,7 @@ class ApiClient:
         }
         if content is None:
             return encode_request(method, path, headers, b"")
-        return encode_request(method, path, headers | {"Content-Type": kind}, msgspec.json.encode(content))
+        return encode_request(method, path, headers | {"Content-Type": media_type}, msgspec.json.encode(content))
 
     def _failed(self, error: ApiError) -> ApiError:
         """Log the beginning of an outage; return the error."""
@@ -170,6 +193,10 @@ class ApiClient:
             self._log.info("API server available", after_seconds=round(seconds, 1))
 
 
+def _ignore(_body: bytes) -> None:
+    """Read nothing of an answer."""
+
+
 _FAILURES = (OSError, TimeoutError, ProtocolError, UnreadableError, UnicodeError)
 
 
@@ -181,19 +208,9 @@ def _no_answer(error: Exception) -> ApiError:
 
 def _error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
     try:
-        message = str(_decode(body).get("message", ""))
-    except ProtocolError:
+        message = decode_json(body, _Status, "the error").message
+    except UnreadableError:
         message = ""
     wait = headers.get("retry-after", "")
     seconds = float(wait) if wait.isascii() and wait.isdigit() else 0
     return ApiError(status, printable(message)[:_LONGEST_REASON] or "no reason given", seconds)
-
-
-def _decode(body: bytes) -> Object:
-    try:
-        content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        raise ProtocolError("the answer is not JSON") from None
-    if not isinstance(content, dict):
-        raise ProtocolError("the answer is not an object")
-    return content

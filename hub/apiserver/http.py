@@ -86,11 +86,13 @@ async def lines_of(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     Raises:
         ProtocolError: a line is too long, or the body is not complete.
     """
-    rest = b""
+    rest = bytearray()
     async for part in parts:
-        *lines, rest = (rest + part).split(b"\n")
-        for line in lines:
-            yield line
+        *ends, begin = part.split(b"\n")
+        for end in ends:
+            yield bytes(rest + end)
+            rest.clear()
+        rest += begin
         if len(rest) > MAX_BODY:
             raise ProtocolError("the answer is too large")
 

@@ -1,7 +1,9 @@
 """Finds what a user names: one device, or the devices of a plugin or a resource."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from hub.base.errors import HubError
@@ -37,45 +39,91 @@ class KnownDevice(NamedTuple):
 
 
 def find_device(status: NodeStatus, name: str, plugin: str | None = None, *, elsewhere: str = "") -> Key:
-    """Find the one physical device that has a name.
-
-    The name is the device's id or the first eight or more characters of it, "RESOURCE ID", its physical device, its PCI
-    address, or its `name`.
+    """Find the one physical device that has a name, for a user who can correct it.
 
     Args:
         status: The node.
-        name: The name.
+        name: The name; see `DeviceIndex.find`.
         plugin: Search only the devices of this plugin.
         elsewhere: Where else the device may be, for the text of an error.
 
     Raises:
-        HubError: there is no such device, or more than one.
+        HubError: there is no such device, or more than one. The text suggests similar names.
     """
-    if not name.strip():
-        raise HubError("the device name is empty; dphub devices lists the devices")
-    known = [each for each in known_devices(status) if plugin in (None, each.plugin)]
-    plugins = [each for each in status.plugins if plugin in (None, each.name)]
-    exact = _exact(plugins, known, name)
-    found = exact or list(dict.fromkeys(each.key for each in known if each.device.id.startswith(name)))
-    shown = ", ".join(f"{key} of {owner}" for owner, key in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
-    if found and not exact and len(name) < _SHORTEST:
-        raise HubError(f"{name} is too short, expected at least {_SHORTEST} characters of an id; it matches {shown}")
-    if len(found) == 1:
-        return found[0]
-    if found:
-        more = "add --plugin NAME" if len({owner for owner, _ in found}) > 1 else "give a longer or more exact name"
-        raise HubError(f"{name} matches {counted(len(found), 'device')} ({shown}); {more}")
-    missing = f"{plugin} has no device {name}" if plugin else f"there is no device {name}"
-    meant = did_you_mean(name, display_names(known))
-    listed = f"dphub devices lists the devices{unknown(plugins)}{elsewhere}{meant}"
-    raise HubError(f"{missing}{excluded(plugins, name)}; {listed}")
+    index = DeviceIndex(status, plugin)
+    try:
+        return index.find(name)
+    except UnknownDeviceError as error:
+        meant = did_you_mean(name, display_names(index.known))
+        raise HubError(f"{error}{elsewhere}{meant}") from None
 
 
-def _exact(plugins: Iterable[PluginStatus], known: Iterable[KnownDevice], name: str) -> list[Key]:
-    """List the devices with exactly this name, including cordoned ones that are currently absent."""
-    cordoned = [(plugin.name, key) for plugin in plugins for key in plugin.report.cordons]
-    present = [each.key for each in known if name in each.names]
-    return list(dict.fromkeys([*present, *(key for key in cordoned if name in (key[1], key[1].rpartition(" ")[2]))]))
+class UnknownDeviceError(HubError):
+    """No device has a name."""
+
+
+class DeviceIndex:
+    """Finds devices by their names: the same ones for any number of names, each in little time.
+
+    Args:
+        status: The node.
+        plugin: Search only the devices of this plugin.
+
+    Attributes:
+        known: The devices.
+    """
+
+    def __init__(self, status: NodeStatus, plugin: str | None = None) -> None:
+        self.known = [each for each in known_devices(status) if plugin in (None, each.plugin)]
+        self._plugin = plugin
+        self._plugins = [each for each in status.plugins if plugin in (None, each.name)]
+        self._keys: dict[str, dict[Key, None]] = {}
+        for each in self.known:
+            self._add(each.names, each.key)
+        # Cordoned devices may be absent at the moment.
+        for owner in self._plugins:
+            for key in owner.report.cordons:
+                self._add((key, key.rpartition(" ")[2]), (owner.name, key))
+        self._ids = sorted((each.device.id, number) for number, each in enumerate(self.known))
+
+    def _add(self, names: Iterable[str], key: Key) -> None:
+        for name in names:
+            self._keys.setdefault(name, {})[key] = None
+
+    def find(self, name: str) -> Key:
+        """Find the one physical device that has a name.
+
+        The name is the device's id or the first eight or more characters of it, "RESOURCE ID", its physical device, its
+        PCI address, or its `name`.
+
+        Raises:
+            UnknownDeviceError: there is no such device.
+            HubError: the name is empty or too short, or there is more than one such device.
+        """
+        if not name.strip():
+            raise HubError("the device name is empty; dphub devices lists the devices")
+        exact = list(self._keys.get(name, ()))
+        found = exact or self._beginning_with(name)
+        shown = ", ".join(f"{key} of {owner}" for owner, key in found[:_SHOWN])
+        shown += ", ..." if len(found) > _SHOWN else ""
+        if found and not exact and len(name) < _SHORTEST:
+            raise HubError(
+                f"{name} is too short, expected at least {_SHORTEST} characters of an id; it matches {shown}"
+            )
+        if len(found) > 1:
+            more = "add --plugin NAME" if len({owner for owner, _ in found}) > 1 else "give a longer or more exact name"
+            raise HubError(f"{name} matches {counted(len(found), 'device')} ({shown}); {more}")
+        if found:
+            return found[0]
+        missing = f"{self._plugin} has no device {name}" if self._plugin else f"there is no device {name}"
+        listed = f"dphub devices lists the devices{unknown(self._plugins)}"
+        raise UnknownDeviceError(f"{missing}{excluded(self._plugins, name)}; {listed}")
+
+    def _beginning_with(self, name: str) -> list[Key]:
+        """List the devices whose id begins with a name, in the order of the plugins' lists."""
+        first = bisect_left(self._ids, (name, 0))
+        matching = takewhile(lambda each: each[0].startswith(name), islice(self._ids, first, None))
+        return list(dict.fromkeys(self.known[number].key for _, number in sorted(matching, key=lambda each: each[1])))
 
 
 def matching_devices(status: NodeStatus, wanted: str | None = None) -> list[KnownDevice]:

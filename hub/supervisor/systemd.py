@@ -6,6 +6,7 @@ to find out. It must not wait for a kubelet, which starts only afterwards.
 
 import asyncio
 import os
+import re
 import socket
 import time
 from collections.abc import Iterable
@@ -32,6 +33,9 @@ _SLOW_POLL = 1.0
 """Seconds between tries to reach systemd after READY_TIMEOUT."""
 
 _STATUS_CHARACTERS = 200
+
+_MICROSECONDS = re.compile(r"[1-9][0-9]{0,15}")
+"""What systemd's own programs accept as a limit: zero is none."""
 
 
 class Systemd:
@@ -115,7 +119,7 @@ class Systemd:
 def _watchdog_interval() -> float:
     """Return the seconds between reports: a third of the watchdog's limit, if this process has one."""
     limit, pid = os.environ.pop("WATCHDOG_USEC", ""), os.environ.pop("WATCHDOG_PID", "")
-    if not limit.isdigit() or pid not in {"", str(os.getpid())}:
+    if not _MICROSECONDS.fullmatch(limit) or pid not in {"", str(os.getpid())}:
         return INTERVAL
     return min(INTERVAL, int(limit) / 3e6)
 

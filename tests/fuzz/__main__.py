@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 
 import msgspec
@@ -25,9 +26,13 @@ def main() -> int:
     if asked.replay:
         return _replay(asked.replay)
     names = asked.target or list(TARGETS)
+    weights = {name: TARGETS[name].inputs for name in names}
     seed = asked.seed if asked.seed is not None else time.time_ns() % 2**32
     print(f"seed {seed}", flush=True)
-    outcomes = [_fuzz(name, seed, asked.inputs, asked.minutes * 60 / len(names)) for name in names]
+    inputs = dict.fromkeys(names, asked.inputs)
+    if asked.total:
+        inputs = {name: ceil(asked.total * weight / sum(weights.values())) for name, weight in weights.items()}
+    outcomes = [_fuzz(name, seed, inputs[name], asked.minutes * 60 / len(names)) for name in names]
     if asked.json:
         asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(outcomes), indent=1))
     total = sum(outcome.inputs for outcome in outcomes)
@@ -40,6 +45,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=1, help="for all targets together")
     parser.add_argument("--inputs", type=int, help="for each target, instead of a time")
+    parser.add_argument("--total", type=int, help="inputs of all targets, more of those that take little time")
     parser.add_argument("--target", action="append", choices=TARGETS, help="by default all; can be repeated")
     parser.add_argument("--seed", type=int, help="by default a new one each time")
     parser.add_argument("--json", type=Path, help="a file for the outcome")

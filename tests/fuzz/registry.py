@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from tests.fuzz.target import Target
 from tests.fuzz.targets.amd import AmdConfig, AmdTreeTarget
+from tests.fuzz.targets.apiserver import ApiAnswers
 from tests.fuzz.targets.config import CircusIni, GenericConfig, GpuConfig, RdmaConfig
+from tests.fuzz.targets.fleet import FleetAnswers
 from tests.fuzz.targets.hardware import CdiDirectory, GenericTreeTarget, GpuTreeTarget, RdmaTreeTarget
 from tests.fuzz.targets.intel import IntelConfig, IntelTreeTarget, XpumdReport
 from tests.fuzz.targets.live import AdminRequests, HttpRequests
@@ -32,6 +34,8 @@ TARGETS: Mapping[str, type[Target]] = {
     "gpu-files": GpuTreeTarget,
     "cdi-files": CdiDirectory,
     "pod-resources": PodResourcesAnswer,
+    "api-answers": ApiAnswers,
+    "fleet-answers": FleetAnswers,
     "service-messages": ServiceMessage,
     "device-plugin-requests": Requests,
     "http2-frames": Frames,

@@ -36,6 +36,8 @@ PATHS = "^/api/v1/namespaces/{}/pods(/[^/]+:[0-9]+/proxy/(status|history))?$"
 _LOG_LINE = re.compile(r"[IWEF]\d{4} ")
 """The beginning of a line that kubectl writes for its developers."""
 
+_STATUS = re.compile(rb"HTTP/1\.\d +(\d{3})( |\Z)")
+
 _KEPT_LINES = 20
 _LINE_BYTES = 4096
 _CHUNK = 1 << 16
@@ -185,8 +187,8 @@ def _receive(client: socket.socket, end: float, max_bytes: int) -> bytes:
 def _response(received: bytes, max_bytes: int) -> Response:
     head, _, body = received.partition(b"\r\n\r\n")
     status, *lines = head.split(b"\r\n")
-    words = status.split()
-    if len(words) < 2 or not words[1].isdigit():  # noqa: PLR2004 - the protocol and the code
+    code = _STATUS.match(status)
+    if not code:
         raise UnfinishedError("answered something other than HTTP")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
     length = headers.get(b"content-length", b"")
@@ -194,7 +196,7 @@ def _response(received: bytes, max_bytes: int) -> Response:
         raise UnfinishedError(_SHORT)
     if headers.get(b"content-encoding", b"").lower() == b"gzip":
         body = _decompressed(body, max_bytes)
-    return Response(int(words[1]), body)
+    return Response(int(code[1]), body)
 
 
 def _decompressed(body: bytes, max_bytes: int) -> bytes:

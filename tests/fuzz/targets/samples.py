@@ -1,5 +1,6 @@
 """The run directory of a node without problems."""
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -11,6 +12,7 @@ from hub.kubelet.checkpoint import CHECKPOINT
 from hub.model.heartbeat import HeartbeatReport
 from hub.model.history import Allocation, AllocationHistory, DeviceSeconds, HealthChange
 from hub.model.hub import HubReport, InstanceReport, LastExit, ProcessReport, RestartReason, RunState
+from hub.model.node import Condition, HubStatus, NodeStatus, PluginStatus, Problem, Severity
 from hub.model.plugin import (
     ConfigFile,
     DeviceStatus,
@@ -25,6 +27,8 @@ from hub.plugin.health.record import BROKEN, CORDON, Fault, HealthRecord
 from plugins.gpu.mps.daemon import MpsLimits
 
 STUB = "example.com/stub"
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 PID = 99_999_999
 """Not a process: reading the memory of one would take longer than everything else."""
@@ -95,6 +99,28 @@ INSTANCE = InstanceReport(
         ),
     ),
 )
+
+NODE_STATUS = NodeStatus(
+    time=1.7e9,
+    node="node-1",
+    ok=False,
+    ready=True,
+    problems=(Problem(Severity.WARNING, "stub", "1 of 2 devices is unhealthy", "dphub uncordon stub-0"),),
+    hub=HubStatus(running=True, unresponsive=False, last_heartbeat=1.7e9, memory=1, report=INSTANCE.hub),
+    plugins=(
+        PluginStatus(
+            name="stub",
+            condition=Condition.REGISTERED,
+            message="",
+            last_heartbeat=1.7e9,
+            log_level="info",
+            memory=1 << 20,
+            process=INSTANCE.processes[0],
+            report=REPORT,
+        ),
+    ),
+)
+"""What the hub answers to a request for /status."""
 
 HEARTBEAT = HeartbeatReport(
     PID,
@@ -173,3 +199,9 @@ PLUGIN_FILES: Mapping[str, bytes] = {
     "dphub-stub": features_text({"example.com/model": "x1", "dphub.dev/stub.health": "healthy"}, expiry=4e9).encode(),
     "stub-faults.yaml": b"unhealthy: {stub-0: pulled out}\ndevices: {example.com/stub: 3}\nallocate: {fail: no}\n",
 }
+
+
+def control_character(printed: str) -> str:
+    """Return the first character in a command's output that could change what a terminal shows; empty without one."""
+    found = _CONTROL.search(printed)
+    return found[0] if found else ""

@@ -1,7 +1,6 @@
 """The run directory, as each of its readers reads it."""
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -38,10 +37,8 @@ from plugins.stub.faults import read_faults
 from tests.fuzz.choices import Choices
 from tests.fuzz.pieces import Directory, Input, Piece, edited_files
 from tests.fuzz.target import Fault, Target
-from tests.fuzz.targets.samples import HISTORY_FILE, LOGS, PID, PLUGIN_FILES, REPORTS
+from tests.fuzz.targets.samples import HISTORY_FILE, LOGS, PID, PLUGIN_FILES, REPORTS, control_character
 from tests.unit.plugin.plugin_setup import Setup
-
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def _directory(root: Path, files: Mapping[str, bytes]) -> Directory:
@@ -170,8 +167,8 @@ class Commands(Target):
             suppress(SystemExit),
         ):
             cli.main(words, prog_name="dphub")
-        if "--json" not in words and (found := _CONTROL.search(printed.read_text(encoding="utf-8"))):
-            raise Fault(f"dphub {words[0]} prints the control character {found[0]!r}")
+        if "--json" not in words and (found := control_character(printed.read_text(encoding="utf-8"))):
+            raise Fault(f"dphub {words[0]} prints the control character {found!r}")
 
 
 class PluginFiles(Target):

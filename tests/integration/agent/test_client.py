@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.agent.objects import PartialObject, WatchEvent
 from hub.apiserver.account import HOST_VARIABLE, Account
 from hub.apiserver.client import ApiClient
 from hub.apiserver.errors import ApiError, Backoff
@@ -20,20 +21,20 @@ def _client(api: FakeApiServer, timeout: float = 10) -> ApiClient:
 
 
 async def test_a_call(api: FakeApiServer) -> None:
-    """It returns the object."""
-    assert (await _client(api).get(PATH))["metadata"]["name"] == "node-1"
+    """It returns what it reads of the object."""
+    assert (await _client(api).get(PATH, PartialObject)).metadata.uid == "uid-of-node-1"
 
 
 async def test_a_new_token_is_used_at_once(api: FakeApiServer) -> None:
     """The kubelet replaces the token before it expires; the next call has the new one."""
     client = _client(api)
-    await client.get(PATH)
+    await client.get(PATH, PartialObject)
     api.tokens = {"token-2"}
     with pytest.raises(ApiError) as rejected:
-        await client.get(PATH)
+        await client.get(PATH, PartialObject)
     assert (rejected.value.status, rejected.value.is_passing) == (401, True)
     api.write_token("token-2")
-    await client.get(PATH)
+    await client.get(PATH, PartialObject)
 
 
 async def test_another_authority_is_not_trusted(api: FakeApiServer, tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ async def test_another_authority_is_not_trusted(api: FakeApiServer, tmp_path: Pa
     make_certificate(other)
     (other / "server.crt").replace(api.account_dir / "ca.crt")
     with pytest.raises(ApiError, match="certificate verify failed"):
-        await _client(api).get(PATH)
+        await _client(api).get(PATH, PartialObject)
     assert api.requests == []
 
 
@@ -64,7 +65,7 @@ async def test_errors(api: FakeApiServer, fault: Fault, is_outage: bool, is_pass
     """Each says whether the same call may succeed later; the time that the server asks for is respected."""
     api.faults = [fault]
     with pytest.raises(ApiError) as failed:
-        await _client(api, timeout=1).get(PATH)
+        await _client(api, timeout=1).get(PATH, PartialObject)
     assert (failed.value.is_outage, failed.value.is_passing) == (is_outage, is_passing)
     assert Backoff().delay(failed.value) >= float(fault.headers.get("Retry-After", 0))
 
@@ -73,7 +74,7 @@ async def test_a_server_that_is_away(api: FakeApiServer) -> None:
     """Is an outage, not an error of the process."""
     await api.stop()
     with pytest.raises(ApiError) as failed:
-        await _client(api).get(PATH)
+        await _client(api).get(PATH, PartialObject)
     assert failed.value.is_outage
 
 
@@ -82,7 +83,7 @@ async def test_a_watch(api: FakeApiServer) -> None:
     events = []
 
     async def watch() -> None:
-        async for event in _client(api).watch("/api/v1/nodes?watch=true&resourceVersion=1", 60):
+        async for event in _client(api).watch("/api/v1/nodes?watch=true&resourceVersion=1", WatchEvent, 60):
             events.append(event)
             api.annotate(cordon="stub-2")
             if len(events) == 2:

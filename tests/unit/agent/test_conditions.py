@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from hub.agent.conditions import FAILED_AFTER, Conditions, NodeCondition, patch_of, shorten
+from hub.agent.objects import Node, NodeState, WrittenCondition
 from hub.agent.settings import AgentSettings, Meaning
 from hub.model.hub import HubReport, ProcessReport, RunState
 from hub.model.node import Condition, HubStatus, NodeStatus, PluginStatus
@@ -116,11 +117,10 @@ def test_a_plugin_that_crashes_once_changes_nothing() -> None:
 
 def test_the_time_changes_with_the_status_only() -> None:
     """Also when the condition is that of an earlier agent; conditions of other programs are not taken over."""
-    old = {"type": "GPUDevicesHealthy", "status": "False", "reason": "DphubDevicesUnhealthy", "message": "?"}
-    other = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
+    old = WrittenCondition("GPUDevicesHealthy", "False", "DphubDevicesUnhealthy", "?", "2026-01-01T00:00:00Z")
+    other = WrittenCondition("Ready", "True", "KubeletReady")
     conditions = Conditions(AgentSettings())
-    node = {"status": {"conditions": [old | {"lastTransitionTime": "2026-01-01T00:00:00Z"}, other]}}
-    assert conditions.take_over(node) == {"GPUDevicesHealthy"}
+    assert conditions.take_over(Node(status=NodeState((old, other)))) == {"GPUDevicesHealthy"}
     conditions.update(status(plugin(BROKEN)), 0)
     assert conditions.wanted["GPUDevicesHealthy"].since == "2026-01-01T00:00:00Z"
     conditions.update(status(plugin(SOUND)), 0)

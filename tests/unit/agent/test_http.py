@@ -1,6 +1,8 @@
 """Answers of an API server, as the client reads them."""
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -35,6 +37,21 @@ async def test_lines_arrive_one_by_one() -> None:
     reader = _reader(b"3\r\na\nb\r\n2\r\nc\n\r\n0\r\n\r\n")
     lines = [line async for line in lines_of(body_parts(reader, {"transfer-encoding": "chunked"}))]
     assert lines == [b"a", b"bc"]
+
+
+async def test_a_long_line_in_small_parts_takes_little_time() -> None:
+    """An object of some MiB, of which each part has a few bytes, does not keep the agent from its other work."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(50_000):
+            yield b"x" * 64
+        yield b"\n"
+
+    began = time.process_time()
+    (line,) = [line async for line in lines_of(parts())]
+    assert len(line) == 50_000 * 64
+    # It takes a few milliseconds; copying the line for each part takes half a minute.
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ OWN = "creates a file of its own, and reads nothing"
 
 ALLOWED: Mapping[str, Mapping[str, str]] = {
     "hub/api/jsontext.py": {"json.loads": "a text from the reader"},
-    "hub/apiserver/client.py": {"json.decode": "an answer of the API server, whose size is limited"},
     "hub/base/locks.py": {"os.open": "opens only regular files, and reads nothing"},
     "hub/base/logfile.py": {"os.open": OWN},
     "hub/base/jsonfile.py": {"open": OWN},

@@ -184,6 +184,9 @@ def test_no_child_finds_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
         ("3000000", "1", systemd.INTERVAL),
         ("600000000", "", systemd.INTERVAL),
         ("soon", "", systemd.INTERVAL),
+        ("0", "", systemd.INTERVAL),
+        ("\u00b2", "", systemd.INTERVAL),
+        ("9" * 5000, "", systemd.INTERVAL),
     ],
 )
 async def test_the_watchdog_gets_a_report_in_time(

@@ -1,0 +1,30 @@
+"""Cordons by the node's annotation: in process."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from hub.agent.cordons import WANTED, Cordons
+from hub.base.changecount import Version
+from hub.base.paths import RunDir
+from tests.unit.agent.test_conditions import BROKEN, CORDONED, SOUND, plugin, status
+
+
+async def test_a_plugin_that_does_not_answer_is_asked_once(tmp_path: Path) -> None:
+    """Not once for each device, since it may take the whole time limit each time; it is asked again a little later."""
+    connections = []
+
+    async def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        writer.close()
+
+    run_dir = RunDir(tmp_path)
+    view: Any = SimpleNamespace(status=status(plugin(BROKEN, CORDONED, SOUND)))
+    names = ",".join(device.id for device in (BROKEN, CORDONED, SOUND))
+    node: Any = SimpleNamespace(annotations={WANTED: names})
+    client: Any = None
+    cordons = Cordons(client, node, view, Version(), run_dir=run_dir, events=None)
+    async with await asyncio.start_unix_server(close, run_dir.admin_socket("gpu")):
+        assert await cordons.update()
+    assert len(connections) == 1
