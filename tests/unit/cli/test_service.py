@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(systemctl.shutil, "which", lambda name: f"/usr/bin/{name}")
     # A developer's checkout may be in a home directory.
     monkeypatch.setattr(surroundings, "HIDDEN", ())
-    monkeypatch.setattr(surroundings, "check_trusted", lambda *_: None)
+    monkeypatch.setattr(surroundings, "check_trusted", lambda *_, **__: None)
+    monkeypatch.setattr(surroundings, "check_tree", lambda *_: None)
     return it
 
 
@@ -102,6 +104,17 @@ def test_odd_paths_are_quoted() -> None:
     unit = Unit(KUBELETS[0], (str(odd),), odd, odd, Path("/run/a"))
     (command,) = settings(unit.text)["ExecStart"]
     assert words(command)[0] == words(command)[4] == str(odd)
+
+
+@pytest.mark.parametrize("name", ["it's", "a;b", "a\tb", "a\nExecStartPre=/bin/evil"])
+def test_no_path_adds_to_the_unit(name: str) -> None:
+    """In quotes, it is one word; a line break would end the line."""
+    odd = Path("/opt") / name
+    plain = Unit(KUBELETS[0], ("/opt/dphub",), Path("/opt/a"), Path("/opt/b"), Path("/opt/c"))
+    unit = Unit(KUBELETS[0], (str(odd),), odd, odd, odd)
+    assert unit.text.count("\n") == plain.text.count("\n")
+    (command,) = settings(unit.text)["ExecStart"]
+    assert words(command)[4].replace("\\x0a", "\n").replace("\\x09", "\t") == str(odd)
 
 
 @pytest.mark.parametrize("name", ["a b", "a%b", "a:b", "..", "a/b c"])
@@ -150,6 +163,8 @@ def test_a_kubelet_can_be_named(node: Node) -> None:
     assert settings(node.unit)["Before"] == ["my-kubelet.service"]
     assert node.run(INSTALL, "--kubelet-unit", "kubelet.service").exit_code == 0
     assert settings(node.unit)["Before"] == ["kubelet.service"]
+    node.add_unit("odd\nExecStartPre=.service")
+    assert "there is no unit" in node.error(INSTALL, "--kubelet-unit", "odd\nExecStartPre=.service")
     error = node.error(INSTALL, "--kubelet-unit", "kubelt")
     assert error == "--kubelet-unit: there is no unit kubelt.service; did you mean kubelet.service?"
 
@@ -204,13 +219,32 @@ def test_a_program_that_the_service_does_not_see(node: Node, monkeypatch: pytest
     assert "which the service does not see; install the hub elsewhere, for example in /opt/dphub" in error
 
 
-def test_a_program_that_another_user_can_change(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would run as root."""
+def test_a_program_that_another_user_can_change(
+    node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It would run as root: the program, Python, what says where Python's modules are, and all these modules."""
+    (tmp_path / "bin").mkdir()
+    for name in ("bin/python", "bin/dphub", "pyvenv.cfg"):
+        (tmp_path / name).touch()
+    (tmp_path / "modules").mkdir()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin/python"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "modules"), str(tmp_path / "missing.zip")])
     checked: list[Path] = []
-    monkeypatch.setattr(surroundings, "check_trusted", lambda path, *_: checked.append(path))
+    monkeypatch.setattr(surroundings, "check_trusted", lambda path, *_, **__: checked.append(path))
+    monkeypatch.setattr(surroundings, "check_tree", lambda path, *_: checked.append(path / "*"))
+    assert node.run(INSTALL).exit_code == 0
+    expected = {tmp_path / name for name in ("bin/python", "bin/dphub", "pyvenv.cfg", "modules/*")}
+    assert expected <= set(checked)
+    assert node.root / "etc/dphub/circus.ini" in checked
+
+
+def test_variables_that_another_user_can_change(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root would run the hub with them, and one of them can name a library that it loads."""
+    checked: list[Path] = []
+    monkeypatch.setattr(surroundings, "check_trusted", lambda path, *_, **__: checked.append(path))
     node.run(INSTALL)
-    assert len(checked) == 3
-    assert checked[0] == node.root / "etc/dphub/circus.ini"
+    assert node.root / "etc/dphub/environment" in checked
 
 
 def test_a_unit_of_another_author_stays(node: Node) -> None:
