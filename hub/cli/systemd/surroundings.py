@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from hub.base.errors import ConfigError, HubError
-from hub.base.trust import check_trusted, check_tree
+from hub.base.trust import check_tree, check_trusted
 from hub.cli.systemd.unit import ENVIRONMENT, HIDDEN
 from hub.supervisor.config.watchers import read_config, shipped_config
 

@@ -219,9 +219,7 @@ def test_a_program_that_the_service_does_not_see(node: Node, monkeypatch: pytest
     assert "which the service does not see; install the hub elsewhere, for example in /opt/dphub" in error
 
 
-def test_a_program_that_another_user_can_change(
-    node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_program_that_another_user_can_change(node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It would run as root: the program, Python, what says where Python's modules are, and all these modules."""
     (tmp_path / "bin").mkdir()
     for name in ("bin/python", "bin/dphub", "pyvenv.cfg"):
