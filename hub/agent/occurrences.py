@@ -21,8 +21,8 @@ _INTENDED = {"cordon", "annotation", "admin"}
 _NAMED = 4
 
 MOST_ABSENT = 1 << 14
-"""The unhealthy devices that are remembered while they are absent, such as all of a plugin that restarts. A faulty plugin
-may name its devices anew each time."""
+"""The unhealthy devices that are remembered while they are absent, such as all of a plugin that restarts. A faulty
+plugin may name its devices anew each time."""
 
 
 class Pod(NamedTuple):
