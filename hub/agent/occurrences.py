@@ -20,6 +20,10 @@ _INTENDED = {"cordon", "annotation", "admin"}
 
 _NAMED = 4
 
+MOST_ABSENT = 1 << 14
+"""The unhealthy devices that are remembered while they are absent, such as all of a plugin that restarts. A faulty
+plugin may name its devices anew each time."""
+
 
 class Pod(NamedTuple):
     """A pod that uses a device."""
@@ -82,7 +86,10 @@ class Occurrences:
         plugins = {plugin.name for plugin in status.plugins}
         for key in [key for key in known if key.partition(" ")[0] not in plugins]:
             del known[key]
-        for key, device in _devices(status).items():
+        devices = _devices(status)
+        for key in [key for key in known if key not in devices][:-MOST_ABSENT]:
+            del known[key]
+        for key, device in devices.items():
             name = key.partition(" ")[2]
             of = f"{first_of(device.resources, _NAMED)} device {name.removeprefix(f'{device.resources[0]} ')}"
             if device.broken and key not in known:

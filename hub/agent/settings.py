@@ -10,8 +10,10 @@ from hub.api.plugin import Settings
 ConditionType = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^([A-Za-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$|^$",
-        extra={"expected": "the type of a condition, such as GPUDevicesHealthy"},
+        # Kubernetes acts on its own conditions, which the agent must not replace.
+        pattern=r"^(?!(Ready|MemoryPressure|DiskPressure|PIDPressure|NetworkUnavailable)$)"
+        r"([A-Za-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$|^$",
+        extra={"expected": "the type of a condition, such as GPUDevicesHealthy, and not one of the kubelet's"},
     ),
 ]
 TaintKey = Annotated[

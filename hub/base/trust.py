@@ -54,6 +54,38 @@ def check_trusted(path: Path, danger: str = _RUNS, todo: str = _COPY, *, may_be_
         raise ConfigError(path, "no such file" if missing else f"cannot be read: {error.strerror}") from None
 
 
+def check_tree(directory: Path, danger: str, todo: str) -> None:
+    """As root, check that only root can write to a directory and everything in it, also where links lead.
+
+    Args:
+        directory: The directory.
+        danger: What could happen otherwise.
+        todo: What the user can do.
+
+    Raises:
+        ConfigError: another user could change something in it, or it cannot be read.
+    """
+    check_trusted(directory, danger, todo)
+    if os.geteuid() != _ROOT:
+        return
+    seen: set[str] = set()
+    for parent, names, files in os.walk(directory, onerror=_raise, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:
+            # Links can lead back.
+            names.clear()
+            continue
+        seen.add(real)
+        for place in (Path(parent, name) for name in (*names, *files)):
+            if place.is_symlink():
+                check_trusted(place, danger, todo, may_be_missing=True)
+            elif problem := _problem(place, is_end=True):
+                raise ConfigError(place, f"{problem}, and {danger}; {todo}")
+
+
+def _raise(error: OSError) -> None:
+    raise ConfigError(Path(error.filename), f"cannot be read: {error.strerror}")
+
+
 def _is_as_safe_as_this_code(path: Path) -> bool:
     """Return whether a file is in the hub's own directories, and only users who can change this code can change it."""
     if path.absolute().parent not in _OURS:

@@ -100,6 +100,8 @@ def check_own_node(access: AgentAccess, own: str) -> None:
         {"metadata": {"annotations": {"example.com/x": "y"}}},
         {"metadata": {"finalizers": ["example.com/x"]}},
         {"spec": {"unschedulable": True}},
+        {"spec": {"providerID": "example://other"}},
+        {"spec": {"podCIDR": "192.0.2.0/24", "podCIDRs": ["192.0.2.0/24"]}},
         {"spec": {"taints": [{"key": "example.com/x", "effect": "NoExecute"}]}},
     ):
         assert access.merge(path, body) in DENIED, body
@@ -110,10 +112,20 @@ def check_own_node(access: AgentAccess, own: str) -> None:
         {"capacity": {"nvidia.com/gpu": "1000"}},
         {"allocatable": {"nvidia.com/gpu": "1000"}},
         {"addresses": [{"type": "InternalIP", "address": "192.0.2.99"}]},
+        {"images": [{"names": ["example.com/other"], "sizeBytes": 1}]},
+        {"phase": "Terminated"},
+        {"runtimeHandlers": [{"name": "other"}]},
+        {"volumesAttached": [{"name": "example.com/other", "devicePath": "/dev/sda"}]},
+        {"volumesInUse": ["example.com/other"]},
     ):
         assert access.merge(f"{path}/status", {"status": status}) in DENIED, status
     assert access.set_condition(own, "Ready", "KubeletReady") in DENIED
-    assert access.set_condition(own, "Ready", "DphubDevicesHealthy") in DENIED
+    for kind in ("Ready", "NetworkUnavailable"):
+        assert access.set_condition(own, kind, "DphubDevicesHealthy") in DENIED
+        # A patch of this kind can add a second condition of the same type, before the first one.
+        condition = {"type": kind, "status": "True", "reason": "DphubDevicesHealthy"}
+        add = [{"op": "add", "path": "/status/conditions/0", "value": condition}]
+        assert access.request("PATCH", f"{path}/status", add, "application/json-patch+json")[0] in DENIED, kind
     assert access.write_event("a.1", {"kind": "Node", "name": own}, reportingController="kubelet") in DENIED
     assert access.write_event("a.2", {"kind": "Pod", "name": "x", "namespace": "default"}) in DENIED
     assert access.write_event("a.3", {"kind": "Service", "name": own, "namespace": "default"}) in DENIED

@@ -1,6 +1,7 @@
 """The kubelet's unit on a node. Each distribution of Kubernetes has its own name for it."""
 
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,9 @@ KUBELETS = (
     Kubelet("k0sworker.service", Path("/var/lib/k0s/kubelet")),
 )
 """The kubelets that are found by themselves."""
+
+_UNIT_NAME = re.compile(r"[A-Za-z0-9:_.@\\-]+")
+"""man 5 systemd.unit."""
 
 _OPTION = "--kubelet-unit"
 
@@ -65,7 +69,7 @@ def _named_kubelet(root: Path, named: str) -> Kubelet:
 
 
 def _has_unit(root: Path, unit: str) -> bool:
-    if "/" in unit:
+    if not _UNIT_NAME.fullmatch(unit):
         return False
     # The first directory that has the name decides, as for systemd.
     path = next(filter(os.path.lexists, (root / each / unit for each in _UNIT_DIRS)), None)

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from hub.base.errors import ConfigError, HubError
-from hub.base.trust import check_trusted
-from hub.cli.systemd.unit import HIDDEN
+from hub.base.trust import check_tree, check_trusted
+from hub.cli.systemd.unit import ENVIRONMENT, HIDDEN
 from hub.supervisor.config.watchers import read_config, shipped_config
 
 _ELSEWHERE = "install the hub elsewhere, for example in /opt/dphub"
@@ -37,19 +37,34 @@ def own_program(root: Path) -> tuple[str, ...]:
     """
     python = Path(sys.executable)
     script = python.with_name("dphub")
-    for path in (python, Path(sys.prefix), Path(sys.base_prefix), Path(__file__)):
+    for path in (python, script, Path(sys.prefix), Path(sys.base_prefix), Path(__file__)):
         _check_visible(path)
-    for path in (python, Path(__file__)):
-        check_trusted(path, "root would run it", _ELSEWHERE)
+    _check_program(python, script)
     command = (str(script),) if script.exists() else (str(python), "-P", "-m", "hub")
     return (_inside(root, Path(command[0])), *command[1:])
+
+
+def _check_program(python: Path, script: Path) -> None:
+    """Check that only root can change what the service runs: the program, Python, and every module it can import.
+
+    Raises:
+        ConfigError: another user can.
+    """
+    danger = "root would run it"
+    # Where the last of these is, says where Python looks for its own modules.
+    for path in (python, script, Path(__file__), Path(sys.prefix, "pyvenv.cfg")):
+        if path.is_symlink() or path.exists():
+            check_trusted(path, danger, _ELSEWHERE)
+    for directory in dict.fromkeys(map(Path, sys.path)):
+        if directory.is_dir():
+            check_tree(directory, danger, _ELSEWHERE)
 
 
 def check_configuration(root: Path, config: Path) -> None:
     """Check that the service will find its circus.ini, and that it has no mistake.
 
     Raises:
-        HubError: it is missing, is invalid, or can be changed by another user.
+        HubError: it is missing, is invalid, or can be changed by another user, or the variables for the hub can.
     """
     _check_visible(config)
     path = root / config.relative_to("/")
@@ -59,6 +74,12 @@ def check_configuration(root: Path, config: Path) -> None:
         )
     read_config(path)
     check_trusted(path)
+    check_trusted(
+        root / ENVIRONMENT.relative_to("/"),
+        "root would run the hub with these variables",
+        "make it, and its directory, a file that only root can change",
+        may_be_missing=True,
+    )
 
 
 def _check_visible(path: Path) -> None:

@@ -26,6 +26,11 @@ _RUN = Path("/run")
 _PLAIN = re.compile(r"(?!\.\.?$)[A-Za-z0-9_+@.-]+")
 """A name that systemd neither splits nor expands."""
 
+_BARE = re.compile(r"[A-Za-z0-9_/+@=:,.-]+")
+"""A word of a command line that systemd takes as it is."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 _TEXT = """\
 {mark} version {version}.
 # Do not change it: the next version replaces it. `systemctl edit dphub` adds settings that stay.
@@ -129,6 +134,8 @@ class Unit:
 
 
 def _quoted(word: str) -> str:
-    """Quote a word of a command line for systemd (man 5 systemd.service)."""
+    """Quote a word of a command line for systemd (man 5 systemd.service), which a line break would end."""
+    if _BARE.fullmatch(word):
+        return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return f'"{escaped}"' if escaped != word or not word or any(map(str.isspace, word)) else word
+    return '"' + _CONTROL.sub(lambda match: rf"\x{ord(match[0]):02x}", escaped) + '"'

@@ -48,6 +48,23 @@ async def test_another_authority_is_not_trusted(api: FakeApiServer, tmp_path: Pa
     assert api.requests == []
 
 
+async def test_another_server_of_the_authority_is_not_trusted(api: FakeApiServer) -> None:
+    """A kubelet, for example, may have a certificate of the same authority, but not one for this address."""
+    account = Account(api.account_dir, api.environment | {HOST_VARIABLE: "localhost"})
+    with pytest.raises(ApiError, match="certificate verify failed"):
+        await ApiClient(account).get(PATH)
+    assert api.requests == []
+
+
+async def test_a_redirection_is_not_followed(api: FakeApiServer) -> None:
+    """It could lead the token to another server."""
+    api.faults = [Fault(302, {"Location": f"https://127.0.0.1:{api.port}{PATH}"})]
+    with pytest.raises(ApiError) as failed:
+        await _client(api).get(PATH)
+    assert failed.value.status == 302
+    assert len(api.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("fault", "is_outage", "is_passing"),
     [

@@ -143,7 +143,7 @@ def test_a_message_has_a_limit() -> None:
         assert shorten(text).endswith("...")
 
 
-@pytest.mark.parametrize("name", ["", "Fan Is Loud", "a/b/c", "x" * 400])
+@pytest.mark.parametrize("name", ["", "Fan Is Loud", "a/b/c", "x" * 400, "Ready", "NetworkUnavailable"])
 def test_invalid_types_are_rejected(name: str) -> None:
     """With what was expected, except for an empty one, which means no condition."""
     values = {"condition_types": {"gpu": name}}

@@ -1,7 +1,9 @@
 """Which changes of the status become events."""
 
+import pytest
 from msgspec.structs import replace
 
+from hub.agent import occurrences as module
 from hub.agent.occurrences import Announced, Occurrences, Pod
 from hub.model.node import PluginStatus
 from hub.model.plugin import DeviceStatus, PluginReport, ResourceStatus
@@ -72,3 +74,12 @@ def test_ids_that_are_not_unique() -> None:
         "nvidia.com/gpu device GPU-1 is unhealthy: XID 79",
         "nvidia.com/other device GPU-1 is unhealthy: XID 79",
     ]
+
+
+def test_a_plugin_that_names_its_devices_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the unhealthy devices that are absent, only the latest are remembered: memory and file stay small."""
+    monkeypatch.setattr(module, "MOST_ABSENT", 10)
+    occurrences = Occurrences(Announced())
+    for number in range(100):
+        _notes(occurrences, plugin(replace(BROKEN, id=f"GPU-{number}")))
+    assert list(occurrences.announced.unhealthy) == [f"gpu nvidia.com/gpu GPU-{number}" for number in range(89, 100)]

@@ -10,7 +10,7 @@ import pytest
 from hub.base import trust
 from hub.base.errors import ConfigError
 from hub.base.paths import path_steps
-from hub.base.trust import check_own, check_trusted
+from hub.base.trust import check_own, check_tree, check_trusted
 
 OTHER = 65534
 
@@ -182,3 +182,44 @@ def test_other_users_run_what_they_want(file: Path, monkeypatch: pytest.MonkeyPa
     file.chmod(0o666)
     monkeypatch.setattr(os, "geteuid", lambda: OTHER)
     check_trusted(file)
+
+
+def _check_tree(directory: Path) -> None:
+    check_tree(directory, "root would run it", "install it elsewhere")
+
+
+def test_a_tree_of_root(file: Path) -> None:
+    """Nothing in it can be changed by another user; links may lead back, or nowhere."""
+    (file.parent / "below").mkdir(mode=0o755)
+    (file.parent / "below" / "back").symlink_to(file.parent)
+    (file.parent / "nowhere").symlink_to("missing")
+    _check_tree(file.parent)
+
+
+@pytest.mark.parametrize("what", ["file", "directory", "target"])
+def test_a_tree_in_which_others_can_write(file: Path, tmp_path: Path, what: str) -> None:
+    """However deep, and also where a link leads; the error names the place."""
+    below = file.parent / "below"
+    below.mkdir(mode=0o755)
+    place = {"file": below / "module.py", "directory": below / "package", "target": tmp_path / "theirs"}[what]
+    if what == "file":
+        place.touch()
+    else:
+        place.mkdir()
+    if what == "target":
+        (below / "link").symlink_to(place)
+        place = below / "link"
+    place.chmod(0o777)
+    with pytest.raises(ConfigError, match=f"{place}: .*is world-writable, and root would run it; install it elsewhere"):
+        _check_tree(file.parent)
+
+
+def test_a_tree_that_cannot_be_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is not trusted: something in it may belong to another user."""
+
+    def scandir(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ConfigError, match=f"{file.parent}: cannot be read: Permission denied"):
+        _check_tree(file.parent)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hub.cli import cli
 from hub.cli.commands import service
 from hub.cli.systemd import surroundings, systemctl
 from hub.cli.systemd.kubelets import KUBELETS, Kubelet
-from hub.cli.systemd.unit import MARK, Unit
+from hub.cli.systemd.unit import MARK
 from tests.harness.systemd import settings, words
 
 INSTALL, UNINSTALL = "install-service", "uninstall-service"
@@ -66,7 +67,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(systemctl.shutil, "which", lambda name: f"/usr/bin/{name}")
     # A developer's checkout may be in a home directory.
     monkeypatch.setattr(surroundings, "HIDDEN", ())
-    monkeypatch.setattr(surroundings, "check_trusted", lambda *_: None)
+    monkeypatch.setattr(surroundings, "check_trusted", lambda *_, **__: None)
+    monkeypatch.setattr(surroundings, "check_tree", lambda *_: None)
     return it
 
 
@@ -94,14 +96,6 @@ def test_the_command_of_the_service(node: Node) -> None:
         *("run", "--service", "--config", "/etc/dphub/circus.ini"),
         *("--plugin-dir", "/var/lib/kubelet/device-plugins", "--run-dir", "/run/dphub"),
     ]
-
-
-def test_odd_paths_are_quoted() -> None:
-    """In a command, systemd replaces % and $, and splits at spaces."""
-    odd = Path('/opt/a b%c$d"e')
-    unit = Unit(KUBELETS[0], (str(odd),), odd, odd, Path("/run/a"))
-    (command,) = settings(unit.text)["ExecStart"]
-    assert words(command)[0] == words(command)[4] == str(odd)
 
 
 @pytest.mark.parametrize("name", ["a b", "a%b", "a:b", "..", "a/b c"])
@@ -150,6 +144,8 @@ def test_a_kubelet_can_be_named(node: Node) -> None:
     assert settings(node.unit)["Before"] == ["my-kubelet.service"]
     assert node.run(INSTALL, "--kubelet-unit", "kubelet.service").exit_code == 0
     assert settings(node.unit)["Before"] == ["kubelet.service"]
+    node.add_unit("odd\nExecStartPre=.service")
+    assert "there is no unit" in node.error(INSTALL, "--kubelet-unit", "odd\nExecStartPre=.service")
     error = node.error(INSTALL, "--kubelet-unit", "kubelt")
     assert error == "--kubelet-unit: there is no unit kubelt.service; did you mean kubelet.service?"
 
@@ -204,13 +200,22 @@ def test_a_program_that_the_service_does_not_see(node: Node, monkeypatch: pytest
     assert "which the service does not see; install the hub elsewhere, for example in /opt/dphub" in error
 
 
-def test_a_program_that_another_user_can_change(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would run as root."""
+def test_a_program_that_another_user_can_change(node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It would run as root: the program, Python, what says where its modules are, all these, and variables."""
+    (tmp_path / "bin").mkdir()
+    for name in ("bin/python", "bin/dphub", "pyvenv.cfg"):
+        (tmp_path / name).touch()
+    (tmp_path / "modules").mkdir()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin/python"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "modules"), str(tmp_path / "missing.zip")])
     checked: list[Path] = []
-    monkeypatch.setattr(surroundings, "check_trusted", lambda path, *_: checked.append(path))
-    node.run(INSTALL)
-    assert len(checked) == 3
-    assert checked[0] == node.root / "etc/dphub/circus.ini"
+    monkeypatch.setattr(surroundings, "check_trusted", lambda path, *_, **__: checked.append(path))
+    monkeypatch.setattr(surroundings, "check_tree", lambda path, *_: checked.append(path / "*"))
+    assert node.run(INSTALL).exit_code == 0
+    expected = {tmp_path / name for name in ("bin/python", "bin/dphub", "pyvenv.cfg", "modules/*")}
+    assert expected <= set(checked)
+    assert {node.root / "etc/dphub" / name for name in ("circus.ini", "environment")} <= set(checked)
 
 
 def test_a_unit_of_another_author_stays(node: Node) -> None:
