@@ -96,6 +96,7 @@ class OperatedNode(Node):
         gpus: The profile of the simulated GPUs.
         files: More files, by name.
         watchdog: The watchdog's limit for plugins, in seconds.
+        variables: More variables for the hub and the commands.
     """
 
     def __init__(
@@ -105,6 +106,8 @@ class OperatedNode(Node):
         gpus: str = "switch8",
         files: Mapping[str, str] | None = None,
         watchdog: float = WATCHDOG,
+        *,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.root = directory / "root"
         self.root.mkdir()
@@ -115,7 +118,7 @@ class OperatedNode(Node):
         (directory / "circus.ini").write_text(config.format(directory=directory, watchdog=watchdog))
         for name, text in (FILES | dict(files or {})).items():
             (directory / name).write_text(text.replace("FAULTS", f"{directory}/run/stub-faults.yaml"))
-        super().__init__(directory, directory / "circus.ini", {"DPHUB_NODE_NAME": "node-a"})
+        super().__init__(directory, directory / "circus.ini", {"DPHUB_NODE_NAME": "node-a", **(variables or {})})
         self._reader = Reader(self.run_dir)
 
     async def start_hub(self, instance: str = INSTANCE) -> None:

@@ -116,7 +116,7 @@ class FakeApiServer:
 
     def annotate(self, **annotations: str | None) -> None:
         """Change annotations in the domain of the hub, as an administrator does with kubectl."""
-        _merge(self.annotations, {f"dphub.dev/{name}": value for name, value in annotations.items()})
+        merge(self.annotations, {f"dphub.dev/{name}": value for name, value in annotations.items()})
         self.touch()
 
     def touch(self) -> None:
@@ -231,7 +231,7 @@ class FakeApiServer:
         if path == f"/api/v1/nodes/{NODE}":
             return self._patch_node(body, kind)
         if path in self.events:
-            _merge(self.events[path], body)
+            merge(self.events[path], body)
             return 200, self.events[path]
         return 404, _status(404, f"there is no {path}")
 
@@ -255,7 +255,7 @@ class FakeApiServer:
 
     def _patch_node(self, body: Any, kind: str) -> tuple[int, Object]:  # noqa: ANN401 - JSON
         if kind == "application/merge-patch+json":
-            _merge(self.node, body)
+            merge(self.node, body)
         else:
             assert kind == "application/json-patch+json"
             if not _apply(self.node, body):
@@ -274,12 +274,13 @@ def make_certificate(directory: Path) -> None:
     subprocess.run(["openssl", *words.split(), *name, *files], capture_output=True, check=True)
 
 
-def _merge(target: Object, change: Mapping[str, Any]) -> None:
+def merge(target: Object, change: Mapping[str, Any]) -> None:
+    """Apply a merge patch."""
     for key, value in change.items():
         if value is None:
             target.pop(key, None)
         elif isinstance(value, dict):
-            _merge(target.setdefault(key, {}), value)
+            merge(target.setdefault(key, {}), value)
         else:
             target[key] = value
 

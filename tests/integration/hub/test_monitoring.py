@@ -38,7 +38,7 @@ def _panels() -> Iterator[dict[str, Any]]:
 def _queries() -> list[str]:
     """Return the dashboard's queries, with values for Grafana's variables."""
     found = [target["expr"] for panel in _panels() for target in panel["targets"]]
-    values = {"$__rate_interval": "5m", "$__range": "6h", "$instance": ".*"}
+    values = {"$__rate_interval": "5m", "$__range": "6h", "$instance": ".*", "$device": ".*"}
     return [reduce(lambda text, name: text.replace(name, values[name]), values, query) for query in found]
 
 
