@@ -20,6 +20,7 @@ from benchmarks.flood import flood
 from benchmarks.footprint import footprint, gpu_footprint
 from benchmarks.gpu import gpu_and_ib, gpu_events, gpu_faults, gpu_preference, gpu_starts
 from benchmarks.ib import ib_changes, ib_starts
+from benchmarks.load import load
 from benchmarks.operate import commands, scrapes
 from benchmarks.resets import resets
 from benchmarks.restarts import kubelet_restarts
@@ -60,6 +61,7 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "long-list": lambda: long_list(samples(30)),
         "footprint": lambda: footprint(30 * scale),
         "flood": lambda: flood(60 * scale),
+        "load": lambda: load(60 * scale),
         "scrapes": lambda: scrapes(samples(30)),
         "commands": lambda: commands(samples(20)),
         "fleet": lambda: fleet(samples(10)),
