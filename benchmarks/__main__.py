@@ -15,6 +15,7 @@ from rich.console import Console
 
 from benchmarks.admission import admit, allocate
 from benchmarks.calls import allocate_while_resets_hang, long_list
+from benchmarks.day import day
 from benchmarks.fleet import fleet
 from benchmarks.flood import flood
 from benchmarks.footprint import footprint, gpu_footprint
@@ -62,6 +63,7 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "footprint": lambda: footprint(30 * scale),
         "flood": lambda: flood(60 * scale),
         "load": lambda: load(60 * scale),
+        "day": lambda: day(scale, seed),
         "scrapes": lambda: scrapes(samples(30)),
         "commands": lambda: commands(samples(20)),
         "fleet": lambda: fleet(samples(10)),

@@ -17,6 +17,7 @@ from tests.simulators.nvml import SimulatedNode
 DEVICES = 4
 STUB = "plugins.stub:Stub"
 PLAIN = "benchmarks.plain:Plain"
+PATIENT = "benchmarks.patient:Patient"
 NAMES = ("red", "green", "blue")
 RESOURCES = [f"example.com/{name}" for name in NAMES]
 
