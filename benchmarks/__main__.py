@@ -4,6 +4,7 @@ The exit code is 1 if a budget is exceeded, or a ratio to a floor.
 """
 
 import asyncio
+import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
@@ -45,6 +46,8 @@ from benchmarks.upgrades import upgrades
 )
 def main(only: str | None, scale: float, seed: int, path: Path) -> None:
     """Measure the hub and compare it with its budgets."""
+    # Without compiled modules, each process would take the time and the memory to compile them again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def samples(usual: int) -> int:
         return max(2, round(usual * scale))

@@ -99,6 +99,16 @@ async def bare_node(resources: Sequence[BareResource]) -> AsyncIterator[Node]:
             yield node
 
 
+async def stop_serving(node: Node) -> None:
+    """Stop the hub of a node, and wait until the kubelet has no devices."""
+
+    def has_no_devices(kubelet: FakeKubelet) -> bool:
+        return not any(found.allocatable for found in kubelet.capacity().values())
+
+    await node.stop_hub()
+    await node.kubelet.wait_until(has_no_devices, LIMIT, "the end of all plugins")
+
+
 async def all_served(kubelet: FakeKubelet, resources: Sequence[BareResource]) -> None:
     """Wait until the running kubelet has all devices of these resources.
 
