@@ -4,6 +4,7 @@ The exit code is 1 if a budget is exceeded, or a ratio to a floor.
 """
 
 import asyncio
+import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
@@ -15,11 +16,13 @@ from rich.console import Console
 
 from benchmarks.admission import admit, allocate
 from benchmarks.calls import allocate_while_resets_hang, long_list
+from benchmarks.day import day
 from benchmarks.fleet import fleet
 from benchmarks.flood import flood
 from benchmarks.footprint import footprint, gpu_footprint
 from benchmarks.gpu import gpu_and_ib, gpu_events, gpu_faults, gpu_preference, gpu_starts
 from benchmarks.ib import ib_changes, ib_starts
+from benchmarks.load import load
 from benchmarks.operate import commands, scrapes
 from benchmarks.resets import resets
 from benchmarks.restarts import kubelet_restarts
@@ -43,6 +46,8 @@ from benchmarks.upgrades import upgrades
 )
 def main(only: str | None, scale: float, seed: int, path: Path) -> None:
     """Measure the hub and compare it with its budgets."""
+    # Without compiled modules, each process would take the time and the memory to compile them again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def samples(usual: int) -> int:
         return max(2, round(usual * scale))
@@ -60,6 +65,8 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "long-list": lambda: long_list(samples(30)),
         "footprint": lambda: footprint(30 * scale),
         "flood": lambda: flood(60 * scale),
+        "load": lambda: load(60 * scale),
+        "day": lambda: day(scale, seed),
         "scrapes": lambda: scrapes(samples(30)),
         "commands": lambda: commands(samples(20)),
         "fleet": lambda: fleet(samples(10)),

@@ -17,6 +17,7 @@ from tests.simulators.nvml import SimulatedNode
 DEVICES = 4
 STUB = "plugins.stub:Stub"
 PLAIN = "benchmarks.plain:Plain"
+PATIENT = "benchmarks.patient:Patient"
 NAMES = ("red", "green", "blue")
 RESOURCES = [f"example.com/{name}" for name in NAMES]
 
@@ -96,6 +97,16 @@ async def bare_node(resources: Sequence[BareResource]) -> AsyncIterator[Node]:
             await node.start_hub()
             await all_served(node.kubelet, resources)
             yield node
+
+
+async def stop_serving(node: Node) -> None:
+    """Stop the hub of a node, and wait until the kubelet has no devices."""
+
+    def has_no_devices(kubelet: FakeKubelet) -> bool:
+        return not any(found.allocatable for found in kubelet.capacity().values())
+
+    await node.stop_hub()
+    await node.kubelet.wait_until(has_no_devices, LIMIT, "the end of all plugins")
 
 
 async def all_served(kubelet: FakeKubelet, resources: Sequence[BareResource]) -> None:

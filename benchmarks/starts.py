@@ -22,6 +22,7 @@ from benchmarks.nodes import (
     bare_node,
     node_of_three,
     shipped_node,
+    stop_serving,
 )
 from benchmarks.rows import START, Row, times
 from hub.cli.waiting import wait_for_report
@@ -52,16 +53,11 @@ async def _compare_starts(
 
 
 async def _start(node: Node, resources: Sequence[BareResource]) -> float:
-    await node.stop_hub()
-    await node.kubelet.wait_until(_has_no_devices, LIMIT, "the end of all plugins")
+    await stop_serving(node)
     begin = time.monotonic()
     await node.start_hub()
     await all_served(node.kubelet, resources)
     return time.monotonic() - begin
-
-
-def _has_no_devices(kubelet: FakeKubelet) -> bool:
-    return not any(found.allocatable for found in kubelet.capacity().values())
 
 
 async def plugin_kills(count: int) -> list[Row]:

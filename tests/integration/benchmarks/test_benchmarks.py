@@ -41,6 +41,8 @@ def test_the_benchmarks_run_and_say_what_they_measured(tmp_path: Path) -> None:
         "CPU time when idle, all processes",
         "8 GPUs: wake-ups when idle, all processes",
         "16384 devices: scrape of /metrics after a change",
+        "16384 devices, 64 streams, 1000 changes a second",
+        "a day of restarts, faults, pods and resets",
         "from an XID until the kubelet has the list",
         "preferred allocation, any size out of 16 GPUs, NVLink mesh",
         "preferred allocation out of 1,600 replicas",

@@ -1,0 +1,159 @@
+"""Measure what a day leaves behind on a node: memory, descriptors, threads and files.
+
+A day passes fast: what happens in each of its hours happens without the time in between.
+"""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from benchmarks.kernel import proportional_size
+from benchmarks.nodes import DEVICES, LIMIT, NAMES, PATIENT, all_allocatable, node_of_three
+from benchmarks.rows import Row
+from hub.base.logfile import rotated
+from hub.status.reader import read_report
+from hub.testing.kubelet import AdmissionError, ContainerStartError
+from hub.testing.node import Node
+
+HOURS = 24
+EVENTS = 7
+"""How many pods, and how many faults, each plugin has in an hour."""
+
+WHAT = "a day of restarts, faults, pods and resets"
+
+SETTLED = 4
+"""Hours until caches and logs have their size."""
+
+POLL = 0.1
+"""Seconds between looks at what is left."""
+
+MAX_GROWTH = 3.0
+"""MB by which the memory of a process may grow from then on."""
+
+
+async def day(events: float, seed: int, *, hours: int = HOURS, settled: int = SETTLED) -> list[Row]:
+    """Live through the hours of a day on a node with three plugins.
+
+    Each hour, pods come and go, and each device that they get is reset; devices break and work again; the kubelet
+    restarts, in order or by a crash; and one plugin is restarted. The hub and the other two plugins run all day.
+
+    Args:
+        events: The part of the usual pods and faults that there are in an hour.
+        seed: The seed of what happens.
+        hours: The hours of the day.
+        settled: The hours before the first measurement.
+    """
+    chance = random.Random(seed)  # noqa: S311 - for repeatable choices
+    each = max(1, round(EVENTS * events))
+    async with node_of_three(plugin=PATIENT, reset=True) as node:
+        failed = sum([await _hour(node, chance, each) for _ in range(settled)])
+        before = _Left.behind(node)
+        failed += sum([await _hour(node, chance, each) for _ in range(hours - settled)])
+        after = await _settled(node, before)
+    pods = Row(WHAT, "pods that failed", failed, "", 0, each * len(NAMES) * hours)
+    return [pods, *after.rows(before, hours - settled)]
+
+
+async def _hour(node: Node, chance: random.Random, each: int) -> int:
+    """Live through an hour with so many pods and faults of each plugin; return how many pods failed."""
+    happenings = [(happening, name) for happening in (_admit_pod, _break_device) for name in NAMES] * each
+    failed = 0
+    for happening, name in chance.sample(happenings, len(happenings)):
+        failed += not await happening(node, chance, name)
+    await (node.kubelet.restart() if chance.random() < 0.5 else _crash(node))  # noqa: PLR2004 - an even chance
+    await all_allocatable(node.kubelet)
+    restarted = await node.dphub("restart", NAMES[-1])
+    if restarted.code:
+        raise RuntimeError(f"dphub restart failed: {restarted}")
+    await all_allocatable(node.kubelet)
+    return failed
+
+
+async def _crash(node: Node) -> None:
+    await node.kubelet.crash()
+    await node.kubelet.start()
+
+
+async def _admit_pod(node: Node, chance: random.Random, name: str) -> bool:
+    """Admit a pod and remove it; return whether its container started."""
+    try:
+        await node.kubelet.admit("pod", {f"example.com/{name}": chance.randint(1, DEVICES)})
+    except AdmissionError:
+        return False
+    except ContainerStartError:
+        await node.kubelet.remove("pod")
+        return False
+    await node.kubelet.remove("pod")
+    return True
+
+
+async def _break_device(node: Node, chance: random.Random, name: str) -> bool:
+    """Break a device until the kubelet knows, and then until it knows that the device works again."""
+    for unhealthy in ({f"{name}-{chance.randrange(DEVICES)}": f"fault {chance.random()}"}, {}):
+        scratch = Path(node.log.parent) / f"{name}.faults.new"
+        scratch.write_bytes(msgspec.json.encode({"unhealthy": unhealthy}))
+        scratch.replace(scratch.with_suffix(".json"))
+        await node.kubelet.wait_for(f"example.com/{name}", allocatable=DEVICES - len(unhealthy), timeout=LIMIT)
+    return True
+
+
+def _counts(file: Path) -> bool:
+    """Return whether a file counts: each log has a second file from the day on when its first one is full."""
+    return file != rotated(file.with_suffix(""))
+
+
+async def _settled(node: Node, before: "_Left") -> "_Left":
+    """Return what there is once nothing but memory is more than before, or after `LIMIT`: connections end in time."""
+    end = time.monotonic() + LIMIT
+    while (left := _Left.behind(node)).has_more_than(before) and time.monotonic() < end:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(POLL)
+    return left
+
+
+@dataclass(frozen=True)
+class _Left:
+    """What there is on a node while nothing happens."""
+
+    memory: dict[str, float]
+    """In MB, of each process that runs all day."""
+    descriptors: int
+    threads: int
+    files: int
+    """Those in the run directory and in the kubelet's."""
+
+    @classmethod
+    def behind(cls, node: Node) -> "_Left":
+        """Return what there is now."""
+        if node.hub is None:
+            raise RuntimeError("there is no hub to measure")
+        reports = {name: read_report(node.run_dir.report(name)) for name in NAMES[:-1]}
+        pids = {"hub": node.hub.pid, **{name: report.pid for name, report in reports.items() if report}}
+        processes = {name: psutil.Process(pid) for name, pid in pids.items()}
+        return cls(
+            {name: proportional_size(process.pid) / 1e6 for name, process in processes.items()},
+            sum(process.num_fds() for process in processes.values()),
+            sum(process.num_threads() for process in processes.values()),
+            sum(_counts(file) for path in (node.run_dir.path, node.plugin_dir) for file in path.rglob("*")),
+        )
+
+    def has_more_than(self, before: "_Left") -> bool:
+        """Return whether it is more than before, apart from memory."""
+        return any(row.value > 0 for row in self.rows(before, 0)[1:])
+
+    def rows(self, before: "_Left", hours: int) -> list[Row]:
+        """Return by how much it is more than before."""
+        growth = max(size - before.memory[name] for name, size in self.memory.items())
+        counts = {
+            "descriptors": self.descriptors - before.descriptors,
+            "threads": self.threads - before.threads,
+            "files": self.files - before.files,
+        }
+        return [
+            Row(WHAT, "growth of the memory of a process", growth, "MB", MAX_GROWTH, hours),
+            *(Row(WHAT, f"growth of {figure}", value, "", 0, hours) for figure, value in counts.items()),
+        ]

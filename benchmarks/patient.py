@@ -1,0 +1,10 @@
+"""A plugin whose devices may break as often in a minute as those of others in a day."""
+
+from hub import RecoveryPolicy
+from plugins.stub.plugin import Stub
+
+
+class Patient(Stub):
+    """The stub, without a limit on recoveries."""
+
+    recovery = RecoveryPolicy(max_recoveries=1_000_000)
