@@ -62,7 +62,7 @@ def _events(cluster: Cluster, kind: str, reason: str) -> list[Object]:
 
 
 def test_a_broken_device(cluster: Cluster, figures: Figures) -> None:
-    """Is a condition, and an event on the node and on the pod that uses it, within seconds."""
+    """A broken device is a condition and an event on the node, and an event on the pod that uses it, within seconds."""
     path = create(cluster, small_pod("sleep infinity", {RESOURCE: "1"}))
     wait_until(lambda: cluster.request("GET", path)["status"]["phase"] == "Running", f"{path} to run")
     wait_until(lambda: _condition(cluster) == "True", "the condition")
@@ -107,17 +107,17 @@ def access(cluster: Cluster) -> Iterator[AgentAccess]:
 
 
 def test_the_token_cannot_change_another_node(access: AgentAccess) -> None:
-    """Neither its conditions nor its annotations, nor write events about it."""
+    """It changes neither the conditions nor the annotations of another node, and writes no events about it."""
     check_another_node(access, NODE, OTHER)
 
 
 def test_the_token_changes_nothing_else(access: AgentAccess) -> None:
-    """On its own node: no labels, no other annotations and taints, no capacity, and no conditions of others."""
+    """On its own node, it changes no labels, taints, capacity, other annotations, or conditions of other programs."""
     check_own_node(access, NODE)
 
 
 def test_turned_off_it_leaves_nothing(cluster: Cluster, agent: Overlay) -> None:
-    """The next pod has no agent, and the old one removes its conditions and its annotation when it stops."""
+    """The next pod has no agent, and the old agent removes its conditions and its annotation when it stops."""
     agent.configure_agent("")
     agent.apply()
     wait_for_rollout(cluster)

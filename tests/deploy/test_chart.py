@@ -213,7 +213,7 @@ def test_defaults_can_be_taken_out() -> None:
 
 
 def test_pods_that_only_an_administrator_replaces() -> None:
-    """As with MPS, but by a value: no rollout replaces the pods."""
+    """As with MPS, no rollout replaces the pods, but here because of a value."""
     strategy = {"updateStrategy": {"type": "OnDelete", "maxUnavailable": 0}}
     assert only(charted(strategy), "DaemonSet")["spec"]["updateStrategy"] == {"type": "OnDelete"}
 

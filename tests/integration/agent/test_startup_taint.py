@@ -19,7 +19,7 @@ def _show(api: FakeApiServer, count: int) -> None:
 
 
 async def test_the_taint_goes_when_the_node_shows_the_devices(node: AgentNode, api: FakeApiServer) -> None:
-    """Not before, although the plugin has registered: the scheduler sees what the node's status says."""
+    """Registration is not enough: the scheduler relies on the node's status, so the agent waits for that."""
     node.configure(f"startup_taint: {KEY}\n")
     api.node["spec"]["taints"] = [OTHER, TAINT]
     await node.start_hub()
