@@ -34,7 +34,7 @@ def test_a_viewer_sees_all_devices(cluster: Cluster, figures: Figures, tmp_path:
     assert len(found) == DEVICES
 
 
-def test_a_cordon_from_elsewhere(cluster: Cluster) -> None:
+def test_a_cordon_through_the_pod(cluster: Cluster) -> None:
     """The command reaches the hub in the pod of the node."""
     assert "cordoned" in cluster.run(f"kubectl dphub cordon {NODE} stub-9 --reason test", Path("/"))
     shown = cluster.run("kubectl dphub devices --health cordoned --json", Path("/"))

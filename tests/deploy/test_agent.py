@@ -86,7 +86,7 @@ def test_the_policies_cover_what_the_role_grants() -> None:
     assert all(each["spec"]["validationActions"] == ["Deny"] for each in bindings)
 
 
-def test_the_policies_speak_of_what_the_agent_writes() -> None:
+def test_the_policies_name_what_the_agent_writes() -> None:
     """The reasons of its conditions, its annotation, and the name under which it writes events."""
     text = (COMPONENT / "admission-policy.yaml").read_text()
     for name in (f"'{PREFIX}'", f"'{CORDONED}'", f"'{CONTROLLER}'"):
@@ -118,7 +118,7 @@ def test_the_files(tmp_path: Path) -> None:
     assert AgentSettings.read(COMPONENT / "agent.yaml") == AgentSettings()
 
 
-def test_a_section_of_ones_own() -> None:
+def test_a_section_in_the_users_own_file() -> None:
     """The chart does not repeat a section for the agent that is already in the circus.ini of the user."""
     own: Object = {"agent": {"enabled": True}, "config": {"circusIni": "[watcher:x]\ncmd = python -m hub.agent\n"}}
     assert only(charted(own), "ConfigMap")["data"]["circus.ini"] == own["config"]["circusIni"]

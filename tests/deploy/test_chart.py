@@ -103,7 +103,7 @@ def test_a_release_with_a_dot_is_refused() -> None:
     assert "the release name must not contain a dot" in helm(release="node.devices").stderr
 
 
-def test_helm_finds_nothing_to_say() -> None:
+def test_helm_lint_finds_nothing() -> None:
     """Helm's own check of the chart passes, without warnings."""
     done = run("helm", "lint", "--strict", CHART)
     assert done.returncode == 0, done.stdout

@@ -61,7 +61,7 @@ TYPED: set[str] = set()
 """Those that a test here types, collected while the tests are imported."""
 
 OTHER_BLOCKS = {
-    "def place(host, device):": "test_places_come_from_sysfs",
+    "def place(host, device):": "test_locations_come_from_sysfs",
     "images:\n": "test_an_image_of_your_own",
     **dict.fromkeys(("unhealthy:", "allocate:", "reset:"), "test_the_examples_of_the_stub"),
 }
@@ -277,7 +277,7 @@ async def test_a_pod_gets_ports_of_one_adapter(tutorial: Tutorial) -> None:
             assert len({int(number) // 4 for number in got}) == 1, (got, expected)
 
 
-def test_places_come_from_sysfs(tmp_path: Path) -> None:
+def test_locations_come_from_sysfs(tmp_path: Path) -> None:
     """A device gets its PCI address and its NUMA node; it gets no node if sysfs does not know one."""
     names: dict[str, Any] = {}
     (text,) = [text for text in TUTORIAL.of("python") if text.startswith("def place(")]
@@ -301,7 +301,7 @@ def test_the_tests_of_the_tutorial_pass(tutorial: Tutorial) -> None:
 
 
 @pytest.mark.parametrize("module", [FIRST, GROWN, grown_up()], ids=["first", "grown", "whole"])
-def test_its_code_is_in_good_form(tutorial: Tutorial, module: str) -> None:
+def test_its_code_passes_the_linter(tutorial: Tutorial, module: str) -> None:
     """The code is formatted, and a linter finds no mistake in it."""
     tutorial.write(module)
     files = sorted(path.name for path in tutorial.directory.glob("*.py"))

@@ -38,7 +38,7 @@ async def _all_listed(kubelet: FakeKubelet) -> None:
     await kubelet.wait_until(lambda kubelet: _listed(kubelet) >= RESOURCES, GRACE, "every resource")
 
 
-async def test_a_node_goes_through_its_day(
+async def test_registration_allocation_restart_and_stop(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path], node: Path
 ) -> None:
     """All resources register, a pod gets its devices, a kubelet's restart is survived, and SIGTERM ends it in time."""

@@ -69,7 +69,7 @@ async def test_errors(api: FakeApiServer, fault: Fault, is_outage: bool, is_pass
     assert Backoff().delay(failed.value) >= float(fault.headers.get("Retry-After", 0))
 
 
-async def test_a_server_that_is_away(api: FakeApiServer) -> None:
+async def test_a_server_that_is_unavailable(api: FakeApiServer) -> None:
     """It is an outage, and not an error of the process."""
     await api.stop()
     with pytest.raises(ApiError) as failed:

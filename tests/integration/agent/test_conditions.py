@@ -89,7 +89,7 @@ async def test_the_condition_of_a_removed_plugin_disappears(node: AgentNode, api
     await node.wait(lambda: set(api.conditions) == {"Ready", CONDITION}, "the end of the former condition")
 
 
-async def test_an_api_server_that_is_away_costs_nothing_but_delay(node: AgentNode, api: FakeApiServer) -> None:
+async def test_an_unavailable_api_server_only_delays_conditions(node: AgentNode, api: FakeApiServer) -> None:
     """The condition follows once it is back, and the log has one line at the beginning and one at the end."""
     await node.start_hub()
     await node.condition("True")

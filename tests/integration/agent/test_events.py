@@ -114,7 +114,7 @@ async def test_an_answer_that_is_lost_repeats_nothing(node: AgentNode, api: Fake
     assert len(api.events) == 1
 
 
-async def test_a_cordon_is_no_event(node: AgentNode, api: FakeApiServer) -> None:
+async def test_a_cordon_is_not_an_event(node: AgentNode, api: FakeApiServer) -> None:
     """An administrator who cordons a device has not broken it."""
     await node.start_hub()
     await node.condition("True")

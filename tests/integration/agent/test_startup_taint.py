@@ -18,7 +18,7 @@ def _show(api: FakeApiServer, count: int) -> None:
     api.touch()
 
 
-async def test_the_taint_goes_when_the_node_shows_the_devices(node: AgentNode, api: FakeApiServer) -> None:
+async def test_the_taint_is_removed_when_the_node_lists_the_devices(node: AgentNode, api: FakeApiServer) -> None:
     """Registration is not enough: the scheduler relies on the node's status, so the agent waits for that."""
     node.configure(f"startup_taint: {KEY}\n")
     api.node["spec"]["taints"] = [OTHER, TAINT]
@@ -33,7 +33,7 @@ async def test_the_taint_goes_when_the_node_shows_the_devices(node: AgentNode, a
     assert _taints(api) == [OTHER]
 
 
-async def test_taints_that_change_meanwhile(node: AgentNode, api: FakeApiServer) -> None:
+async def test_taints_that_change_in_between(node: AgentNode, api: FakeApiServer) -> None:
     """The agent never removes another taint: the API server rejects the change, and the agent looks again."""
     node.configure(f"startup_taint: {KEY}\nevents: false\nconditions: false\n")
     api.node["spec"]["taints"] = [TAINT, OTHER]

@@ -208,7 +208,7 @@ async def test_devices_without_pod_resources(node: OperatedNode) -> None:
     assert (said.code, "cannot determine whether it is in use" in said.err) == (1, True), said
 
 
-async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:
+async def test_a_cordon_persists(node: OperatedNode) -> None:
     """A cordoned device stays with its container and goes to no other; only uncordon ends that, not a restart."""
     await node.kubelet.admit("early", {STUB: 4})
     said = await node.dphub("cordon", "stub-1", "--reason", "fan is loud")

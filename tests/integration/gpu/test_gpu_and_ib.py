@@ -20,7 +20,7 @@ async def test_hcas_on_the_switches_of_the_gpus(node: Node, kubelet: FakeKubelet
 
 
 @pytest.mark.parametrize("near", [True, False])
-async def test_a_hint_is_no_more_than_that(node: Node, kubelet: FakeKubelet, *, near: bool) -> None:
+async def test_a_hint_is_only_a_preference(node: Node, kubelet: FakeKubelet, *, near: bool) -> None:
     """If no HCA is close, or `nearGpus` is off, a container gets other HCAs; containers without GPUs get HCAs, too."""
     rack = Rack(node, near=near)
     await kubelet.wait_for(GPU, 8)

@@ -157,7 +157,7 @@ async def test_other_limits(gpus: MpsNode, kubelet: FakeKubelet) -> None:
     assert gpus.commands()[-1] == "gpu set_default_active_thread_percentage 20"
 
 
-async def test_mps_that_is_no_longer_wanted(gpus: MpsNode, kubelet: FakeKubelet) -> None:
+async def test_mps_that_is_no_longer_configured(gpus: MpsNode, kubelet: FakeKubelet) -> None:
     """The daemon of an earlier configuration is ended, and the GPUs are available to all processes again."""
     plugin = gpus.start(_config())
     await kubelet.wait_for(GPU, 4)

@@ -89,7 +89,7 @@ async def test_a_gpu_on_which_a_process_draws(tmp_path: Path, level: ResetLevel)
     assert "the GPU: process 4711 (/usr/bin/blender)" in (await bay.reset(level)).message
 
 
-async def test_memory_that_did_not_come_back(tmp_path: Path) -> None:
+async def test_memory_that_was_not_freed(tmp_path: Path) -> None:
     """No process is seen on the GPU, but its memory is in use; what the driver itself uses does not count."""
     bay = Bay(tmp_path)
     bay.driver.set(0, used=400 << 20)
@@ -98,7 +98,7 @@ async def test_memory_that_did_not_come_back(tmp_path: Path) -> None:
     assert "3072 MiB of its memory is in use" in (await bay.reset(CHECK)).message
 
 
-async def test_who_is_about_to_go_is_waited_for(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_process_that_is_about_to_exit_is_waited_for(node: Node, kubelet: FakeKubelet) -> None:
     """A process of the last container that ends within seconds does not keep a container from starting."""
     gpus = GpuNode(node, "single")
     gpus.driver.processes(0, (4711, GB, "python"))
@@ -180,7 +180,7 @@ async def test_a_reset_fixes_a_lost_gpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN])
-async def test_lesser_levels_fix_nothing(tmp_path: Path, level: ResetLevel) -> None:
+async def test_lower_levels_fix_nothing(tmp_path: Path, level: ResetLevel) -> None:
     """A check does not mark a GPU as fixed that needs a reset."""
     result = await Bay(tmp_path).reset(level, broken="XID 48: a memory error")
     why = f"XID 48: a memory error; only a reset of the GPU can fix this, but the reset level is {level}"
@@ -227,7 +227,7 @@ async def test_a_gpu_that_does_not_answer(tmp_path: Path, code: int) -> None:
     assert "nvmlDeviceGetHandleByUUID" in (await bay.reset(CHECK)).message
 
 
-def test_the_plugins_let_go(tmp_path: Path) -> None:
+def test_the_plugins_release_the_driver(tmp_path: Path) -> None:
     """A reset uses the GPUs exclusively: it waits until all plugins end their sessions; none begins meanwhile.
 
     In an upgrade there are two plugins.

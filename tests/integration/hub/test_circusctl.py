@@ -127,7 +127,7 @@ def test_set_restarts_with_the_option(make_hub: MakeHub) -> None:
     assert hub.ask("get", "a", "graceful_timeout") == "graceful_timeout: 3.0"
 
 
-def test_other_commands_answer(make_hub: MakeHub, directory: Path) -> None:
+def test_other_commands_get_a_response(make_hub: MakeHub, directory: Path) -> None:
     """The other requests of circusctl are answered, even about a plugin that is not running."""
     hub = make_hub(watcher("a") + watcher("bad", f"cmd = {directory}/none")).start()
     hub.wait_plugins("a")

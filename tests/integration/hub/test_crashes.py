@@ -163,7 +163,7 @@ def test_a_command_that_cannot_be_run(make_hub: MakeHub, directory: Path) -> Non
 
 
 @pytest.mark.parametrize("deed", ODD_LOGS.values(), ids=ODD_LOGS.keys())
-def test_a_plugin_is_restarted_whatever_its_log_holds(make_hub: MakeHub, directory: Path, deed: str) -> None:
+def test_a_plugin_is_restarted_whatever_its_log_contains(make_hub: MakeHub, directory: Path, deed: str) -> None:
     """The hub reads a plugin's log only to explain an exit; its content delays no restart of any plugin."""
     (directory / "forger.py").write_text(FORGER.format(deed=deed))
     hub = make_hub(watcher("odd", f"cmd = python -m hub.plugin {directory}/forger.py:P") + watcher("other")).start()

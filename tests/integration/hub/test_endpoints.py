@@ -14,7 +14,7 @@ from tests.harness.operated import OperatedNode
 from tests.harness.project import PROJECT
 
 
-async def test_one_odd_file_is_one_plugins_problem(node: OperatedNode) -> None:
+async def test_an_odd_file_affects_only_its_plugin(node: OperatedNode) -> None:
     """A file that cannot be read is a problem of its plugin, and all else is shown; the plugin then replaces it."""
     before = await node.all_well()
     stub = psutil.Process(next(plugin.process.pid for plugin in before.plugins if plugin.name == "stub"))

@@ -72,7 +72,7 @@ def test_reloadconfig_leaves_a_stopped_plugin_stopped(make_hub: MakeHub) -> None
     assert hub.ask("status") == "a: stopped\nb: active"
 
 
-def test_plugins_of_a_reload_are_looked_after(make_hub: MakeHub) -> None:
+def test_plugins_of_a_reload_are_supervised(make_hub: MakeHub) -> None:
     """A plugin that a reload added has the back-off and the respawn of any other."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")

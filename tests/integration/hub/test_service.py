@@ -162,7 +162,7 @@ async def test_without_the_service_they_fail() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("kubelet", KUBELETS, ids=lambda kubelet: kubelet.unit)
 def test_systemd_understands_the_unit(tmp_path: Path, kubelet: Kubelet) -> None:
-    """systemd of this machine accepts every key and value in it."""
+    """The installed version of systemd accepts every key and value in it."""
     unit = Unit(
         kubelet,
         tuple(own_python("hub")),

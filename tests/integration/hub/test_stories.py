@@ -59,7 +59,7 @@ async def _recovered(node: OperatedNode) -> None:
     assert (await node.metric("dphub_ready"), await node.metric("dphub_ok")) == (1, 1)
 
 
-async def test_driver_gone(node: OperatedNode) -> None:
+async def test_driver_removed(node: OperatedNode) -> None:
     """GPUs on the bus without a driver are a fault of the node, not of the plugin, which stays ready."""
     node.gpus.unload()
     await node.kubelet.wait_for(GPU, 0)
@@ -99,7 +99,7 @@ async def test_port_down(node: OperatedNode) -> None:
     await _recovered(node)
 
 
-async def test_a_plugin_that_is_stopped_dead() -> None:
+async def test_a_plugin_that_is_suspended() -> None:
     """A process whose event loop is blocked is killed and restarted, and the status shows why."""
     async with operated(watchdog=SHORT_WATCHDOG) as node:
         stub = node.plugin("stub")

@@ -97,7 +97,7 @@ async def _reset(kernel: Kernel, pci: str = VF, limits: VfTimeouts = PATIENT) ->
     return (await resetter.reset([device], 20))[pci]
 
 
-async def test_the_order(kernel: Kernel) -> None:
+async def test_the_steps_of_a_reset(kernel: Kernel) -> None:
     """The function is unbound, reset and bound; then the device is there again under the same names."""
     result = await _reset(kernel)
     assert result.outcome is Outcome.OK, result.message
@@ -163,7 +163,7 @@ async def test_the_name_of_a_holder_need_not_be_text(kernel: Kernel) -> None:
     assert "process 4711 (\\xff)" in (await _reset(kernel)).message
 
 
-async def test_a_driver_that_does_not_let_go(kernel: Kernel) -> None:
+async def test_a_driver_that_is_not_unbound(kernel: Kernel) -> None:
     """The error names the step and its time limit."""
     kernel.deaf.add("unbind")
     limits = replace(PATIENT, unbind=1)
@@ -180,7 +180,7 @@ async def test_a_reset_that_hangs(kernel: Kernel) -> None:
     assert kernel.did == ["unbind", "bind"]
 
 
-async def test_a_driver_that_does_not_take_it_again(kernel: Kernel) -> None:
+async def test_a_driver_that_is_not_bound_again(kernel: Kernel) -> None:
     """The bind is tried again and again until the limit."""
     kernel.deaf.add("bind")
     assert "the driver was not bound" in (await _reset(kernel, limits=replace(PATIENT, bind=1))).message
@@ -209,7 +209,7 @@ async def test_a_port_that_does_not_come_up(kernel: Kernel) -> None:
     assert (await _reset(kernel)).outcome is Outcome.OK
 
 
-async def test_other_names(kernel: Kernel) -> None:
+async def test_device_files_with_other_names(kernel: Kernel) -> None:
     """The container was given files that are another device's now, so it must not start."""
     kernel.renames = True
     assert "the names of its device files changed: uverbs1 no longer exist" in (await _reset(kernel)).message.replace(
@@ -252,7 +252,7 @@ async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubel
     await kubelet.wait_for("rdma/vf", 1)
 
 
-async def test_a_driver_that_does_not_take_it_ever_again(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
+async def test_a_driver_that_is_never_bound_again(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
     """The missing function is reported with the reason; the bind is tried again, and no other device waits for it."""
     kernel.tree.add_vf("mlx5_2", "0000:07:00.2", "mlx5_0", 1, state="ACTIVE")
     notes = node.run_dir.path / "node/ib.unbound"
@@ -278,7 +278,7 @@ def _left_out(plugin: PluginProcess) -> dict[str, str]:
     return {each.id: each.reason for each in state.excluded} if state else {}
 
 
-def test_who_is_at_work_on_a_function_is_left_alone(node: Node) -> None:
+def test_a_function_in_use_by_another_process_is_not_touched(node: Node) -> None:
     """During a reset, or while a driver hangs, no other process touches the function, and no reset begins."""
     notes = str(node.run_dir.path)
     with unbound.record(notes, VF, "mlx5_core"):

@@ -30,7 +30,7 @@ async def serving(node: Node, code: str) -> PluginProcess:
     return plugin
 
 
-async def test_a_container_gets_what_its_devices_carry(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_container_gets_what_its_devices_define(node: Node, kubelet: FakeKubelet) -> None:
     """Device files, mounts, variables, CDI names and annotations of the devices are merged in the answer."""
     await serving(
         node,

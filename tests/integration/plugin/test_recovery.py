@@ -122,7 +122,7 @@ async def test_without_pod_resources_nothing_is_probed(node: Node) -> None:
         assert _counts(plugin, "failed") == 6
 
 
-async def test_hanging_probes_take_no_place_of_containers(node: Node, kubelet: FakeKubelet) -> None:
+async def test_hanging_probes_do_not_delay_resets_for_containers(node: Node, kubelet: FakeKubelet) -> None:
     """Two are probed at a time, and eight containers' resets run alongside them."""
     config = "{reset: true, reset_timeout: 20, resources: [{devices: 12}]}"
     plugin = await _plugin(node, kubelet, devices=12, config=config)
@@ -276,7 +276,7 @@ async def test_a_reset_time_beyond_the_kubelets_is_refused(node: Node) -> None:
     assert "reset_timeout is 27 s, expected more than 0 and at most 26 s" in plugin.log
 
 
-async def test_what_kept_a_reset_from_beginning_is_no_fault_of_the_device(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_reset_without_settings_does_not_count_against_the_device(node: Node, kubelet: FakeKubelet) -> None:
     """However often settings are missing, the device stays healthy."""
     more = "    def reset_settings(self):\n        raise RuntimeError('no settings')\n"
     plugin = await _plugin(node, kubelet, more=more)

@@ -46,7 +46,9 @@ MISDEEDS: list[tuple[dict[str, object], Outcome, str]] = [
 
 
 @pytest.mark.parametrize(("fault", "outcome", "words"), MISDEEDS, ids=[str(fault["do"]) for fault, *_ in MISDEEDS])
-async def test_a_misdeed(workshop: Workshop, fault: dict[str, object], outcome: Outcome, words: str) -> None:
+async def test_every_kind_of_failure(
+    workshop: Workshop, fault: dict[str, object], outcome: Outcome, words: str
+) -> None:
     """It ends in time, with a readable message, and leaves nothing behind.
 
     There is no process, zombie or descriptor. The call's other device, and its next reset, succeed.
@@ -86,7 +88,7 @@ async def test_a_misdeed(workshop: Workshop, fault: dict[str, object], outcome: 
         ("no_such_module:reset", FAILED, "ModuleNotFoundError: No module named 'no_such_module'"),
     ],
 )
-async def test_a_function_that_is_no_reset(workshop: Workshop, function: str, outcome: Outcome, words: str) -> None:
+async def test_a_function_that_is_not_a_reset(workshop: Workshop, function: str, outcome: Outcome, words: str) -> None:
     """The message says what is wrong with it, and fits into the header of an answer."""
     result = (await reset(workshop.resetter(function), "odd"))["odd"]
     assert result.outcome is outcome
@@ -94,7 +96,7 @@ async def test_a_function_that_is_no_reset(workshop: Workshop, function: str, ou
     assert len(result.message) < 1200
 
 
-async def test_a_deed_that_the_stub_does_not_know(workshop: Workshop) -> None:
+async def test_a_fault_that_the_stub_does_not_know(workshop: Workshop) -> None:
     """It is a failure, with the place of the mistake."""
     result = (await reset(workshop.stub({"bad": {"do": "no such deed"}}), "bad"))["bad"]
     assert result.outcome is FAILED
@@ -143,7 +145,7 @@ async def test_a_flood_is_cut_short(workshop: Workshop) -> None:
 
 
 @pytest.mark.parametrize(("deed", "place"), [("segfault", "_segfault"), ("hang", "_hang"), ("raise", "_raise")])
-async def test_the_log_says_where(workshop: Workshop, deed: str, place: str) -> None:
+async def test_the_log_has_the_location(workshop: Workshop, deed: str, place: str) -> None:
     """It has the place where a reset crashed, hung or raised an error."""
     await reset(workshop.stub({"bad": {"do": deed}}), "bad", SHORT)
     assert [line for line in workshop.printed("bad") if f"in {place}" in line]

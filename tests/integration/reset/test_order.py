@@ -190,7 +190,7 @@ async def test_a_cancelled_reset_that_survives_is_reported(workshop: Workshop, d
     await wait_until(lambda: not resetter.holder("bad"), "a free device")
 
 
-async def test_resets_beside_the_others_wait_for_no_place(workshop: Workshop, tmp_path: Path) -> None:
+async def test_unbounded_resets_wait_for_no_other(workshop: Workshop, tmp_path: Path) -> None:
     """They take no place and need none."""
     file = tmp_path / "go"
     resetter = workshop.resetter("tests.integration.reset.odd_resets:wait_for_file", {"file": str(file)}, parallel=1)
@@ -254,7 +254,7 @@ async def test_a_guard_that_is_killed(workshop: Workshop) -> None:
     await wait_until(lambda: not workshop.processes(), "the end of the worker")
 
 
-async def test_nothing_adds_up(workshop: Workshop) -> None:
+async def test_nothing_accumulates(workshop: Workshop) -> None:
     """After 200 resets, successful and failed, no descriptor, process, task or thread is left."""
     resetter = workshop.stub({"1": {"do": "fail"}, "2": {"do": "sigkill"}, "3": {"do": "leave child"}})
     await reset(resetter, "0")
@@ -281,7 +281,7 @@ async def test_a_process_that_cannot_be_started(workshop: Workshop, monkeypatch:
     assert not open_descriptors().items() - before.items()
 
 
-async def test_no_device_is_no_work(workshop: Workshop) -> None:
+async def test_a_call_without_devices(workshop: Workshop) -> None:
     """It is not an error, either."""
     resetter = workshop.resetter()
     assert await resetter.reset([], LONG) == {}

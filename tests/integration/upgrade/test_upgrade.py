@@ -88,7 +88,7 @@ async def test_a_kubelet_that_restarts_in_the_middle() -> None:
         assert (traffic.failures, traffic.gaps) == ([], [])
 
 
-async def test_an_upgrade_that_is_taken_back() -> None:
+async def test_an_upgrade_that_is_rolled_back() -> None:
     """The newer hub ends first: the older one has the resources again, and knows the cordons made meanwhile."""
     async with operated() as node:
         older_dir = node.run_dir
@@ -135,7 +135,7 @@ async def test_a_newer_hub_whose_plugin_does_not_serve() -> None:
         await node.kubelet.wait_for(STUB, 2)
 
 
-async def test_a_newer_plugin_that_goes() -> None:
+async def test_a_newer_plugin_that_exits() -> None:
     """However it ends, and even if its hub keeps running, the older hub has its resource again, each time."""
     async with node_of_three() as node:
         older_dir = node.run_dir
@@ -202,7 +202,7 @@ async def test_a_newer_plugin_with_a_fault() -> None:
         await node.all_well()
 
 
-async def test_a_standby_plugin_leaves_health_alone() -> None:
+async def test_a_standby_plugin_does_not_write_health() -> None:
     """A cordon on the older hub persists, although a newer hub's plugin starts, fails, waits in standby and ends."""
     config = "[watcher:p]\ncmd = python -m hub.plugin {directory}/p.py:P\n# {watchdog}\n"
     async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:

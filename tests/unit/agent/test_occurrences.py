@@ -32,7 +32,7 @@ def test_a_device_that_recovers_is_not_healthy_yet() -> None:
     assert len(_notes(announced, plugin(DeviceStatus("GPU-1", healthy=True)))) == 1
 
 
-def test_what_an_administrator_does_is_no_event() -> None:
+def test_commands_of_an_administrator_are_not_events() -> None:
     """Cordons and tests of a device are not events; a fault of a cordoned device is one."""
     occurrences = Occurrences(Announced())
     for source in ("cordon", "annotation", "admin"):

@@ -177,7 +177,7 @@ def test_a_file_of_another_user_next_to_the_hubs_own_code(checkout: Path, monkey
         check_trusted(checkout)
 
 
-def test_other_users_run_what_they_want(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checks_do_not_apply_to_other_users(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's own hub, in directories of a team, gives no access to root."""
     file.chmod(0o666)
     monkeypatch.setattr(os, "geteuid", lambda: OTHER)

@@ -165,7 +165,7 @@ def test_one_of_several_kubelets_has_to_be_named(node: Node) -> None:
     assert settings(node.unit)["Before"] == ["kubelet.service"]
 
 
-def test_a_mask_below_another_unit_hides_nothing(node: Node) -> None:
+def test_a_mask_of_lower_precedence_has_no_effect(node: Node) -> None:
     """The first directory that has the name decides."""
     node.add_unit("kubelet.service", "etc/systemd/system")
     path = node.root / "run/systemd/system/kubelet.service"

@@ -68,7 +68,7 @@ def test_after_a_handover_the_new_hub_counts() -> None:
     assert answer.pod == "new"
 
 
-def test_where_the_api_server_reaches_no_pod_the_hubs_are_asked_otherwise() -> None:
+def test_without_the_proxy_the_hubs_are_asked_with_exec() -> None:
     """With a network policy, for example, not every hub has to fail before the others are asked with kubectl exec."""
     fleet, proxy, kubectl = fleet_of(_with_exec(_many(UNREACHABLE), encoded(status())))
     found = fleet.ask("/status", NodeStatus)
@@ -115,7 +115,7 @@ def test_without_the_right_to_the_proxy_the_other_right_is_enough() -> None:
 @pytest.mark.parametrize(
     "body", ["", "nonsense", "[]", '{"schema": 1}', "[" * 100_000, '{"time": 1e999}', '{"node": "\\ud800"}']
 )
-def test_an_answer_that_makes_no_sense_costs_its_node(body: str) -> None:
+def test_an_invalid_answer_affects_only_its_node(body: str) -> None:
     """It says so, briefly, and all others are shown."""
     scenario = three_nodes()
     scenario.pages["hub-a /status"] = Answer(body)
@@ -139,7 +139,7 @@ def test_an_answer_that_makes_no_sense_costs_its_node(body: str) -> None:
         (Answer('{"items": []}'), "there is no hub in the namespace device-plugin-hub; name another one with -n"),
     ],
 )
-def test_what_keeps_a_user_from_the_list(listed: Answer, reason: str) -> None:
+def test_why_the_pods_cannot_be_listed(listed: Answer, reason: str) -> None:
     """The error says that a right is missing, that no cluster answers, or that there is no hub."""
     fleet, _, _ = fleet_of(Scenario(listed=listed))
     with pytest.raises(HubError) as error:

@@ -99,7 +99,7 @@ async def test_nothing_leaves_while_the_checkpoint_is_unreadable(it: Holding) ->
     assert it.sent == {"c": "Healthy"}
 
 
-async def test_the_kubelet_is_reminded_once_to_forget_a_container(it: Holding) -> None:
+async def test_the_list_is_sent_once_more_after_a_container_ended(it: Holding) -> None:
     """The kubelet writes its checkpoint when it gets a list, and not when a container ends."""
     it.hold("old", "older")
     it.scan(Device("a"))

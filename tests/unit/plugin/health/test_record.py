@@ -96,7 +96,7 @@ def test_a_fault_is_as_old_as_its_first_report() -> None:
     assert record.reason == "second"
 
 
-def test_what_flaps_is_held_by_a_source_of_its_own() -> None:
+def test_flapping_is_a_source_of_its_own() -> None:
     """The limit is shown as a fault like any other, so that the status can name it."""
     record = HealthRecord()
     for step in _flaps(4):
