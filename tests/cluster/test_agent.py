@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("agent")
 
 @pytest.fixture(scope="module")
 def agent(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, figures_of_module: Figures) -> Iterator[Overlay]:
-    """Install the hub with the agent on a node with the startup taint, and uninstall it after the stories."""
+    """Install the hub with the agent on a node with the startup taint, and uninstall it after the tests."""
     cluster.run(f"kubectl taint node {NODE} {TAINT}=pending:NoSchedule", Path("/"))
     overlay = Overlay(cluster, tmp_path_factory.mktemp("checkout"), agent=f"startup_taint: {TAINT}\n")
     began = time.monotonic()

@@ -151,6 +151,6 @@ async def test_the_demo_runs_in_it(start_pod: StartPod) -> None:
     """`dphub demo` needs nothing but a temporary directory."""
     pod = start_pod(Wanted(args=["demo", "--json"], scratch=["/tmp"]))  # noqa: S108 - the pod's
     assert await pod.ended(100) == 0, pod.log
-    story = json.loads(pod.output)
-    assert story["ok"] is True
-    assert len(story["steps"]) > 1
+    document = json.loads(pod.output)
+    assert document["ok"] is True
+    assert len(document["steps"]) > 1

@@ -230,7 +230,7 @@ async def test_a_cordon_persists(node: OperatedNode) -> None:
     assert _stub(node, 1).source == "cordon"
     await node.stop_hub()
     await node.start_hub()
-    await node.all_well()
+    await node.without_problems()
     await wait_until(lambda: node.plugin("stub"), "the stub")
     assert _stub(node, 1).source == "cordon"
     assert await node.metric("dphub_devices_cordoned", plugin="stub") == 1

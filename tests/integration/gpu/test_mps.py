@@ -48,11 +48,11 @@ class MpsNode(GpuNode):
         lines = journal.read_text().splitlines() if journal.exists() else []
         return [line for line in lines if "get_" not in line]
 
-    def order(self, deed: str) -> None:
+    def order(self, action: str) -> None:
         """Let the program `fail` or `hang`; without an argument it works."""
         path = self.root / "simulator/mps-orders"
-        if deed:
-            path.write_text(deed)
+        if action:
+            path.write_text(action)
         else:
             path.unlink(missing_ok=True)
 

@@ -11,9 +11,9 @@ from hub.base.exits import Exit
 from tests.harness.hub_process import (
     QUIET,
     MakeHub,
+    ignoring_sigterm,
     is_alive,
-    stubborn,
-    wait_stubborn,
+    wait_ignoring_sigterm,
     wait_until,
     watcher,
 )
@@ -54,8 +54,8 @@ def test_stop_and_start_of_all(make_hub: MakeHub) -> None:
 
 def test_reload_never_runs_two_processes(make_hub: MakeHub, directory: Path) -> None:
     """`circusctl reload a` starts the new process after the old one has ended; circus starts it before that."""
-    hub = make_hub(watcher("a", stubborn(directory, grace=0.3))).start()
-    wait_stubborn(hub)
+    hub = make_hub(watcher("a", ignoring_sigterm(directory, grace=0.3))).start()
+    wait_ignoring_sigterm(hub)
     assert hub.ask("reload", "a", "--waiting") == "ok"
     said = [event["event"] for event in hub.events(plugin="a")]
     assert said == ["plugin started", "plugin stop timed out", "plugin stopped", "plugin started"]
@@ -63,8 +63,8 @@ def test_reload_never_runs_two_processes(make_hub: MakeHub, directory: Path) -> 
 
 def test_commands_on_one_plugin_take_turns(make_hub: MakeHub, directory: Path) -> None:
     """Commands that come while a plugin stops are obeyed in their order, so the last one decides."""
-    hub = make_hub(watcher("a", stubborn(directory, grace=0.5))).start()
-    wait_stubborn(hub)
+    hub = make_hub(watcher("a", ignoring_sigterm(directory, grace=0.5))).start()
+    wait_ignoring_sigterm(hub)
     assert hub.ask("restart", "a") == "ok"
     assert hub.ask("stop", "a", "--waiting") == "ok"
     assert hub.ask("status", "a") == "stopped"

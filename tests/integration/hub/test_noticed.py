@@ -94,7 +94,7 @@ async def test_files_that_are_removed(node: OperatedNode) -> None:
     for file in files:
         file.unlink()
     await wait_until(lambda: all(file.exists() for file in files), "the files")
-    await node.all_well()
+    await node.without_problems()
     await node.dphub("restart", "stub")
     assert "the fan is loud" in (await node.dphub("status")).out
 

@@ -41,7 +41,7 @@ async def test_restarts_under_load() -> None:
             await asyncio.to_thread(client.restart, "restarted")
         end.set()
         sent, admitted = await load, await pods
-        await node.all_well()
+        await node.without_problems()
         after = {name: plugin.process.pid for name in ("busy", "idle") if (plugin := node.plugin(name))}
         restarted = node.plugin("restarted")
         assert restarted

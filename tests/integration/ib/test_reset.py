@@ -37,7 +37,7 @@ class Kernel:
     def __init__(self, tree: RdmaTree) -> None:
         self.tree = tree
         self.did: list[str] = []
-        self.deaf: set[str] = set()
+        self.ignored: set[str] = set()
         """What it does not react to."""
         self.renames = False
         """Whether another device has taken the number meanwhile."""
@@ -62,19 +62,19 @@ class Kernel:
     def _serve(self) -> None:
         while self._stop not in (ready := select.select([*self._pipes, self._stop], [], [])[0]):
             file = next(file for file in self._pipes if file in ready)
-            deed, text = self._pipes[file], os.read(file, 100).decode()
-            if deed not in self.deaf:
-                self.did.append(deed)
-                self._react(deed, text)
+            file_name, text = self._pipes[file], os.read(file, 100).decode()
+            if file_name not in self.ignored:
+                self.did.append(file_name)
+                self._react(file_name, text)
 
-    def _react(self, deed: str, text: str) -> None:
+    def _react(self, file_name: str, text: str) -> None:
         name = self.tree.name_of(VF)
-        if deed == "unbind":
+        if file_name == "unbind":
             assert text == VF
             self.tree.unbind(name)
             if self.renames:
                 self.tree.add("mlx5_9", "0000:09:00.0")
-        elif deed == "bind":
+        elif file_name == "bind":
             self.tree.bind(name)
 
 
@@ -165,7 +165,7 @@ async def test_the_name_of_a_holder_need_not_be_text(kernel: Kernel) -> None:
 
 async def test_a_driver_that_is_not_unbound(kernel: Kernel) -> None:
     """The error names the step and its time limit."""
-    kernel.deaf.add("unbind")
+    kernel.ignored.add("unbind")
     limits = replace(PATIENT, unbind=1)
     assert "the driver was not unbound within 1 s" in (await _reset(kernel, limits=limits)).message
 
@@ -182,7 +182,7 @@ async def test_a_reset_that_hangs(kernel: Kernel) -> None:
 
 async def test_a_driver_that_is_not_bound_again(kernel: Kernel) -> None:
     """The bind is tried again and again until the limit."""
-    kernel.deaf.add("bind")
+    kernel.ignored.add("bind")
     assert "the driver was not bound" in (await _reset(kernel, limits=replace(PATIENT, bind=1))).message
 
 
@@ -237,7 +237,7 @@ async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubel
     """At that moment the function has no driver and is not an RDMA device; the next plugin binds its driver again."""
     killed = _spawn(node, kernel)
     await kubelet.wait_for("rdma/vf", 1)
-    kernel.deaf.add("bind")
+    kernel.ignored.add("bind")
     admission = asyncio.create_task(kubelet.admit("job", {"rdma/vf": 1}))
     await wait_until(lambda: kernel.did == ["unbind", "reset"], "the function has no driver")
     family = psutil.Process(killed.pid).children(recursive=True)
@@ -246,7 +246,7 @@ async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubel
         await admission
     # Its reset may be about to bind.
     psutil.wait_procs(family, timeout=WAIT_SECONDS)
-    kernel.deaf.clear()
+    kernel.ignored.clear()
     _spawn(node, kernel)
     await wait_until(lambda: kernel.did == ["unbind", "reset", "bind"], "the function has its driver")
     await kubelet.wait_for("rdma/vf", 1)

@@ -97,9 +97,10 @@ async def test_invalid_metrics_affect_nothing_else(node: Node, kubelet: FakeKube
     path = node.run_dir.heartbeat("stub")
 
     def measured() -> bool:
-        pulse = read_file(path, HeartbeatReport)
+        heartbeat = read_file(path, HeartbeatReport)
         return bool(
-            pulse and any(metric.name == "dphub_rpc_duration_seconds" and metric.samples for metric in pulse.metrics)
+            heartbeat
+            and any(metric.name == "dphub_rpc_duration_seconds" and metric.samples for metric in heartbeat.metrics)
         )
 
     await wait_until(measured, "figures of the process")

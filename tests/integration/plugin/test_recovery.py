@@ -176,7 +176,7 @@ def stopped() -> Iterator[list[psutil.Process]]:
             process.resume()
 
 
-DEAF = "    import hub.reset.process as process\n    process.ResetProcess.terminate = lambda self: None\n"
+IGNORING_SIGNALS = "    import hub.reset.process as process\n    process.ResetProcess.terminate = lambda self: None\n"
 """The body of a plugin's class whose resets ignore its signals, as if they were stuck in the kernel."""
 
 
@@ -185,7 +185,7 @@ async def test_a_stuck_reset(
     node: Node, kubelet: FakeKubelet, stopped: list[psutil.Process], *, cancelled: bool
 ) -> None:
     """Its device is unhealthy, even for the next plugin process, until it has ended; no process touches the device."""
-    plugin = await _plugin(node, kubelet, more=DEAF)
+    plugin = await _plugin(node, kubelet, more=IGNORING_SIGNALS)
     node.faults("reset: {stub-0: {do: hang in C}}")
     async with dialled(node.sockets()[0]) as client:
         call = client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=["stub-0"]))

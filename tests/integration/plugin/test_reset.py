@@ -25,7 +25,7 @@ from plugins.stub import Stub as P
 ResetRunner.__init__.__kwdefaults__["kill_timeout"] = 20.0
 """
 
-MISDEEDS = [
+FAILURES = [
     ("do: fail, text: the link stays down", "failed after .* s: the link stays down"),
     ("do: raise, text: no idea", r"failed after .* s: at \S+/plugins/stub/reset.py:\d+: RuntimeError: no idea"),
     ("do: segfault", "killed by SIGSEGV"),
@@ -70,7 +70,7 @@ async def _last_reset(plugin: PluginProcess, device: str) -> ResetReport:
     return next(state.resets[name] for name in names if name in state.resets)
 
 
-@pytest.mark.parametrize(("fault", "words"), MISDEEDS, ids=[fault for fault, _ in MISDEEDS])
+@pytest.mark.parametrize(("fault", "words"), FAILURES, ids=[fault for fault, _ in FAILURES])
 async def test_a_reset_that_fails(node: Node, kubelet: FakeKubelet, fault: str, words: str) -> None:
     """The container does not start, its events name the device, the error and the time; nothing else is affected."""
     late = "was stopped after" in words
@@ -88,11 +88,11 @@ async def test_a_reset_that_fails(node: Node, kubelet: FakeKubelet, fault: str, 
     assert state.resets[f"{STUB} stub-0"].message in str(refused.value)
 
 
-@pytest.mark.parametrize("deed", HARMLESS)
-async def test_a_reset_that_succeeds(node: Node, kubelet: FakeKubelet, deed: str) -> None:
+@pytest.mark.parametrize("action", HARMLESS)
+async def test_a_reset_that_succeeds(node: Node, kubelet: FakeKubelet, action: str) -> None:
     """The container starts, whatever the reset printed and whichever processes it left; those are killed."""
     plugin = await _plugin(node, kubelet, PATIENT)
-    _fault(node, "stub-0", f"do: {deed}")
+    _fault(node, "stub-0", f"do: {action}")
     pod = await kubelet.admit("pod", {STUB: 1})
     assert pod.containers["main"].started
     assert not _children(plugin)

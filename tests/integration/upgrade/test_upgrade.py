@@ -199,7 +199,7 @@ async def test_a_newer_plugin_with_a_fault() -> None:
         await node.kubelet.wait_until(lambda kubelet: kubelet.registrations[-1].endpoint.startswith("v2-"))
         (node.directory / "fixed").touch()
         await node.kubelet.wait_for("example.com/p", 1)
-        await node.all_well()
+        await node.without_problems()
 
 
 async def test_a_standby_plugin_does_not_write_health() -> None:

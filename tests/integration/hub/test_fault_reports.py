@@ -52,7 +52,7 @@ async def _ready(node: OperatedNode, *, ready: bool, says: str = "") -> None:
 
 async def _recovered(node: OperatedNode) -> None:
     """Check that the status and all endpoints report no problem."""
-    await node.all_well()
+    await node.without_problems()
     said = await node.dphub("status")
     assert (said.code, "No problems" in said.out) == (0, True), said
     assert await node.get("/readyz") == (200, "gpu: registered\nib: registered\nstub: registered\n")
@@ -81,7 +81,7 @@ async def test_xid(node: OperatedNode) -> None:
     assert problem.remedy == f"once repaired: dphub uncordon {gpu.uuid}"
     await _ready(node, ready=True)
     assert await node.metric("dphub_devices", resource=GPU, health="unhealthy") == 1
-    await node.status_until(lambda _: bool(node.plugin("gpu")), "a pulse")
+    await node.status_until(lambda _: bool(node.plugin("gpu")), "a heartbeat")
     said = await node.dphub("uncordon", gpu.pci)
     assert said.code == 0, said
     await node.kubelet.wait_for(GPU, 8)
