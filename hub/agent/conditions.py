@@ -36,7 +36,7 @@ _UNDECIDED = {
     Condition.SUPERSEDED,
     Condition.STOPPING,
 }
-"""These end by themselves, or another hub has the devices: what was known before remains true."""
+"""These end by themselves, or another hub has the devices: what was known before is still true."""
 
 
 class Finding(NamedTuple):
@@ -87,7 +87,7 @@ class Conditions:
         self.wanted: dict[str, NodeCondition] = {}
 
     def take_over(self, node: Object) -> set[str]:
-        """Take over the conditions that an earlier agent has written; return their types."""
+        """Adopt the conditions that an earlier agent has written; return their types."""
         for each in node.get("status", {}).get("conditions", ()):
             if str(each.get("reason", "")).startswith(PREFIX):
                 values = (each.get(key, "") for key in ("status", "reason", "message", "lastTransitionTime"))

@@ -77,7 +77,7 @@ class NodeObject:
                     self._learn(found)
 
     def _learn(self, content: Object) -> str:
-        """Take over what the object says; return its version."""
+        """Adopt the content of the object; return its version."""
         metadata = content.get("metadata", {})
         self._uid = str(metadata.get("uid", ""))
         self.annotations = metadata.get("annotations") or {}

@@ -24,7 +24,7 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """The server then leaves out the specification and the status of an object."""
 
 TIMEOUT = 10.0
-"""Seconds for a request, from the connection to the last byte of the answer."""
+"""Seconds for a request, from the connection to the last byte of the response."""
 
 _LONGEST_REASON = 500
 _SUCCESS = range(200, 300)
@@ -107,8 +107,8 @@ class ApiClient:
         try:
             request = self._request(method, path, accept, content, kind)
             async with asyncio.timeout(self._timeout), self._connected() as (reader, writer):
-                answer = await self._begin(reader, writer, request)
-                return _decode(await read_body(reader, answer))
+                response = await self._begin(reader, writer, request)
+                return _decode(await read_body(reader, response))
         except _FAILURES as error:
             raise self._failed(_no_answer(error)) from None
 
@@ -126,18 +126,18 @@ class ApiClient:
     async def _begin(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
     ) -> Mapping[str, str]:
-        """Send a request, and return the headers of the answer, whose body follows.
+        """Send a request, and return the headers of the response, whose body follows.
 
         Raises:
             ApiError: the server reports an error.
         """
         writer.write(request)
         await writer.drain()
-        status, answer = await read_head(reader)
+        status, response = await read_head(reader)
         if status not in _SUCCESS:
-            raise self._failed(_error(status, answer, await read_body(reader, answer)))
+            raise self._failed(_error(status, response, await read_body(reader, response)))
         self._worked()
-        return answer
+        return response
 
     def _request(self, method: str, path: str, accept: str, content: object = None, kind: str = JSON) -> bytes:
         """Return a request with the current token.
@@ -193,7 +193,7 @@ def _decode(body: bytes) -> Object:
     try:
         content = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
-        raise ProtocolError("the answer is not JSON") from None
+        raise ProtocolError("the response is not JSON") from None
     if not isinstance(content, dict):
-        raise ProtocolError("the answer is not an object")
+        raise ProtocolError("the response is not an object")
     return content

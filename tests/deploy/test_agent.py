@@ -15,7 +15,7 @@ from tests.deploy.manifest_tools import CONTAINER, VALUES, Object, charted, cont
 
 COMPONENT = CONTAINER / "components" / "agent"
 SECTION = """
-# Exchanges what the cluster and the hub know about the node's devices.
+# Passes information about the node's devices between the hub and the cluster.
 [watcher:agent]
 cmd = python -m hub.agent --config agent.yaml
 """

@@ -435,7 +435,7 @@ async def test_the_examples_of_the_stub(tutorial: Tutorial) -> None:
         await node.kubelet.wait_for("example.com/stub", allocatable=7)
         faults.write_text(allocate, encoding="utf-8")
         await node.kubelet.wait_for("example.com/stub", allocatable=8)
-        with pytest.raises(AdmissionError, match="no firmware"):
+        with pytest.raises(AdmissionError, match="the firmware is missing"):
             await node.kubelet.admit("another", {"example.com/another": 1})
         # Not waited for: a reset that hangs takes the whole 25 seconds.
         assert "reset: true" in text

@@ -8,7 +8,7 @@ when the kubelet has admitted the bound pods.
     python -m tests.harness.boots --kubelet 1.37 --count 50
 
 A kubelet admits its pods some time after it has started its device manager. It is the sync loop that admits them
-(kubelet.go, syncLoop): it looks whether the kubelet is ready, and after 0.1, 0.2, 0.4 ... 5 seconds again. The device
+(kubelet.go, syncLoop): it checks whether the kubelet is ready, and again after 0.1, 0.2, 0.4 ... 5 seconds. The device
 manager starts at some moment in between, the last of what the kubelet needs to be ready. So the time that the hub has
 is what is then left until the next look: between nothing and the length of the pause. `--gap` sets that time instead.
 """

@@ -12,7 +12,7 @@ from tests.image.pod import GRACE, Image, StartPod, Wanted
 RESOURCES = {"nvidia.com/gpu", "rdma/hca", STUB}
 
 OWN_PLUGIN = '''
-"""Serves what a circus.ini beside it asks for."""
+"""Serves what a circus.ini next to it asks for."""
 
 from hub import Device, Plugin
 

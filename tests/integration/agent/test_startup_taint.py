@@ -34,7 +34,7 @@ async def test_the_taint_is_removed_when_the_node_lists_the_devices(node: AgentN
 
 
 async def test_taints_that_change_in_between(node: AgentNode, api: FakeApiServer) -> None:
-    """The agent never removes another taint: the API server rejects the change, and the agent looks again."""
+    """The agent never removes another taint: the API server rejects the change, and the agent checks again."""
     node.configure(f"startup_taint: {KEY}\nevents: false\nconditions: false\n")
     api.node["spec"]["taints"] = [TAINT, OTHER]
     _show(api, 4)

@@ -204,7 +204,7 @@ def test_root_runs_no_commands_of_other_users(ours: Path, theirs: Path, word: st
     done = _dphub(word, cwd=theirs, DPHUB_RUN_DIR=str(ours / "run"), DPHUB_PLUGIN_DIR=str(ours / "plugins"))
     assert (done.returncode, _what_ran(ours)) == (Exit.USAGE, ""), done
     assert f"{theirs} belongs to user" in done.stderr
-    assert "root would run what it says; copy it to" in done.stderr
+    assert "root would run its contents; copy it to" in done.stderr
 
 
 @needs_root

@@ -194,7 +194,7 @@ async def test_memory_errors(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_lost_gpu(node: Node, kubelet: FakeKubelet) -> None:
-    """No event reports the loss, but it is noticed anyway; the other GPUs can be allocated meanwhile."""
+    """No event reports the loss, but it is noticed anyway; the other GPUs can be allocated in the meantime."""
     gpus = GpuNode(node)
     plugin = await _start(gpus, kubelet)
     gpus.driver.lose(5)

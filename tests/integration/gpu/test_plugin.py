@@ -146,7 +146,7 @@ async def test_another_driver_under_the_plugin(node: Node, kubelet: FakeKubelet)
 
 @pytest.mark.parametrize("function", ["*", "nvmlDeviceGetUUID", "nvmlEventSetWait_v2"])
 async def test_a_driver_that_hangs(node: Node, kubelet: FakeKubelet, function: str) -> None:
-    """Allocations are answered meanwhile; after the limit the devices are unhealthy, and the process exits."""
+    """Allocations are answered in the meantime; after the limit the devices are unhealthy, and the process exits."""
     gpus = GpuNode(node, "pair")
     plugin = gpus.start(QUICK)
     await kubelet.wait_for(GPU, 2)

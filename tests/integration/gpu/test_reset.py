@@ -228,7 +228,7 @@ async def test_a_gpu_that_does_not_answer(tmp_path: Path, code: int) -> None:
 
 
 def test_the_plugins_release_the_driver(tmp_path: Path) -> None:
-    """A reset uses the GPUs exclusively: it waits until all plugins end their sessions; none begins meanwhile.
+    """A reset uses the GPUs exclusively: it waits until all plugins end their sessions; none begins in the meantime.
 
     In an upgrade there are two plugins.
     """

@@ -62,7 +62,7 @@ def test_reload_never_runs_two_processes(make_hub: MakeHub, directory: Path) -> 
 
 
 def test_commands_on_one_plugin_take_turns(make_hub: MakeHub, directory: Path) -> None:
-    """Commands that come while a plugin stops are obeyed in their order, so the last one decides."""
+    """Commands that come while a plugin stops are executed in their order, so the last one decides."""
     hub = make_hub(watcher("a", ignoring_sigterm(directory, grace=0.5))).start()
     wait_ignoring_sigterm(hub)
     assert hub.ask("restart", "a") == "ok"

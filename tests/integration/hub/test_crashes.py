@@ -20,7 +20,7 @@ from tests.harness.hub_process import (
 )
 
 ODD_LOGS = {
-    "a date that is no time": """file.write_text('{"event": "", "level": "error", "timestamp": "0001-01-01T00:00"}')""",
+    "no time zone": """file.write_text('{"event": "", "level": "error", "timestamp": "0001-01-01T00:00"}')""",
     "a line nested too deeply": """file.write_text('{"event": ' + '[' * 60000)""",
 }
 """What a plugin may leave in place of its log: each is a line of Python."""

@@ -66,7 +66,7 @@ def test_sigint_is_a_clean_stop(make_hub: MakeHub) -> None:
 
 
 def test_a_sigint_that_is_ignored_stays_ignored(make_hub: MakeHub) -> None:
-    """A script's background hub does not receive the terminal's Ctrl-C; SIGTERM stops it as promptly as ever."""
+    """A script's background hub does not receive the terminal's Ctrl-C; SIGTERM stops it as promptly as usual."""
     code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {HUB}"
     hub = make_hub(watcher("a")).start(code=code)
     hub.wait_plugins("a")

@@ -40,7 +40,7 @@ class Kernel:
         self.ignored: set[str] = set()
         """What it does not react to."""
         self.renames = False
-        """Whether another device has taken the number meanwhile."""
+        """Whether another device has taken the number in the meantime."""
         driver = tree.root / "sys/bus/pci/drivers/mlx5_core"
         self._pipes: dict[int, str] = {}
         # In the order in which a reset writes them, so that the first one is checked first.

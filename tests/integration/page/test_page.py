@@ -110,7 +110,7 @@ async def test_the_hub_is_gone(browser: Browser, page_node: PageNode) -> None:
         # It can still be searched, and asked to try at once.
         await page.get_by_role("searchbox").fill("stub-3")
         await expect(page.locator(".device .name")).to_have_text(["stub-3"])
-        # It may have tried by itself meanwhile.
+        # It may have tried by itself in the meantime.
         while len(pauses := await page.evaluate("pauses")) < 6:
             # The longest pause is followed by one of the same length, which counts as another only after a second.
             await _holds(page, "left < 30")

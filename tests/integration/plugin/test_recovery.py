@@ -139,7 +139,7 @@ async def test_hanging_probes_do_not_delay_resets_for_containers(node: Node, kub
         hanging = client.PreStartContainer(
             wire.PreStartContainerRequest(devices_ids=[f"stub-{n}" for n in range(4, 12)])
         )
-        await wait_until(lambda: running() == 10, "eight resets beside two probes")
+        await wait_until(lambda: running() == 10, "eight resets and two probes")
         hanging.cancel()
     await wait_until(lambda: running() <= 2, "the end of the resets")
 

@@ -18,5 +18,5 @@ def runs() -> Iterator[ResetRuns]:
     left = runs.processes()
     runs.kill()
     assert not left
-    # Files of other owners may be closed meanwhile: gRPC closes its own at any time.
+    # Files of other owners may be closed in the meantime: gRPC closes its own at any time.
     assert not open_descriptors().items() - before.items()

@@ -198,7 +198,7 @@ async def test_unbounded_resets_wait_for_no_other(runs: ResetRuns, tmp_path: Pat
     first = asyncio.create_task(reset(resetter, "first"))
     await wait_until(runs.processes, "the first reset")
     beside = asyncio.create_task(resetter.reset([ResetDevice("beside")], LONG, bounded=False))
-    await wait_until(lambda: len(runs.processes()) == 4, "the reset beside it")
+    await wait_until(lambda: len(runs.processes()) == 4, "the unbounded reset")
     file.touch()
     assert (await first)["first"].outcome is (await beside)["beside"].outcome is Outcome.OK
 
@@ -260,7 +260,7 @@ async def test_nothing_accumulates(runs: ResetRuns) -> None:
     resetter = runs.stub({"1": {"do": "fail"}, "2": {"do": "sigkill"}, "3": {"do": "leave child"}})
     await reset(resetter, "0")
     before = open_descriptors()
-    # Other threads may end meanwhile: those of gRPC do so at any time.
+    # Other threads may end in the meantime: those of gRPC do so at any time.
     threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - only their number
     for _ in range(25):
         results = await reset(resetter, map(str, range(8)))

@@ -176,7 +176,7 @@ class SimulatedNode:
         return self._file.with_suffix(".notes")
 
     def _absorb(self) -> None:
-        """Take over what processes have set."""
+        """Adopt what processes have set."""
         if not self._notes.exists():
             return
         for line in self._notes.read_text().splitlines():

@@ -85,7 +85,7 @@ def test_devices_and_pods_can_be_requested(run_dir: RunDir, words: list[str], ex
 
 
 def test_what_is_shown(run_dir: RunDir) -> None:
-    """The table says who had the device, from when to when, what happened meanwhile, and how old that is."""
+    """The table says who had the device, from when to when, what happened in the meantime, and how old that is."""
     result = _history(run_dir, "GPU-12345678")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "the hub is not running" in lines[0]

@@ -1,4 +1,4 @@
-"""Commands that delete sockets in a plugin directory cannot be led elsewhere."""
+"""Commands that delete sockets in a plugin directory do not follow links of other users."""
 
 import os
 from pathlib import Path

@@ -28,7 +28,7 @@ class Starts:
                 self.changed.set()
 
     async def wait(self, count: int) -> None:
-        """Wait until so many starts were reported, and no more."""
+        """Wait until this many starts were reported, and no more."""
         async with asyncio.timeout(WAIT_SECONDS):
             while self.count < count:
                 self.changed.clear()

@@ -48,7 +48,7 @@ def test_a_port_that_goes_down_counts_after_a_delay() -> None:
 
 
 def test_a_port_that_comes_up_counts_after_a_delay() -> None:
-    """A port that counted as down has to stay up; if it goes down meanwhile, the time starts again."""
+    """A port that counted as down has to stay up; if it goes down in the meantime, the time starts again."""
     clock = Clock()
     watch = PortWatch(clock)
     hca = _see(watch, "DOWN")
