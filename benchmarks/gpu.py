@@ -17,8 +17,8 @@ from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings.file import AllocationPolicy
 from tests.harness.gpu_support import GPU, GpuNode
 from tests.harness.node import Node
-from tests.integration.gpu.gpu_faults import PLUGIN, Turmoil
-from tests.integration.gpu.rack import Rack, neighbours
+from tests.integration.gpu.gpu_faults import PLUGIN, RandomFaults
+from tests.integration.gpu.gpu_ib_node import GpuIbNode, count_close_hcas
 from tests.simulators.nvml.profiles import CUBE_MESH, ancestor, make_profile
 
 QUIET = "dphub: {health: {interval: 1000, stable_for: 0}}"
@@ -97,10 +97,10 @@ async def gpu_faults(count: int, seed: int) -> list[Row]:
         node = Node(Path(directory))
         try:
             async with FakeKubelet(node.plugin_dir) as kubelet:
-                turmoil = Turmoil(node, kubelet, random.Random(seed))  # noqa: S311 - no secret
+                faults = RandomFaults(node, kubelet, random.Random(seed))  # noqa: S311 - no secret
                 for _ in range(count):
                     begin = time.monotonic()
-                    await turmoil.sequence()
+                    await faults.sequence()
                     took.append(time.monotonic() - begin)
         finally:
             for plugin in node.plugins:
@@ -117,7 +117,7 @@ async def gpu_and_ib(count: int, seed: int) -> list[Row]:
             async with FakeKubelet(node.plugin_dir) as kubelet:
                 try:
                     chance = random.Random(seed)  # noqa: S311 - no secret
-                    possible, got = await neighbours(Rack(node, near=near), kubelet, chance, count)
+                    possible, got = await count_close_hcas(GpuIbNode(node, near=near), kubelet, chance, count)
                 finally:
                     for plugin in node.plugins:
                         plugin.kill()

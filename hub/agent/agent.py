@@ -27,7 +27,7 @@ _REMOVAL_SECONDS = 3.0
 
 
 class Agent:
-    """Exchanges what the cluster and the hub know about the devices of a node.
+    """Passes information about the devices of a node between the hub and the cluster.
 
     Args:
         settings: The configuration.
@@ -96,11 +96,11 @@ class Agent:
             await attempts.until_done(self._node.watch)
 
     async def _remove(self) -> None:
-        """Remove what would be wrong without an agent, unless another one acts."""
+        """Remove what would become outdated without an agent, unless another one acts."""
         try:
             async with asyncio.timeout(_REMOVAL_SECONDS):
                 await self._conditions.remove()
                 await self._cordons.remove()
         except (ApiError, TimeoutError) as error:
             reason = str(error) or "the API server does not answer"
-            self._log.warning("agent left traces", reason=reason)
+            self._log.warning("agent cleanup incomplete", reason=reason)

@@ -37,7 +37,7 @@ _UNDECIDED = {
     Condition.SUPERSEDED,
     Condition.STOPPING,
 }
-"""These end by themselves, or another hub has the devices: what was known before remains true."""
+"""These end by themselves, or another hub has the devices: what was known before is still true."""
 
 
 class Finding(NamedTuple):
@@ -88,7 +88,7 @@ class Conditions:
         self.wanted: dict[str, NodeCondition] = {}
 
     def take_over(self, node: Node) -> set[str]:
-        """Take over the conditions that an earlier agent has written; return their types."""
+        """Adopt the conditions that an earlier agent has written; return their types."""
         for each in node.status.conditions or ():
             if each.reason.startswith(PREFIX):
                 since = each.last_transition_time or ""

@@ -24,7 +24,7 @@ class ConditionWriter:
         client: Calls the API server.
         node: The node.
         view: What the hub knows.
-        changes: When to look again.
+        changes: When to check again.
         heartbeat: Seconds between writes of conditions that have not changed.
     """
 
@@ -56,7 +56,7 @@ class ConditionWriter:
         """Write what has changed; return the seconds until the next write without a change.
 
         Raises:
-            ApiError: the API server did not take it.
+            ApiError: the API server did not accept it.
         """
         status = self._view.status
         if status is None:
@@ -90,7 +90,7 @@ class ConditionWriter:
         """Remove the conditions, because the agent is stopped.
 
         Raises:
-            ApiError: the API server did not take it.
+            ApiError: the API server did not accept it.
         """
         if self._view.is_acting() and self._written:
             await self._patch(dict.fromkeys(self._written))

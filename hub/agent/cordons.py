@@ -48,7 +48,7 @@ class Cordons:
         client: Calls the API server.
         node: The node, with its annotations.
         view: What the hub knows.
-        changes: When to look again.
+        changes: When to check again.
         run_dir: Where the plugins take commands.
         events: Takes an event when a device cannot be cordoned; None for no events.
     """
@@ -81,7 +81,7 @@ class Cordons:
         """Cordon and release devices, and list the cordoned ones; return the seconds until that has to be repeated.
 
         Raises:
-            ApiError: the API server did not take the list.
+            ApiError: the API server did not accept the list.
         """
         status, annotations = self._view.status, self._node.annotations
         if status is None or annotations is None:
@@ -167,7 +167,7 @@ class Cordons:
         """Remove the list, because the agent is stopped. The cordons stay.
 
         Raises:
-            ApiError: the API server did not take it.
+            ApiError: the API server did not accept it.
         """
         if self._view.is_acting() and (self._node.annotations or {}).get(CORDONED):
             await self._client.patch(self._node.path, {"metadata": {"annotations": {CORDONED: None}}}, MERGE_PATCH)

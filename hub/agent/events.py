@@ -50,7 +50,7 @@ class EventSink:
             related: Another object.
 
         Raises:
-            ApiError: the API server did not take it.
+            ApiError: the API server did not accept it.
         """
         # The note distinguishes devices, and reasons: it cannot be changed later.
         key = (occurrence.reason, occurrence.kind, occurrence.note, *map(str, regarding.values()))

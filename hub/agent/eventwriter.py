@@ -37,8 +37,8 @@ class EventWriter:
         client: Calls the API server.
         node: The node.
         view: What the hub knows.
-        changes: When to look again.
-        run_dir: Where to keep what the events say.
+        changes: When to check again.
+        run_dir: Where to keep what the events have announced.
     """
 
     def __init__(self, client: ApiClient, node: NodeObject, view: View, changes: Version, run_dir: RunDir) -> None:
@@ -72,7 +72,7 @@ class EventWriter:
         while self._waiting:
             await self._try(self._waiting[0])
             self._waiting.popleft()
-            # A device may have changed meanwhile.
+            # A device may have changed in the meantime.
             self._find()
         if self._occurrences and self._delivered != self._occurrences.announced:
             self._delivered = _copy(self._occurrences.announced)
@@ -80,7 +80,7 @@ class EventWriter:
             self._file.write()
 
     def _find(self) -> None:
-        """Add what has happened; while another agent acts, forget what the events say."""
+        """Add what has happened; while another agent acts, forget what was announced."""
         status = self._view.status
         if status is None:
             self._occurrences = None
@@ -132,7 +132,7 @@ class _Delivery(NamedTuple):
 
 
 def announced_path(run_dir: RunDir) -> Path:
-    """Return the file with what the events say."""
+    """Return the file with what the events have announced."""
     return node_path(run_dir.path, AGENT, "announced.json")
 
 

@@ -83,7 +83,7 @@ class NodeObject:
                     self._learn(_read(event, PartialObject))
 
     def _learn(self, found: PartialObject) -> str:
-        """Take over what the object says; return its version."""
+        """Adopt the content of the object; return its version."""
         self._uid = found.metadata.uid
         self.annotations = found.metadata.annotations or {}
         self._changes.bump()

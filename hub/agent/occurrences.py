@@ -1,4 +1,4 @@
-"""What becomes an event: each change of a device's health, once, across restarts of the agent."""
+"""Which changes become events: each change of a device's health, once, across restarts of the agent."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,7 +16,7 @@ DEVICE_UNHEALTHY = "DeviceUnhealthy"
 DEVICE_HEALTHY = "DeviceHealthy"
 
 _INTENDED = {"cordon", "annotation", "admin"}
-"""The sources of what an administrator does to a device, which is no change of its health."""
+"""The sources of what an administrator does to a device, which is not a change of its health."""
 
 _NAMED = 4
 
@@ -48,7 +48,7 @@ class Occurrence(NamedTuple):
 
 
 class Announced(msgspec.Struct):
-    """What the events say so far; kept in a file, for the next agent on the node."""
+    """What the events have announced so far; kept in a file, for the next agent on the node."""
 
     unhealthy: dict[str, str] = {}
     """The reasons of the devices that are unhealthy, by plugin and device."""
@@ -66,10 +66,10 @@ class _Device(NamedTuple):
 
 
 class Occurrences:
-    """Compares the status with what the events say.
+    """Compares the status with what the events have announced.
 
     Args:
-        announced: What the events say.
+        announced: What the events have announced.
     """
 
     def __init__(self, announced: Announced) -> None:

@@ -25,7 +25,7 @@ class StartupTaint:
         client: Calls the API server.
         node: The node.
         view: What the hub knows.
-        changes: When to look again: the node's status changes, too.
+        changes: When to check again: the node's status changes, too.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class StartupTaint:
         """Remove the taint if the devices can be allocated now.
 
         Raises:
-            ApiError: the API server did not take it, for example because another program changed the taints meanwhile.
+            ApiError: the API server did not accept it, for example because another program has changed the taints.
         """
         status = self._view.status
         if self._is_done or status is None:
@@ -63,7 +63,7 @@ class StartupTaint:
         elif all(_is_shown(node, resource) for resource in expected):
             (index, *others) = found
             path = f"/spec/taints/{index}"
-            # If the taints have changed meanwhile, the test fails, and with it the patch.
+            # If the taints have changed since, the test fails, and with it the patch.
             patch = [{"op": "test", "path": path, "value": taints[index]}, {"op": "remove", "path": path}]
             await self._client.patch(self._node.path, patch, JSON_PATCH)
             self._log.info("startup taint removed", taint=self._settings.startup_taint)

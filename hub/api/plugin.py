@@ -213,7 +213,7 @@ class Plugin:
         return f"it is shared by {len(shares)} devices, and others may be in use" if len(shares) > 1 else ""
 
     def hardware(self) -> Iterable[str]:
-        """Return the hardware of the node that this plugin is for, with or without a driver, a description of each.
+        """Return descriptions of the node's hardware that this plugin supports, with or without a driver.
 
         Called by `dphub suggest`, with default settings. It must change nothing.
         """

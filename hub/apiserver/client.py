@@ -24,7 +24,7 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """The server then leaves out the specification and the status of an object."""
 
 TIMEOUT = 10.0
-"""Seconds for a request, from the connection to the last byte of the answer."""
+"""Seconds for a request, from the connection to the last byte of the response."""
 
 _LONGEST_REASON = 500
 _SUCCESS = range(200, 300)
@@ -129,8 +129,8 @@ class ApiClient:
         try:
             request = self._request(method, path, accept, content, media_type)
             async with asyncio.timeout(self._timeout), self._connected() as (reader, writer):
-                answer = await self._begin(reader, writer, request)
-                found = read(await read_body(reader, answer))
+                response = await self._begin(reader, writer, request)
+                found = read(await read_body(reader, response))
         except _FAILURES as error:
             raise self._failed(_no_answer(error)) from None
         self._worked()
@@ -150,17 +150,17 @@ class ApiClient:
     async def _begin(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
     ) -> Mapping[str, str]:
-        """Send a request, and return the headers of the answer, whose body follows.
+        """Send a request, and return the headers of the response, whose body follows.
 
         Raises:
             ApiError: the server reports an error.
         """
         writer.write(request)
         await writer.drain()
-        status, answer = await read_head(reader)
+        status, response = await read_head(reader)
         if status not in _SUCCESS:
-            raise self._failed(_error(status, answer, await read_body(reader, answer)))
-        return answer
+            raise self._failed(_error(status, response, await read_body(reader, response)))
+        return response
 
     def _request(self, method: str, path: str, accept: str, content: object = None, media_type: str = JSON) -> bytes:
         """Return a request with the current token.

@@ -25,8 +25,8 @@ class ApiError(HubError):
     """A call that failed.
 
     Args:
-        status: The status code; 0 if there was no answer.
-        reason: The server's message, or why there was no answer.
+        status: The status code; 0 if there was no response.
+        reason: The server's message, or why there was no response.
         retry_after: The seconds after which the server asks to try again; 0 if it does not say.
     """
 
@@ -38,12 +38,12 @@ class ApiError(HubError):
 
     @property
     def is_outage(self) -> bool:
-        """Whether the server did not answer, or had no time: the same request may succeed later."""
+        """Whether the server did not respond, or had no time: the same request may succeed later."""
         return self.status in (0, _TOO_MANY) or self.status >= _FIRST_SERVER_ERROR
 
     @property
     def is_passing(self) -> bool:
-        """Whether a new attempt may succeed soon: an outage, a new token, or an object that has changed meanwhile."""
+        """Whether a new attempt may succeed soon: an outage, a new token, or an object that has changed since."""
         return self.is_outage or self.status in (_UNAUTHORIZED, CONFLICT, UNPROCESSABLE)
 
 

@@ -1,10 +1,10 @@
-"""HTTP/1.1 as a client of the API server needs it: one request for each connection, and the answer as it arrives."""
+"""HTTP/1.1 as a client of the API server needs it: one request for each connection, and the response as it arrives."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 MAX_HEAD = 64 << 10
-"""The largest head of an answer in bytes."""
+"""The largest headers of a response in bytes."""
 
 MAX_BODY = 16 << 20
 """The largest body in bytes. A Node with the names of all its images has up to one MiB."""
@@ -14,11 +14,11 @@ _CHUNK = 1 << 16
 
 
 class ProtocolError(ValueError):
-    """An answer that is not HTTP, or is too large."""
+    """A response that is not HTTP, or is too large."""
 
 
 def encode_request(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """Return a request whose answer ends the connection."""
+    """Return a request whose response ends the connection."""
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
     return "\r\n".join(lines).encode("ascii") + body
@@ -33,13 +33,13 @@ async def read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError:
-        raise ProtocolError("the head of the answer is too large") from None
+        raise ProtocolError("the headers of the response are too large") from None
     except asyncio.IncompleteReadError:
-        raise ProtocolError("the connection was closed before the answer") from None
+        raise ProtocolError("the connection was closed before the response") from None
     first, *lines = head.decode("latin-1").split("\r\n")
     words = first.split()
     if len(words) < _STATUS_WORDS or not words[0].startswith("HTTP/1.") or not _is_number(words[1]):
-        raise ProtocolError("the answer is not HTTP")
+        raise ProtocolError("the response is not HTTP")
     fields = (line.partition(":") for line in lines if ":" in line)
     return int(words[1]), {name.strip().lower(): value.strip() for name, _, value in fields}
 
@@ -54,7 +54,7 @@ async def read_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) ->
     async for part in body_parts(reader, headers):
         body += part
         if len(body) > MAX_BODY:
-            raise ProtocolError("the answer is too large")
+            raise ProtocolError("the response is too large")
     return bytes(body)
 
 
@@ -71,13 +71,13 @@ async def body_parts(reader: asyncio.StreamReader, headers: Mapping[str, str]) -
         elif "content-length" in headers:
             length = headers["content-length"]
             if not _is_number(length) or int(length) > MAX_BODY:
-                raise ProtocolError("the answer has an invalid length")
+                raise ProtocolError("the response has an invalid length")
             yield await reader.readexactly(int(length))
         else:
             while part := await reader.read(_CHUNK):
                 yield part
     except asyncio.IncompleteReadError:
-        raise ProtocolError("the connection was closed within the answer") from None
+        raise ProtocolError("the connection was closed within the response") from None
 
 
 async def lines_of(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -94,7 +94,7 @@ async def lines_of(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             rest.clear()
         rest += begin
         if len(rest) > MAX_BODY:
-            raise ProtocolError("the answer is too large")
+            raise ProtocolError("the response is too large")
 
 
 async def _chunk_size(reader: asyncio.StreamReader) -> int:
@@ -102,9 +102,9 @@ async def _chunk_size(reader: asyncio.StreamReader) -> int:
         line = await reader.readuntil(b"\r\n")
         size = int(line.partition(b";")[0], 16)
     except (asyncio.LimitOverrunError, ValueError):
-        raise ProtocolError("the answer has an invalid chunk") from None
+        raise ProtocolError("the response has an invalid chunk") from None
     if not 0 <= size <= MAX_BODY:
-        raise ProtocolError("the answer is too large")
+        raise ProtocolError("the response is too large")
     return size
 
 

@@ -11,7 +11,7 @@ def know_c_library() -> None:
     """Let `ctypes.util.find_library` return the name of the C library at once.
 
     asyncinotify asks for that name when it is imported, and Python runs `ldconfig` to find it: each plugin process
-    would start another process. Other libraries are searched for as ever, and so is the C library if it has another
+    would start another process. Other libraries are searched for as usual, and so is the C library if it has another
     name.
     """
     search = ctypes.util.find_library

@@ -1,4 +1,4 @@
-"""Checks whether root can safely run what a file says.
+"""Checks whether root can safely run the contents of a file.
 
 The hub runs the commands in its circus.ini and the code in a plugin's file. If another user could write one of them, or
 a directory above it, that user would become root.
@@ -17,7 +17,7 @@ _OURS = _CODE.parents[1], _CODE.parents[2]
 """The hub's own directories: another user who can write there can change this code too."""
 
 
-_RUNS = "root would run what it says"
+_RUNS = "root would run its contents"
 _COPY = "copy it to a directory that only root can write to, such as /etc/dphub"
 
 

@@ -26,7 +26,7 @@ SECTIONS = {
     "Run": {
         "run": ("run", "Run the hub: all plugins on this node under one supervisor."),
         "check": ("check", "Check the configuration of the hub and its plugins without starting anything."),
-        "suggest": ("suggest", "Show which plugins the hardware of this node is for."),
+        "suggest": ("suggest", "Show which plugins support this node's hardware."),
         "install-service": ("service", "Install the hub as a service that starts before the kubelet."),
         "uninstall-service": ("service", "Stop that service, and remove it."),
     },

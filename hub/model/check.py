@@ -47,6 +47,6 @@ class CheckReport(msgspec.Struct, frozen=True):
     differences: tuple[str, ...] | None = None
     """What changes on a node that migrates from another plugin; None if that was not requested."""
     hardware: tuple[str, ...] | None = None
-    """The hardware of the node that the plugin is for; None if that was not requested."""
+    """The hardware of the node that the plugin supports; None if that was not requested."""
     loaded: bool = True
     """Whether the plugin's code was loaded; otherwise none of it was checked."""

@@ -123,7 +123,7 @@ def _add_check_options(parser: argparse.ArgumentParser) -> None:
         "--migrating", action="store_true", help="with --check: what changes for users of another plugin"
     )
     parser.add_argument(
-        "--hardware", action="store_true", help="with --check: only what hardware of the node the plugin is for"
+        "--hardware", action="store_true", help="with --check: only which hardware of the node the plugin supports"
     )
     parser.add_argument(
         "--shipped-only",

@@ -1,4 +1,4 @@
-"""Which containers used the plugin's devices, from when to when, and what became of the devices in that time.
+"""Which containers used the plugin's devices, from when to when, and what happened to the devices in that time.
 
 All of it comes from the kubelet's answers about devices in use, so its times are those of answers. It is kept in a file
 that belongs to the node: only the process that owns the devices writes it, and one that becomes their owner first reads

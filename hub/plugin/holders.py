@@ -140,5 +140,5 @@ class Holders:
 
 
 def _next_request(empty: int) -> float | None:
-    """Return when the kubelet is asked again after so many answers without a container; None if only on request."""
+    """Return when the kubelet is asked again after this many answers without a container; None if only on request."""
     return next_tick(INTERVAL, asyncio.get_running_loop().time()) if empty < EMPTY_ANSWERS else None

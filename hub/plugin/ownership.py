@@ -9,7 +9,7 @@
 
 A hub whose plugin is not serving yet, or is leaving, or has stopped, leaves everything to the others.
 
-The hub that is the node's service counts as the newest, whenever it was started. So a hub in a pod that starts beside
+The hub that is the node's service counts as the newest, whenever it was started. So a hub in a pod that starts next to
 it is superseded from its first scan on: it registers nothing, and continues at once when the service is gone.
 """
 

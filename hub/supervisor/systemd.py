@@ -27,7 +27,7 @@ INTERVAL = 10.0
 """Maximum seconds between reports to systemd's watchdog, or changes of the status text."""
 
 _POLL = 0.02
-"""Seconds between looks at the plugins until the hub is ready: the kubelet waits for it."""
+"""Seconds between checks of the plugins until the hub is ready: the kubelet waits for it."""
 
 _SLOW_POLL = 1.0
 """Seconds between tries to reach systemd after READY_TIMEOUT."""

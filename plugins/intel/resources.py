@@ -108,7 +108,7 @@ def unmatched(settings: IntelSettings, gpus: Iterable[Gpu]) -> Iterator[str]:
 def _unselected(settings: IntelSettings, gpu: Gpu) -> str:
     """Return why the settings do not select a GPU; empty if they do."""
     if gpu.pci in settings.exclude:
-        return "excluded by the setting exclude"
+        return "excluded by the exclude setting"
     if not gpu.device:
         return "the kernel does not show its device id"
     if settings.allowed and gpu.device not in settings.allowed:

@@ -21,7 +21,7 @@ EVERY = "*"
 _MEGABYTES = 8 << 20
 
 
-class Deed(StrEnum):
+class Action(StrEnum):
     """What a reset does."""
 
     SUCCEED = "succeed"
@@ -63,7 +63,7 @@ class Deed(StrEnum):
 class ResetFault(Settings, frozen=True):
     """The fault to simulate when a device is reset."""
 
-    do: Deed = Deed.SUCCEED
+    do: Action = Action.SUCCEED
     """What it does."""
     seconds: float = 0
     """Seconds to wait first."""
@@ -86,9 +86,9 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - as deco
     fault = faults.get(device.id) or faults.get(EVERY) or ResetFault()
     if fault.seconds:
         time.sleep(fault.seconds)
-    deed = _DEEDS.get(fault.do)
-    if deed:
-        deed(fault)
+    action = _ACTIONS.get(fault.do)
+    if action:
+        action(fault)
 
 
 def _fail(fault: ResetFault) -> NoReturn:
@@ -192,22 +192,22 @@ def _leave(prepare: Callable[[], None] | None = None) -> None:
     os.read(reading, 1)
 
 
-_DEEDS: dict[Deed, Callable[[ResetFault], None]] = {
-    Deed.FAIL: _fail,
-    Deed.RAISE: _raise,
-    Deed.SEGFAULT: _segfault,
-    Deed.SIGKILL: _sigkill,
-    Deed.EXIT: _exit,
-    Deed.HANG: _hang,
-    Deed.HANG_IN_C: _hang_in_c,
-    Deed.SPIN: _spin,
-    Deed.ALLOCATE: _allocate,
-    Deed.GARBAGE: _garbage,
-    Deed.FLOOD: _flood,
-    Deed.FLOOD_LINE: _flood_line,
-    Deed.SCRIBBLE: _scribble,
-    Deed.LEAVE_CHILD: _leave_child,
-    Deed.LEAVE_DAEMON: _leave_daemon,
-    Deed.LEAVE_AND_HANG: _leave_and_hang,
-    Deed.LEAVE_AND_CRASH: _leave_and_crash,
+_ACTIONS: dict[Action, Callable[[ResetFault], None]] = {
+    Action.FAIL: _fail,
+    Action.RAISE: _raise,
+    Action.SEGFAULT: _segfault,
+    Action.SIGKILL: _sigkill,
+    Action.EXIT: _exit,
+    Action.HANG: _hang,
+    Action.HANG_IN_C: _hang_in_c,
+    Action.SPIN: _spin,
+    Action.ALLOCATE: _allocate,
+    Action.GARBAGE: _garbage,
+    Action.FLOOD: _flood,
+    Action.FLOOD_LINE: _flood_line,
+    Action.SCRIBBLE: _scribble,
+    Action.LEAVE_CHILD: _leave_child,
+    Action.LEAVE_DAEMON: _leave_daemon,
+    Action.LEAVE_AND_HANG: _leave_and_hang,
+    Action.LEAVE_AND_CRASH: _leave_and_crash,
 }

@@ -17,7 +17,7 @@ _PERIOD_SECONDS = 0.2
 _MOST_WAITING = 16
 """Far fewer pods than devices, since a pod's devices are free some time after its end."""
 _PODS = "/api/v1/namespaces/default/pods"
-_SELECTED = f"{_PODS}?labelSelector=story=admissions"
+_SELECTED = f"{_PODS}?labelSelector=scenario=admissions"
 _AT_ONCE = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
 
 
@@ -75,5 +75,5 @@ def _waiting_pod() -> Object:
     volume = {"name": "never", "configMap": {"name": "does-not-exist"}}
     pod = small_pod("true", {RESOURCE: "1"}, nodeName=NODE, volumes=[volume], automountServiceAccountToken=False)
     pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "never", "mountPath": "/never"}]
-    pod["metadata"]["labels"] = {"story": "admissions"}
+    pod["metadata"]["labels"] = {"scenario": "admissions"}
     return pod

@@ -7,9 +7,9 @@ class Figures:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def add(self, story: str, text: str) -> None:
+    def add(self, scenario: str, text: str) -> None:
         """Add a line."""
-        self.lines.append(f"{story:<24} {text}")
+        self.lines.append(f"{scenario:<24} {text}")
 
 
 FIGURES = Figures()

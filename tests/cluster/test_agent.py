@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("agent")
 
 @pytest.fixture(scope="module")
 def agent(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, figures_of_module: Figures) -> Iterator[Overlay]:
-    """Install the hub with the agent on a node with the startup taint, and uninstall it after the stories."""
+    """Install the hub with the agent on a node with the startup taint, and uninstall it after the tests."""
     cluster.run(f"kubectl taint node {NODE} {TAINT}=pending:NoSchedule", Path("/"))
     overlay = Overlay(cluster, tmp_path_factory.mktemp("checkout"), agent=f"startup_taint: {TAINT}\n")
     began = time.monotonic()
@@ -62,7 +62,7 @@ def _events(cluster: Cluster, kind: str, reason: str) -> list[Object]:
 
 
 def test_a_broken_device(cluster: Cluster, figures: Figures) -> None:
-    """Is a condition, and an event on the node and on the pod that uses it, within seconds."""
+    """A broken device is a condition and an event on the node, and an event on the pod that uses it, within seconds."""
     path = create(cluster, small_pod("sleep infinity", {RESOURCE: "1"}))
     wait_until(lambda: cluster.request("GET", path)["status"]["phase"] == "Running", f"{path} to run")
     wait_until(lambda: _condition(cluster) == "True", "the condition")
@@ -100,24 +100,24 @@ def test_an_annotation_cordons(cluster: Cluster, figures: Figures) -> None:
 
 @pytest.fixture
 def access(cluster: Cluster) -> Iterator[AgentAccess]:
-    """Return the access of the agent's token, beside a second node."""
+    """Return the access of the agent's token, next to a second node."""
     cluster.request("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": OTHER}})
     yield AgentAccess(cluster.request, NAMESPACE, "device-plugin-hub", hub_pods(cluster)[-1])
     cluster.request("DELETE", f"/api/v1/nodes/{OTHER}")
 
 
 def test_the_token_cannot_change_another_node(access: AgentAccess) -> None:
-    """Neither its conditions nor its annotations, nor write events about it."""
+    """It changes neither the conditions nor the annotations of another node, and writes no events about it."""
     check_another_node(access, NODE, OTHER)
 
 
 def test_the_token_changes_nothing_else(access: AgentAccess) -> None:
-    """On its own node: no labels, no other annotations and taints, no capacity, and no conditions of others."""
+    """On its own node, it changes no labels, taints, capacity, other annotations, or conditions of other programs."""
     check_own_node(access, NODE)
 
 
 def test_turned_off_it_leaves_nothing(cluster: Cluster, agent: Overlay) -> None:
-    """The next pod has no agent, and the old one removes its conditions and its annotation when it stops."""
+    """The next pod has no agent, and the old agent removes its conditions and its annotation when it stops."""
     agent.configure_agent("")
     agent.apply()
     wait_for_rollout(cluster)

@@ -69,14 +69,14 @@ def test_two_changes_within_seconds(cluster: Cluster, overlay: Overlay, figures:
 
 
 @contextmanager
-def _observed(cluster: Cluster, figures: Figures, story: str, *, watched: bool = True) -> Iterator[None]:
+def _observed(cluster: Cluster, figures: Figures, scenario: str, *, watched: bool = True) -> Iterator[None]:
     """Admit pods and watch the devices; no admission may fail."""
     began = time.monotonic()
     with Admissions(cluster) as admissions, Gap() as gap:
         yield
     seconds = time.monotonic() - began
     lacked = f"; the kubelet lacked devices for {gap.seconds:.2f} s" if watched else ""
-    figures.add(story, f"{seconds:.0f} s: {admissions}{lacked}")
+    figures.add(scenario, f"{seconds:.0f} s: {admissions}{lacked}")
     assert admissions.failed == {}
 
 

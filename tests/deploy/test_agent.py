@@ -15,7 +15,7 @@ from tests.deploy.manifest_tools import CONTAINER, VALUES, Object, charted, cont
 
 COMPONENT = CONTAINER / "components" / "agent"
 SECTION = """
-# Exchanges what the cluster and the hub know about the node's devices.
+# Passes information about the node's devices between the hub and the cluster.
 [watcher:agent]
 cmd = python -m hub.agent --config agent.yaml
 """
@@ -56,14 +56,14 @@ def test_each_part_has_its_rights(config: str, rights: set[tuple[str, str, str]]
 
 
 def test_without_it_there_is_no_token_and_no_right() -> None:
-    """It is off by default."""
+    """The agent is off by default, and the pod then has neither its token nor its rights."""
     kinds = {each["kind"] for each in charted()}
     assert not {kind for kind in kinds if "Role" in kind or "Policy" in kind}
     assert "projected" not in yaml.safe_dump(pod(charted()))
 
 
 def test_the_policies_cover_what_the_role_grants() -> None:
-    """Everything that the token may write, by every way, only for this account; an error of a policy denies it."""
+    """They cover every kind of write by this account and no other, and an error in a policy denies the request."""
     objects = charted(VALUES["agent"])
     policies = [each for each in objects if each["kind"] == "ValidatingAdmissionPolicy"]
     covered = {
@@ -86,7 +86,7 @@ def test_the_policies_cover_what_the_role_grants() -> None:
     assert all(each["spec"]["validationActions"] == ["Deny"] for each in bindings)
 
 
-def test_the_policies_speak_of_what_the_agent_writes() -> None:
+def test_the_policies_name_what_the_agent_writes() -> None:
     """The reasons of its conditions, its annotation, and the name under which it writes events."""
     text = (COMPONENT / "admission-policy.yaml").read_text()
     for name in (f"'{PREFIX}'", f"'{CORDONED}'", f"'{CONTROLLER}'"):
@@ -94,7 +94,7 @@ def test_the_policies_speak_of_what_the_agent_writes() -> None:
 
 
 def test_the_token_is_where_no_library_looks() -> None:
-    """But where the agent does; bound to the pod, short-lived, and for root only."""
+    """The agent finds it; it is bound to the pod, short-lived, and readable by root only."""
     objects = charted(VALUES["agent"])
     (mount,) = [each for each in container(objects)["volumeMounts"] if each["name"] == "agent-account"]
     assert Path(mount["mountPath"]) == ACCOUNT_DIR
@@ -118,7 +118,7 @@ def test_the_files(tmp_path: Path) -> None:
     assert AgentSettings.read(COMPONENT / "agent.yaml") == AgentSettings()
 
 
-def test_a_section_of_ones_own() -> None:
-    """Is not repeated by the chart."""
+def test_a_section_in_the_users_own_file() -> None:
+    """The chart does not repeat a section for the agent that is already in the circus.ini of the user."""
     own: Object = {"agent": {"enabled": True}, "config": {"circusIni": "[watcher:x]\ncmd = python -m hub.agent\n"}}
     assert only(charted(own), "ConfigMap")["data"]["circus.ini"] == own["config"]["circusIni"]

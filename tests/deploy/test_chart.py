@@ -103,7 +103,7 @@ def test_a_release_with_a_dot_is_refused() -> None:
     assert "the release name must not contain a dot" in helm(release="node.devices").stderr
 
 
-def test_helm_finds_nothing_to_say() -> None:
+def test_helm_lint_finds_nothing() -> None:
     """Helm's own check of the chart passes, without warnings."""
     done = run("helm", "lint", "--strict", CHART)
     assert done.returncode == 0, done.stdout
@@ -213,7 +213,7 @@ def test_defaults_can_be_taken_out() -> None:
 
 
 def test_pods_that_only_an_administrator_replaces() -> None:
-    """As with MPS, but by a value: no rollout replaces the pods."""
+    """As with MPS, no rollout replaces the pods, but here because of a value."""
     strategy = {"updateStrategy": {"type": "OnDelete", "maxUnavailable": 0}}
     assert only(charted(strategy), "DaemonSet")["spec"]["updateStrategy"] == {"type": "OnDelete"}
 

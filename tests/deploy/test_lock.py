@@ -29,7 +29,7 @@ def _native(python: str, machine: str) -> str:
 
 
 @pytest.mark.parametrize("path", [lock.RUNTIME, lock.BUILD])
-def test_a_lock_has_nothing_of_the_machine_that_made_it(path: Path) -> None:
+def test_a_lock_does_not_depend_on_the_machine(path: Path) -> None:
     """It has no address of an index and no directory: the user who installs from it chooses the source."""
     lines = path.read_text(encoding="utf-8").splitlines()
     packages = [line for line in lines if not line.startswith("#")]
@@ -39,7 +39,7 @@ def test_a_lock_has_nothing_of_the_machine_that_made_it(path: Path) -> None:
         assert "/" not in line
 
 
-def test_a_lock_that_answers_what_is_asked_for_is_up_to_date() -> None:
+def test_a_lock_that_meets_the_requirements_is_up_to_date() -> None:
     """New releases are not drift; names are compared as an index does."""
     assert lock.drift(REQUIREMENTS, LOCKED) == []
 

@@ -186,7 +186,7 @@ def test_what_is_commented_out_can_be_used(tree: Path) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_an_overlay_of_ones_own(tree: Path, overlay: str) -> None:
+def test_a_custom_overlay(tree: Path, overlay: str) -> None:
     """As the overlay's comments say, it can set the namespace, the registry and the files; all objects follow."""
     directory = tree / "overlays" / f"own-{overlay}"
     shutil.copytree(tree / "overlays" / overlay, directory)
@@ -283,7 +283,7 @@ def test_the_kubelet_and_prometheus_reach_the_hub(tree: Path) -> None:
     assert monitor["selector"]["matchLabels"].items() <= labels.items()
 
 
-def test_the_network_policy_lets_only_prometheus_in(tree: Path) -> None:
+def test_the_network_policy_admits_only_prometheus(tree: Path) -> None:
     """It selects the hub's pods, allows one namespace to reach one port, and allows no connection from the pods."""
     objects = with_components(tree, "kubernetes", ["network-policy"])
     policy = only(objects, "NetworkPolicy")["spec"]
@@ -372,7 +372,7 @@ def test_the_runtime_writes_nothing_into_the_nodes_dev() -> None:
     assert not any(message.is_relative_to(path) for path in mounts(default()))
 
 
-def test_a_wrong_kubelet_root_is_no_silent_pod() -> None:
+def test_a_wrong_kubelet_root_is_an_error() -> None:
     """The kubelet's directories must already exist, so such a pod does not start; other directories are created."""
     types = {path: mount["hostPath"]["type"] for path, mount in mounts(default()).items()}
     made = {path for path, kind in types.items() if kind == "DirectoryOrCreate"}
@@ -418,7 +418,7 @@ def test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged(tree: Pa
 
 @pytest.mark.parametrize("other", ["mps", "resets"])
 @pytest.mark.parametrize("order", [1, -1])
-def test_what_needs_privileges_is_refused_beside_unprivileged(tree: Path, other: str, order: int) -> None:
+def test_what_needs_privileges_is_refused_with_unprivileged(tree: Path, other: str, order: int) -> None:
     """In either order kustomize stops with an error that names both; Helm does so, too (see test_chart)."""
     components = ["unprivileged", other][::order]
     done = run("kubectl", "kustomize", overlay_with(tree, "kubernetes", components))

@@ -17,7 +17,7 @@ SHOWN_BY = {
     "The pod that `helm test` creates": "tests/deploy/test_chart.py::test_the_pod_of_helm_test_can_only_read",
     "With `unprivileged`, the pod has no capabilities": f"{_PRIVILEGES}::test_an_unprivileged_pod_serves_adapters",
     "kustomize and Helm refuse": (
-        "tests/deploy/test_manifests.py::test_what_needs_privileges_is_refused_beside_unprivileged"
+        "tests/deploy/test_manifests.py::test_what_needs_privileges_is_refused_with_unprivileged"
     ),
     "Refer to it by its digest": "tests/deploy/test_chart.py::test_an_image_by_its_digest",
 }
@@ -33,6 +33,6 @@ NO_CLAIMS = (
     # What is not protected.
     *("It could send commands", "That guards against mistakes", "File systems that the node has mounted inside"),
     "The plugin directory is still mounted",
-    *("No image is published", "Anyone who controls the image", "The same goes for the base image"),
+    *("No image is published", "Anyone who controls the image", "The same applies to the base image"),
 )
 """Sentences that claim no protection."""

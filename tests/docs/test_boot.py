@@ -46,7 +46,7 @@ def test_every_command_is_understood(command: str) -> None:
 
 
 def test_the_files_that_are_copied_exist() -> None:
-    """Among them the one that the service reads."""
+    """They exist, and the file that the service reads is one of them."""
     (command,) = [command for command in PAGE.commands if command.startswith("cp ")]
     names = {path.name for pattern in shlex.split(command)[1:-1] for path in ROOT.glob(pattern)}
     assert {service.CONFIG.name, "gpu.yaml"} <= names
@@ -54,7 +54,7 @@ def test_the_files_that_are_copied_exist() -> None:
 
 
 def test_every_kubelet_is_there() -> None:
-    """In the order in which the command names them; with the directory of one that has its own."""
+    """The page lists them in the order of the command, with the directory of the one that has its own."""
     table = PAGE.table("unit")
     assert re.findall("`([^`]+)`", " ".join(cells[0] for cells in table)) == [each.unit for each in KUBELETS]
     for kubelet in KUBELETS:
@@ -63,7 +63,7 @@ def test_every_kubelet_is_there() -> None:
 
 
 def test_every_setting_is_in_the_unit() -> None:
-    """With the value that the page shows."""
+    """The unit has each setting with the value that the page shows."""
     found = settings(UNIT.text)
     for cells in PAGE.table("setting"):
         key, _, value = re.findall("`([^`]+)`", cells[0])[0].partition("=")
@@ -84,7 +84,7 @@ def test_the_file_for_variables_is_there() -> None:
 
 
 def test_what_the_status_says_is_quoted() -> None:
-    """In the words of the code."""
+    """The page quotes the words of the code."""
     (said,) = re.findall("`(the node's service [^`]+)`", PAGE.words)
     tree = ast.parse((ROOT / "hub/status/problems.py").read_text(encoding="utf-8"))
     parts = [

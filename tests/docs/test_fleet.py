@@ -24,7 +24,7 @@ NOT_RUN = {
 
 
 def test_every_command_is_understood() -> None:
-    """With all its options and arguments; others have a reason why they are not run."""
+    """The program accepts each command with its options and arguments; a command that is not run has a reason."""
     for command in PAGE.commands:
         if command.startswith(tuple(NOT_RUN)) or " create rolebinding " in command:
             continue
@@ -43,7 +43,7 @@ def test_the_lists_and_options_are_those_of_the_program() -> None:
 
 
 def test_the_figures_are_those_of_the_code() -> None:
-    """How many hubs are asked at a time, for how long, and how much they may answer."""
+    """The page says how many hubs are queried at a time, for how long, and how large an answer may be."""
     assert f"asks {options.PARALLEL} hubs at a time" in PAGE.words
     assert f"each for at most {options.TIMEOUT:g} seconds" in PAGE.words
     assert (asking.EXEC_PARALLEL, asking.MAX_ANSWER) == (8, 16 << 20)
@@ -71,7 +71,7 @@ def test_the_role_is_enough() -> None:
 
 
 def test_the_role_can_be_bound() -> None:
-    """With the command of the page, whose names are those of the Role and of the options' defaults."""
+    """The page's command binds it: the names are those of the Role and of the options' defaults."""
     command = shlex.split(PAGE.command("kubectl --namespace device-plugin-hub create rolebinding "))
     done = run(*command, "--dry-run=client", "--output=yaml")
     binding = yaml.safe_load(done.stdout)

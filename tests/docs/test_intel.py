@@ -60,7 +60,7 @@ def test_every_key_is_documented() -> None:
 
 def test_every_flag_has_its_row() -> None:
     """Each flag has a row, which says so if a key has the same name."""
-    rows = {flag: cells[1] for cells in INTEL.table("theirs") for flag in re.findall("`-([a-z-]+)`", cells[0])}
+    rows = {flag: cells[1] for cells in INTEL.table("Intel's plugin") for flag in re.findall("`-([a-z-]+)`", cells[0])}
     assert rows.keys() == FLAGS
     keys = msgspec.to_builtins(IntelSettings()).keys()
     assert {flag for flag, here in rows.items() if here.startswith("the key")} == FLAGS & keys

@@ -70,7 +70,7 @@ def test_every_variable_of_nvidias_plugin_is_there() -> None:
 
 def test_every_key_of_the_shared_plugins_file_is_there() -> None:
     """The page has each key of that file, and the code accepts each of them."""
-    documented = {key for row in rows("migrating", "theirs", "here") for key in codes(row[0])}
+    documented = {key for row in rows("migrating", "that plugin", "here") for key in codes(row[0])}
     table = {key for line in SHARED.splitlines() if line.startswith("| `") for key in codes(line.split("|")[1])}
     assert documented
     assert table >= SHARED_KEYS
@@ -78,7 +78,7 @@ def test_every_key_of_the_shared_plugins_file_is_there() -> None:
     assert accepted >= SHARED_KEYS
 
 
-def test_what_is_said_to_be_as_before_is(tmp_path: Path) -> None:
+def test_settings_for_the_old_behaviour_are_accepted(tmp_path: Path) -> None:
     """The settings that restore the shared plugin's behavior are accepted together."""
     wanted = [
         text
@@ -126,7 +126,7 @@ def test_the_sriov_plugins_file_is_taken_as_it_is(tmp_path: Path) -> None:
     assert (pool.nccl_ib_hca, pool.ucx_net_devices) == (False, False)
 
 
-def test_what_of_the_sriov_plugins_file_is_not_served(tmp_path: Path) -> None:
+def test_unsupported_entries_of_the_sriov_plugins_file(tmp_path: Path) -> None:
     """Each entry that the page lists is left out with a reason; an unknown key leaves out nothing."""
     table = SRIOV.partition("| not served | |")[2].partition("\n\n")[0]
     listed = {code for line in table.splitlines() if line for code in codes(line.split("|")[1])}
@@ -148,7 +148,7 @@ def test_what_of_the_sriov_plugins_file_is_not_served(tmp_path: Path) -> None:
 
 def _theirs(section: str) -> set[str]:
     """Return the words of the first column of a section's first table."""
-    table = section.partition("| theirs | here |")[2].partition("\n\n")[0]
+    table = section.partition("| that plugin | here |")[2].partition("\n\n")[0]
     return {code for line in table.splitlines() if line for code in codes(line.split("|")[1])}
 
 

@@ -111,7 +111,7 @@ def test_the_commands_for_a_fresh_machine() -> None:
     assert "make test" in (ROOT / ".ci/run").read_text(encoding="utf-8")
 
 
-async def test_a_node_of_ones_own(root: Path) -> None:
+async def test_a_local_node(root: Path) -> None:
     """The commands work in two terminals as a plain user types them: the pod of the text gets its devices."""
     kubelet, hub = (command.removeprefix(".venv/bin/") for command in COMMANDS if command.startswith(".venv/bin/"))
     (admit,) = re.findall(r"Type `(admit [^`]+)`", README.text)

@@ -60,13 +60,13 @@ def test_the_configuration_is_there() -> None:
     assert (codes(right), right.startswith("read-only")) == ([config["mountPath"]], config["readOnly"])
 
 
-def test_a_digest_can_be_said() -> None:
+def test_a_digest_can_be_set() -> None:
     """The page shows how to do so with Helm; the chart's tests check that it arrives."""
     assert "`image.digest` with Helm" in page("security")
     assert "digest" in yaml.safe_load((CHART / "values.yaml").read_text())["image"]
 
 
-def test_nothing_asks_the_cluster_anything() -> None:
+def test_nothing_calls_the_api_server() -> None:
     """No token is mounted, and outside OpenShift the account has no permissions at all."""
     assert pod(charted())["automountServiceAccountToken"] is False
     assert {each["kind"] for each in charted()}.isdisjoint({"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"})

@@ -25,7 +25,12 @@ BY_OTHERS = (
     *("unable to validate against any security context constraint", "hostPath type check failed", "is not a directory"),
     *("Readiness probe failed", "Startup probe failed", "avc: denied", "rpc error"),
     # What other parties in a scenario print: the stub, a kubelet, an administrator, and files with mistakes.
-    *("the card says no", "the firmware said no", "no room for this device plugin", "the fan is loud"),
+    *(
+        "the card rejected the request",
+        "the firmware reported an error",
+        "no room for this device plugin",
+        "the fan is loud",
+    ),
     *('unknown key "modus"', "unknown value 'v2'", "RuntimeError"),
     # The operating system and NVML.
     *(

@@ -61,7 +61,7 @@ TYPED: set[str] = set()
 """Those that a test here types, collected while the tests are imported."""
 
 OTHER_BLOCKS = {
-    "def place(host, device):": "test_places_come_from_sysfs",
+    "def place(host, device):": "test_locations_come_from_sysfs",
     "images:\n": "test_an_image_of_your_own",
     **dict.fromkeys(("unhealthy:", "allocate:", "reset:"), "test_the_examples_of_the_stub"),
 }
@@ -121,7 +121,7 @@ class Tutorial(NamedTuple):
         return self.directory / f"host/dev/ttyUSB{number}"
 
 
-def grown_up() -> str:
+def complete_plugin() -> str:
     """Return the plugin with everything in its class that the page has for it."""
     docstring, _, rest = GROWN.partition("\n\n")
     (names,) = re.findall("^from hub import (.+)$", rest, re.MULTILINE)
@@ -176,7 +176,7 @@ def test_the_devices_are_seen_before_any_kubelet(tutorial: Tutorial) -> None:
 @pytest.mark.parametrize(("command", "said"), [*zip((WRONG, FAILING, INVALID), MISTAKES, strict=True)])
 def test_mistakes_of_the_author(tutorial: Tutorial, command: str, said: list[str]) -> None:
     """They are reported as the page shows, in the reader's directory."""
-    tutorial.write(grown_up())
+    tutorial.write(complete_plugin())
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=tutorial.directory,
@@ -224,7 +224,7 @@ def test_mistakes_are_found_without_starting_anything(tutorial: Tutorial) -> Non
 
 async def test_the_whole_plugin_runs_under_the_hub(tutorial: Tutorial) -> None:
     """What an administrator types works; containers get what `allocate` says, and their adapters are reset."""
-    tutorial.write(grown_up())
+    tutorial.write(complete_plugin())
     here = tutorial.directory
     async with terminal(KUBELET, here) as kubelet, terminal(HUB, here):
         await kubelet.says("allocatable=2 capacity=2")
@@ -241,7 +241,7 @@ async def test_the_whole_plugin_runs_under_the_hub(tutorial: Tutorial) -> None:
         status = await typed_beside("dphub status serial", here, DPHUB_RUN_DIR=RUN_DIR)
         assert "last reset of" in status
         run_dir = RunDir(here / RUN_DIR)
-        await wait_until(lambda: _has_metric(run_dir), "the plugin's own figures in its pulse")
+        await wait_until(lambda: _has_metric(run_dir), "the plugin's own metrics in its heartbeat")
         state = read_file(run_dir.hub_report, InstanceReport)
         assert state
         answer = await AsyncHTTPClient().fetch(f"http://{state.hub.http}/metrics")
@@ -268,7 +268,7 @@ async def test_a_pod_gets_ports_of_one_adapter(tutorial: Tutorial) -> None:
     """`prefer` is called, and keeps ports of one adapter together."""
     for number in range(8):
         tutorial.port(number).touch()
-    tutorial.write(grown_up())
+    tutorial.write(complete_plugin())
     async with FakeKubelet(tutorial.directory / "kubelet/plugins") as kubelet, terminal(PLUGIN, tutorial.directory):
         await kubelet.wait_for(SERIAL, allocatable=8)
         for name, count, expected in (("a", 3, {"4", "5", "6"}), ("b", 2, {"0", "1"}), ("c", 2, {"2", "3"})):
@@ -277,7 +277,7 @@ async def test_a_pod_gets_ports_of_one_adapter(tutorial: Tutorial) -> None:
             assert len({int(number) // 4 for number in got}) == 1, (got, expected)
 
 
-def test_places_come_from_sysfs(tmp_path: Path) -> None:
+def test_locations_come_from_sysfs(tmp_path: Path) -> None:
     """A device gets its PCI address and its NUMA node; it gets no node if sysfs does not know one."""
     names: dict[str, Any] = {}
     (text,) = [text for text in TUTORIAL.of("python") if text.startswith("def place(")]
@@ -296,12 +296,12 @@ def test_places_come_from_sysfs(tmp_path: Path) -> None:
 
 def test_the_tests_of_the_tutorial_pass(tutorial: Tutorial) -> None:
     """All three tests pass, with the pytest that the reader has."""
-    tutorial.write(grown_up())
+    tutorial.write(complete_plugin())
     assert "3 passed" in typed(f"{PYTEST} -p no:cacheprovider", tutorial.directory)
 
 
-@pytest.mark.parametrize("module", [FIRST, GROWN, grown_up()], ids=["first", "grown", "whole"])
-def test_its_code_is_in_good_form(tutorial: Tutorial, module: str) -> None:
+@pytest.mark.parametrize("module", [FIRST, GROWN, complete_plugin()], ids=["first", "grown", "whole"])
+def test_its_code_passes_the_linter(tutorial: Tutorial, module: str) -> None:
     """The code is formatted, and a linter finds no mistake in it."""
     tutorial.write(module)
     files = sorted(path.name for path in tutorial.directory.glob("*.py"))
@@ -312,7 +312,7 @@ def test_its_code_is_in_good_form(tutorial: Tutorial, module: str) -> None:
 @pytest.fixture
 def made(tutorial: Tutorial) -> list[Object]:
     """Return what a cluster gets from the reader's directory."""
-    tutorial.write(grown_up())
+    tutorial.write(complete_plugin())
     assert KUSTOMIZE == "kubectl kustomize ."
     return kustomized(tutorial.directory)
 
@@ -435,7 +435,7 @@ async def test_the_examples_of_the_stub(tutorial: Tutorial) -> None:
         await node.kubelet.wait_for("example.com/stub", allocatable=7)
         faults.write_text(allocate, encoding="utf-8")
         await node.kubelet.wait_for("example.com/stub", allocatable=8)
-        with pytest.raises(AdmissionError, match="no firmware"):
+        with pytest.raises(AdmissionError, match="the firmware is missing"):
             await node.kubelet.admit("another", {"example.com/another": 1})
         # Not waited for: a reset that hangs takes the whole 25 seconds.
         assert "reset: true" in text

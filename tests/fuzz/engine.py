@@ -88,7 +88,7 @@ class Fuzzer:
         self._tries = 0
 
     def run(self, inputs: int | None = None, seconds: float | None = None) -> Outcome:
-        """Consume so many inputs, or inputs for so long."""
+        """Consume this many inputs, or inputs for this long."""
         began, cpu, before = time.monotonic(), time.process_time(), 0
         self._inputs = batch = 0
         with self._guard.running():

@@ -59,7 +59,7 @@ class Guard:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Watch until the block ends. It changes the handler of SIGUSR1 and a limit of this process meanwhile."""
+        """Watch until the block ends. It changes the handler of SIGUSR1 and a limit of this process in the meantime."""
         handler = signal.signal(signal.SIGUSR1, _raise)
         limits = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + CEILING_BYTES, limits[1]))

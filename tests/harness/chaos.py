@@ -36,7 +36,7 @@ LIMIT = 120.0
 """Seconds after which what has not come back is lost."""
 
 
-class Blow(NamedTuple):
+class SentSignal(NamedTuple):
     """A signal that a process got, and the seconds until all resources were back with all devices."""
 
     node: int
@@ -55,7 +55,7 @@ class Chaos:
         watchdog: The limit of the watchdog for plugins, in seconds.
 
     Attributes:
-        blows: The signals after which everything came back.
+        sent: The signals after which everything came back.
         lost: What did not come back, with the seed.
     """
 
@@ -63,13 +63,13 @@ class Chaos:
         self.seed = seed
         self._watchdog = watchdog
         self._starting = asyncio.Semaphore(2)
-        self.blows: list[Blow] = []
+        self.sent: list[SentSignal] = []
         self.lost: list[str] = []
         self.hub_restarts = 0
         self._begin = time.monotonic()
 
     async def run(self, count: int, nodes: int) -> None:
-        """Send so many signals on so many nodes side by side."""
+        """Send this number of signals, on several nodes in parallel."""
         shares = [count // nodes + (number < count % nodes) for number in range(nodes)]
         async with asyncio.TaskGroup() as group:
             for number, share in enumerate(shares):
@@ -80,14 +80,14 @@ class Chaos:
         rest = iter(range(count))
         while length_hint(rest):
             try:
-                await self._strike_often(number, dice, rest)
+                await self._signal_often(number, dice, rest)
             except* Exception as group:  # noqa: BLE001 - the rest goes to a new node
                 self.lost += [f"seed {self.seed}, node {number}: {error}" for error in group.exceptions]
                 # At once: a long run may be ended before its summary.
                 sys.stdout.write(f"{self.lost[-1]}\n")
                 sys.stdout.flush()
 
-    async def _strike_often(self, number: int, dice: random.Random, rest: Iterator[int]) -> None:
+    async def _signal_often(self, number: int, dice: random.Random, rest: Iterator[int]) -> None:
         """Send a signal for each item of `rest` on a new node, as long as everything comes back."""
         directory = Path(tempfile.mkdtemp(prefix="ch", dir="/tmp"))
         try:
@@ -96,7 +96,7 @@ class Chaos:
                 async with asyncio.TaskGroup() as group:
                     work = [group.create_task(each) for each in (node.keep_hub_running(), node.keep_resetting())]
                     for _ in rest:
-                        self.blows.append(await self._strike(number, node, dice))
+                        self.sent.append(await self._signal(number, node, dice))
                     for task in work:
                         task.cancel()
                 self.hub_restarts += node.restarts
@@ -108,54 +108,54 @@ class Chaos:
         async with self._starting:
             await node.start_hub()
             try:
-                await _until_whole(node)
+                await _until_allocatable(node)
             except TimeoutError:
                 next(rest, None)
                 raise
 
-    async def _strike(self, number: int, node: ChaosNode, dice: random.Random) -> Blow:
+    async def _signal(self, number: int, node: ChaosNode, dice: random.Random) -> SentSignal:
         while True:
             await asyncio.sleep(dice.uniform(0, 0.5))
-            blow = dice.choice([signal.SIGKILL, signal.SIGSTOP])
+            each = dice.choice([signal.SIGKILL, signal.SIGSTOP])
             name, process = dice.choice(node.processes() or [("", None)])
             with contextlib.suppress(psutil.NoSuchProcess):
                 if process:
-                    process.send_signal(blow)
+                    process.send_signal(each)
                     break
         begin = time.monotonic()
         try:
-            await _until_whole(node, process)
+            await _until_allocatable(node, process)
         except TimeoutError as error:
-            raise AssertionError(f"{blow.name} of {name}: {error}") from None
+            raise AssertionError(f"{each.name} of {name}: {error}") from None
         now = time.monotonic()
-        return Blow(number, blow.name, name, now - begin, now - self._begin)
+        return SentSignal(number, each.name, name, now - begin, now - self._begin)
 
     def summary(self) -> str:
         """Return the counts and times by process and signal, and the worst of all."""
         groups: defaultdict[str, list[float]] = defaultdict(list)
-        for blow in self.blows:
-            groups[f"{blow.signal} {blow.process}"].append(blow.seconds)
+        for each in self.sent:
+            groups[f"{each.signal} {each.process}"].append(each.seconds)
         lines = [
-            f"seed {self.seed}: {len(self.blows)} signals, {self.hub_restarts} restarts of hubs, {len(self.lost)} lost"
+            f"seed {self.seed}: {len(self.sent)} signals, {self.hub_restarts} restarts of hubs, {len(self.lost)} lost"
         ]
         for kind, times in sorted(groups.items()):
             late = quantiles(times, n=100)[98] if len(times) > 1 else times[0]
             lines.append(
                 f"{kind:20} {len(times):6}  median {median(times):.2f} s, p99 {late:.2f} s, worst {max(times):.2f} s"
             )
-        worst = sorted(self.blows, key=lambda blow: blow.seconds)[-5:]
-        lines += [f"worst: {blow}" for blow in reversed(worst)]
+        worst = sorted(self.sent, key=lambda each: each.seconds)[-5:]
+        lines += [f"worst: {each}" for each in reversed(worst)]
         return "\n".join([*lines, *self.lost])
 
 
-async def _until_whole(node: ChaosNode, without: psutil.Process | None = None) -> None:
-    """Wait until a node is whole; see `ChaosNode.is_whole`.
+async def _until_allocatable(node: ChaosNode, without: psutil.Process | None = None) -> None:
+    """Wait until all devices of a node are allocatable; see `ChaosNode.all_allocatable`.
 
     Raises:
         TimeoutError: it is not, after `LIMIT`; the text describes it.
     """
     end = time.monotonic() + LIMIT
-    while not node.is_whole(without):
+    while not node.all_allocatable(without):
         if time.monotonic() > end:
             problems = (status := node.status()) and status.problems
             text = f"problems: {problems}; kubelet: {node.kubelet.capacity()}; log:\n{node.log.read_text()[-4000:]}"
@@ -168,7 +168,7 @@ async def _report(chaos: Chaos, count: int) -> None:
     while True:
         await asyncio.sleep(30)
         took = time.monotonic() - chaos._begin
-        sys.stdout.write(f"{len(chaos.blows)} of {count} after {took:.0f} s, {len(chaos.lost)} lost\n")
+        sys.stdout.write(f"{len(chaos.sent)} of {count} after {took:.0f} s, {len(chaos.lost)} lost\n")
         sys.stdout.flush()
 
 

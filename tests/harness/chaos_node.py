@@ -53,7 +53,7 @@ class ChaosNode(OperatedNode):
         self.wanted = {GPU: len(self.gpus.gpus), HCA: len(self.hcas.names), STUB: 4}
         self.restarts = 0
 
-    def is_whole(self, without: psutil.Process | None = None) -> bool:
+    def all_allocatable(self, without: psutil.Process | None = None) -> bool:
         """Return whether every plugin is registered and every device can be allocated.
 
         Args:

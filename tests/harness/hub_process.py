@@ -18,7 +18,7 @@ from circus.client import CircusClient
 from hub.testing.waiting import WAIT_SECONDS
 
 HUB = "from hub.cli.commands.run import run; run()"
-STUBBORN = "trap '' TERM; echo up; while true; do sleep 1000 & wait; done"
+IGNORING_SIGTERM = "trap '' TERM; echo up; while true; do sleep 1000 & wait; done"
 """A shell script that ignores SIGTERM."""
 
 T = TypeVar("T")
@@ -214,13 +214,13 @@ def watcher(name: str, rest: str = QUIET) -> str:
     return f"[watcher:{name}]\n{rest}\n"
 
 
-def stubborn(directory: Path, grace: float) -> str:
+def ignoring_sigterm(directory: Path, grace: float) -> str:
     """Return the keys of a plugin that ignores SIGTERM."""
-    script = directory / "stubborn.sh"
-    script.write_text(STUBBORN)
+    script = directory / "ignoring-sigterm.sh"
+    script.write_text(IGNORING_SIGTERM)
     return f"cmd = sh {script}\ngraceful_timeout = {grace}\n"
 
 
-def wait_stubborn(hub: HubProcess, count: int = 1) -> None:
-    """Wait until the stubborn plugin ignores SIGTERM."""
-    wait_until(lambda: hub.text().count("up\n") >= count, "the stubborn plugin is up")
+def wait_ignoring_sigterm(hub: HubProcess, count: int = 1) -> None:
+    """Wait until the plugin of `ignoring_sigterm` ignores SIGTERM."""
+    wait_until(lambda: hub.text().count("up\n") >= count, "the plugin that ignores SIGTERM is up")

@@ -150,7 +150,7 @@ class OperatedNode(Node):
             problems = status.problems if status else ()
             raise AssertionError(f"{error}; problems: {problems}; log:\n{self.log.read_text()[-4000:]}") from None
 
-    async def all_well(self) -> NodeStatus:
+    async def without_problems(self) -> NodeStatus:
         """Wait for a status without problems, and return it."""
         return await self.status_until(lambda status: status.ok and bool(status.plugins), "all is well")
 
@@ -185,12 +185,14 @@ class OperatedNode(Node):
             and all(f'{label}="{value}"' in line for label, value in labels.items())
         )
 
-    async def next_pulse(self) -> None:
+    async def next_heartbeat(self) -> None:
         """Wait until every plugin has written its next heartbeat."""
         for plugin in ("gpu", "ib", "stub"):
             file = self.run_dir.heartbeat(plugin)
             before = file.stat().st_mtime_ns
-            await wait_until(lambda file=file, before=before: file.stat().st_mtime_ns != before, f"a pulse of {plugin}")
+            await wait_until(
+                lambda file=file, before=before: file.stat().st_mtime_ns != before, f"a heartbeat of {plugin}"
+            )
 
     def rewrite(self, name: str, text: str) -> str:
         """Replace the text of a configuration file, and return the old text."""
@@ -217,7 +219,7 @@ async def operated(
     try:
         async with OperatedNode(directory, config, gpus, files, watchdog) as node:
             await node.start_hub()
-            await node.all_well()
+            await node.without_problems()
             there = {GPU: len(node.gpus.gpus), HCA: len(node.hcas.names), STUB: 4}
             for resource, count in (there if wanted is None else wanted).items():
                 await node.kubelet.wait_for(resource, count)

@@ -188,7 +188,7 @@ class RealKubeletProcess:
 
     async def removed(self, pod: Pod) -> None:
         """Free the devices of a pod that has been removed."""
-        # One that ends meanwhile receives the other pods when it starts again.
+        # One that ends in the meantime receives the other pods when it starts again.
         with suppress(KubeletEndedError):
             await self._program.send("remove", pod={"uid": pod.key})
         self._journal.changed()

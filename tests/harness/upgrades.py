@@ -44,7 +44,7 @@ class Run:
     admissions: Admissions | None = None
 
     async def run(self, count: int, *, distinguishes_sockets: bool) -> None:
-        """End so many hubs, and check that the last one is noticed when it ends."""
+        """End this many hubs, and check that the last one is noticed when it ends."""
         dice = random.Random(self.seed)  # noqa: S311 - no secret
         async with upgrade_node(distinguishes_sockets=distinguishes_sockets) as node:
             self.begin = time.monotonic()

@@ -66,7 +66,7 @@ def _everything(image: Image) -> Iterator[tuple[Path, os.stat_result]]:
             yield Path("/", Path(entry.path).relative_to(image.files)), entry.stat(follow_symlinks=False)
 
 
-def test_it_runs_the_hub_when_nothing_else_is_said(image: Image) -> None:
+def test_it_runs_the_hub_by_default(image: Image) -> None:
     """A pod needs no command, args or environment; `args` alone are passed to dphub, which is found by name."""
     config = image.config
     assert (config["Entrypoint"], config["Cmd"]) == (["/opt/dphub/bin/dphub"], ["run"])
@@ -76,7 +76,7 @@ def test_it_runs_the_hub_when_nothing_else_is_said(image: Image) -> None:
     assert environment == {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def test_it_says_what_it_is(image: Image) -> None:
+def test_its_labels(image: Image) -> None:
     """The labels that registries show are there, with the version of the hub inside."""
     labels = {name: value for name, value in image.config["Labels"].items() if name.startswith("org.opencontainers.")}
     assert labels == {
@@ -106,7 +106,7 @@ def test_nothing_in_it_installs_or_compiles(image: Image) -> None:
     assert [name for name in left if (image.files / name).exists()] == []
 
 
-async def test_all_bytecode_is_there_for_good(image: Image, start_pod: StartPod) -> None:
+async def test_all_bytecode_is_compiled(image: Image, start_pod: StartPod) -> None:
     """Every importable module is compiled for the Python inside, and stays so if the files' dates change."""
     facts = await _facts(start_pod)
     directories = [image.files / each.removeprefix("/") for each in facts["path"]]

@@ -12,7 +12,7 @@ from tests.image.pod import GRACE, Image, StartPod, Wanted
 RESOURCES = {"nvidia.com/gpu", "rdma/hca", STUB}
 
 OWN_PLUGIN = '''
-"""Serves what a circus.ini beside it asks for."""
+"""Serves what a circus.ini next to it asks for."""
 
 from hub import Device, Plugin
 
@@ -38,7 +38,7 @@ async def _all_listed(kubelet: FakeKubelet) -> None:
     await kubelet.wait_until(lambda kubelet: _listed(kubelet) >= RESOURCES, GRACE, "every resource")
 
 
-async def test_a_node_goes_through_its_day(
+async def test_registration_allocation_restart_and_stop(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path], node: Path
 ) -> None:
     """All resources register, a pod gets its devices, a kubelet's restart is survived, and SIGTERM ends it in time."""
@@ -151,6 +151,6 @@ async def test_the_demo_runs_in_it(start_pod: StartPod) -> None:
     """`dphub demo` needs nothing but a temporary directory."""
     pod = start_pod(Wanted(args=["demo", "--json"], scratch=["/tmp"]))  # noqa: S108 - the pod's
     assert await pod.ended(100) == 0, pod.log
-    story = json.loads(pod.output)
-    assert story["ok"] is True
-    assert len(story["steps"]) > 1
+    document = json.loads(pod.output)
+    assert document["ok"] is True
+    assert len(document["steps"]) > 1

@@ -72,7 +72,7 @@ func serve(kubelet *kubelet, reports *reporter, input io.Reader) {
 	}
 }
 
-// execute runs a command. Those that call plugins, which may hang, run beside the commands after them.
+// execute runs a command. Those that call plugins, which may hang, run alongside the commands after them.
 func execute(kubelet *kubelet, reports *reporter, received command) {
 	reply := func(err error) {
 		text := ""

@@ -1,6 +1,6 @@
 """A stand-in for kubectl: `kubectl proxy` in front of a stand-in for the API server, and `kubectl exec`.
 
-`install` makes a program `kubectl` that reads its scenario from a file beside it, and appends its arguments to a list.
+`install` makes a program `kubectl` that reads its scenario from a file next to it, and appends its arguments to a list.
 """
 
 import asyncio

@@ -30,7 +30,7 @@ from hub.status.history import KnownAllocation, matching_allocations, read_histo
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each allocation.")
 @hub_options
 def history(wanted: str | None, *, plugin: str | None, lines: int, as_json: bool, hub: TargetHub) -> None:
-    """Show which containers used which devices, from when to when, and how the devices' health changed meanwhile.
+    """Show which containers used which devices, from when to when, and how the devices' health changed then.
 
     The latest come first. DEVICE is an id or the beginning of one, a physical device, a PCI address, or a name such as
     mlx5_0; the name of a plugin or of a resource stands for all its devices. POD is a name, alone or as NAMESPACE/POD.

@@ -1,4 +1,4 @@
-"""`dphub suggest`: which plugins the hardware of a node is for."""
+"""`dphub suggest`: which plugins support the hardware of a node."""
 
 import os
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ def suggest(file: Path | None, *, load: bool, as_json: bool) -> None:
 
 
 def _asked(config: Path, *, load: bool) -> list[_Plugin]:
-    """Ask every plugin what hardware of the node it is for."""
+    """Ask every plugin which hardware of the node it supports."""
     from hub.supervisor.check import check_plugin  # noqa: PLC0415 - 0.1 s; --help does not need circus
 
     own = read_config(config)

@@ -85,7 +85,7 @@ def _addressed(target: Target, node: str) -> tuple[str, str]:
             raise HubError(f"{node}: pod {pods[0].name}: {pods[0].not_running}")
         (answer,) = fleet.ask("/status", NodeStatus, [node], serving).nodes
     if answer.value is None:
-        # A hub that cannot be asked may still obey.
+        # A hub that cannot be asked may still accept commands.
         return running[0].name, ""
     hub = answer.value.hub
     is_other = hub.service != hub.report.instance and INSTANCE_NAME.fullmatch(hub.service)

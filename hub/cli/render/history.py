@@ -14,7 +14,7 @@ from hub.status.history import KnownAllocation
 
 
 def history_screen(status: NodeStatus, found: Sequence[KnownAllocation]) -> RenderableType:
-    """Show allocations, each with what became of its device meanwhile."""
+    """Show allocations, each with what happened to its device during that time."""
     table = Table(
         Column("from"),
         Column("to"),

@@ -120,7 +120,7 @@ class KubeletConnection:
             return are_answered and await self.end_old_streams(kubelet)
 
     async def end_old_streams(self, kubelet: KubeletIdentity | None, most: int = MAX_STREAMS) -> bool:
-        """End up to so many streams, but not the last; wait until the kubelet has seen that, and return whether it has.
+        """End at most this many streams, not the last; wait until the kubelet has seen that, and return whether it has.
 
         A detached kubelet before 1.37 does nothing then. A later one may call any hub, until the next registration.
         """

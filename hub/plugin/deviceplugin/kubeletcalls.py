@@ -20,7 +20,7 @@ class KubeletCalls:
         self._may_be_answered.set()
 
     def are_over(self, seconds: float) -> bool:
-        """Return whether there has been no call for so many seconds."""
+        """Return whether there has been no call for this many seconds."""
         return not self._calls and time.monotonic() - self._last_end >= seconds
 
     def expect_call(self) -> None:
@@ -42,7 +42,7 @@ class KubeletCalls:
 
     @asynccontextmanager
     async def held(self, longest: float) -> AsyncIterator[bool]:
-        """Keep the next call waiting, and begin the block when there is one, or after so many seconds without one.
+        """Keep the next call waiting, and begin the block when there is one, or after this many seconds without one.
 
         Yield whether all earlier calls have been answered.
         """

@@ -83,7 +83,7 @@ class Streams:
         return len(self._open) >= MAX_STREAMS
 
     def end_replaced(self, most: int = MAX_STREAMS) -> bool:
-        """End up to so many of the kubelet's, the oldest first, but not the last; return whether there were any."""
+        """End up to this many of the kubelet's, the oldest first, but not the last; return whether there were any."""
         replaced = [stream for stream in self._open if stream.is_replaced and not stream.is_over][:most]
         for stream in replaced:
             stream.end()

@@ -1,11 +1,11 @@
-"""Devices that have vanished, and that the kubelet may still be allocating.
+"""Devices that have disappeared, and that the kubelet may still be allocating.
 
 A kubelet chooses devices, calls Allocate, and looks the devices up in the latest list when it has the answer. It does
 not expect that one is missing: kubelets 1.34 to 1.37 then crash (`allocateContainerResources` in
-pkg/kubelet/cm/devicemanager). So a vanished device is first advertised as unhealthy, and leaves the list when the
+pkg/kubelet/cm/devicemanager). So such a device is first advertised as unhealthy, and leaves the list when the
 kubelet can no longer be waiting for an answer about it:
 
-- Allocate rejects it from the moment it vanishes, and a kubelet looks up nothing after an error. So only calls matter
+- Allocate rejects it from the moment it disappears, and a kubelet looks up nothing after an error. So only calls matter
   that were in progress at that moment; GetPreferredAllocation does not matter, since Allocate follows it.
 - The kubelet gets answers and lists on different streams, in any order. So the list follows the last of these answers
   after a pause. Within that pause the kubelet writes its checkpoint, from which `ResourceDevices` knows of the devices
@@ -13,7 +13,7 @@ kubelet can no longer be waiting for an answer about it:
 
 A process that has just started lists what it finds and what containers hold, though the kubelet may be allocating a
 device from the process before it. That one has exited, so calls to it have failed, and the new one rejects those
-devices. In a handover between hubs the older process may still answer a call: a device that vanishes just then is not
+devices. In a handover between hubs the older process may still answer a call: a device that disappears just then is not
 covered.
 """
 
@@ -28,7 +28,7 @@ GRACE = 1.0
 
 
 class Departure:
-    """Devices that have vanished at the same moment.
+    """Devices that have disappeared at the same moment.
 
     Args:
         devices: The devices, by id.
@@ -41,7 +41,7 @@ class Departure:
 
 
 class Departures:
-    """Keeps track of the devices of one resource that have vanished.
+    """Keeps track of the devices of one resource that have disappeared.
 
     Args:
         sleep: Waits for a number of seconds.
@@ -55,7 +55,7 @@ class Departures:
 
     @property
     def devices(self) -> Mapping[str, Device]:
-        """The vanished devices that are still advertised, by id."""
+        """The former devices that are still advertised, by id."""
         return {name: departure.devices[name] for name, departure in self._departures.items()}
 
     @contextmanager
@@ -70,16 +70,16 @@ class Departures:
             answered.set_result(None)
 
     def update(self, before: Mapping[str, Device], after: Mapping[str, Device]) -> Departure:
-        """Compare two consecutive sets of devices; return those that have vanished.
+        """Compare two consecutive sets of devices; return those that have disappeared.
 
-        A device that is back has not vanished.
+        A device that is back has not disappeared.
         """
-        vanished = Departure(
+        departure = Departure(
             {name: device for name, device in before.items() if name not in after}, frozenset(self._allocations)
         )
         self._departures = {name: each for name, each in self._departures.items() if name not in after}
-        self._departures |= dict.fromkeys(vanished.devices, vanished)
-        return vanished
+        self._departures |= dict.fromkeys(departure.devices, departure)
+        return departure
 
     async def finish(self, departure: Departure) -> None:
         """Advertise the devices no longer, as soon as the kubelet cannot be allocating them."""

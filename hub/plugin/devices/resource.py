@@ -58,7 +58,7 @@ class ResourceDevices:
     def publish(self) -> bool:
         """Evaluate the health of each device, once, and publish the list; return whether anything in it is new."""
         scanned, before = self._scanned, self.list
-        vanished = self._departures.update(before.devices, scanned.devices)
+        departure = self._departures.update(before.devices, scanned.devices)
         after = DeviceList(
             scanned.devices,
             self._scan_error or scanned.reason,
@@ -71,20 +71,20 @@ class ResourceDevices:
         if after == before:
             return False
         self._replace_list(after)
-        if vanished.devices:
-            task = asyncio.create_task(self._finish(vanished))
+        if departure.devices:
+            task = asyncio.create_task(self._finish(departure))
             self._finishing.add(task)
             task.add_done_callback(self._finishing.discard)
         return True
 
     def check_departing(self) -> None:
-        """Publish the list again if a container has got or released a device that has vanished."""
+        """Publish the list again if a container has got or released a device that has disappeared."""
         departing = self._departing(self.list.devices)
         if departing != self.list.departing:
             self._replace_list(msgspec.structs.replace(self.list, departing=departing))
 
     def note_use(self, used: Collection[str]) -> None:
-        """Send the list again if containers have released devices that have vanished.
+        """Send the list again if containers have released devices that have disappeared.
 
         A kubelet does not write its checkpoint when a container ends, but for each list.
         """
@@ -94,7 +94,7 @@ class ResourceDevices:
         self._released = released
 
     def allocation(self) -> AbstractContextManager[None]:
-        """Keep devices that vanish meanwhile in the kubelet's list, until it has processed the answer to a call."""
+        """Keep devices that disappear during a call in the kubelet's list, until it has processed the answer."""
         return self._departures.allocation()
 
     async def wait_beyond(self, version: int) -> None:

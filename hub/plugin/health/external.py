@@ -34,7 +34,7 @@ others by name."""
 
 MAX_ENTRIES = 4 * MAX_FILES
 """Maximum number of entries of the directory that are listed, whatever their names: there may be millions, and the
-event loop waits meanwhile."""
+event loop waits for the listing."""
 
 MAX_REASON = 1000
 """Maximum number of bytes of all that the reports say about a device: thousands of shares may have the same reason,
@@ -123,8 +123,8 @@ class ExternalFaults:
     def _names(self, directory: Path, now: float) -> list[str] | None:
         """Choose the files to read; None if the directory cannot be read, or if another user could have put them there.
 
-        Then what they said before remains. So does a valid report whose file exists, however many others there are:
-        no other file takes its place.
+        Then their previous content stays in effect. So does a valid report whose file exists, however many others there
+        are: no other file takes its place.
         """
         entries: list[str] = []
         problem = ""
@@ -149,12 +149,12 @@ class ExternalFaults:
         return None if failed else sorted([*valid, *new[: MAX_FILES - len(valid)]])
 
     def _read(self, path: Path, now: float) -> _File:
-        """Read a file if it has changed; one that cannot be used affects no other, and what it said before remains."""
+        """Read a file if it has changed; one that cannot be used affects no other, and keeps its previous content."""
         known = self._files.get(path.name, _File((0, 0, 0)))
         try:
             found = path.lstat()
         except FileNotFoundError:
-            # It was removed meanwhile.
+            # It was removed in the meantime.
             return _File((0, 0, 0))
         except OSError:
             return known

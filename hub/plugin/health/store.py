@@ -166,7 +166,7 @@ class HealthStore:
         return "; ".join(dict.fromkeys(reason for key in keys if (reason := self.record(key).reason)))
 
     def refresh_external(self) -> None:
-        """Look again at what other programs report."""
+        """Check again what other programs report."""
         if self._external.refresh(self._clock()):
             self._changed()
 

@@ -160,7 +160,7 @@ class _Stream(IOStream):
     def write(self, data: bytes | memoryview) -> "Future[None]":
         """Write, and make room for what the kernel does not take."""
         written = super().write(bytes(data[:_PART_BYTES]))
-        # If the client ends the connection meanwhile, the result of the last part has the error.
+        # If the client ends the connection in the meantime, the result of the last part has the error.
         for start in range(_PART_BYTES, len(data), _PART_BYTES):
             if self.closed():
                 break

@@ -50,8 +50,8 @@ async def granted(subject: Subject) -> wire.AllocateResponse:
     "allocate-answers",
     Level.MUST,
     "Allocate answers a request for a healthy device, with a response for its container.",
-    reason="The pod is rejected for good otherwise. The kubelet waits for the answer indefinitely, and meanwhile "
-    "admits no other pod.",
+    reason="The pod is rejected for good otherwise. The kubelet waits for the answer indefinitely, and admits no "
+    "other pod in the meantime.",
     source=_ALLOCATE,
 )
 async def allocate_answers(subject: Subject) -> Findings:
@@ -72,7 +72,7 @@ async def allocate_answers(subject: Subject) -> Findings:
     source=_CALL,
 )
 async def allocate_quick(subject: Subject) -> Findings:
-    """Look at the allocations so far."""
+    """Check the allocations so far."""
     await granted(subject)
     slowest = max((await subject.once(first_allocation)).seconds, (await subject.once(second_allocation)).seconds)
     if slowest > subject.limits.quick:

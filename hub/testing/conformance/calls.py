@@ -66,7 +66,7 @@ async def connected(socket: Path) -> AsyncIterator["DevicePluginAsyncStub"]:
 
 @contextmanager
 def socket_itself(path: Path) -> Iterator[Path]:
-    """Yield another path of a socket, which leads to it even if a link takes its place meanwhile.
+    """Yield another path of a socket, which leads to it even if a link takes its place.
 
     A plugin that another user started could put a link to any socket there, and the check would allocate the devices of
     another plugin.

@@ -46,7 +46,7 @@ async def _given(subject: Subject, field: str) -> wire.ContainerAllocateResponse
     source=_OPTIONS,
 )
 async def device_paths(subject: Subject) -> Findings:
-    """Look at all device files."""
+    """Check all device files."""
     for finding in _wrong_paths("device file", (await _given(subject, "devices")).devices):
         yield finding
 
@@ -60,7 +60,7 @@ async def device_paths(subject: Subject) -> Findings:
     source=f"{_RUNTIME}; runc, the cgroup device filter",
 )
 async def device_permissions(subject: Subject) -> Findings:
-    """Look at all device files."""
+    """Check all device files."""
     for each in (await _given(subject, "devices")).devices:
         if not each.permissions or set(each.permissions) - set("rwm"):
             yield f"device file {each.host_path!r} has the permissions {each.permissions!r}"
@@ -75,7 +75,7 @@ async def device_permissions(subject: Subject) -> Findings:
     source=_OPTIONS,
 )
 async def mount_paths(subject: Subject) -> Findings:
-    """Look at all mounts."""
+    """Check all mounts."""
     for finding in _wrong_paths("mount", (await _given(subject, "mounts")).mounts):
         yield finding
 
@@ -88,7 +88,7 @@ async def mount_paths(subject: Subject) -> Findings:
     source=_OPTIONS,
 )
 async def variable_names(subject: Subject) -> Findings:
-    """Look at all variables."""
+    """Check all variables."""
     for name, value in (await _given(subject, "envs")).envs.items():
         if not name or "=" in name:
             yield f"an environment variable has the name {name!r}"
@@ -104,7 +104,7 @@ async def variable_names(subject: Subject) -> Findings:
     source="Container Device Interface, pkg/parser/parser.go, ParseQualifiedName",
 )
 async def cdi_names(subject: Subject) -> Findings:
-    """Look at all names."""
+    """Check all names."""
     for each in (await _given(subject, "cdi_devices")).cdi_devices:
         if not is_cdi_name(each.name):
             yield f"{each.name!r} is not the qualified name of a CDI device"

@@ -85,7 +85,7 @@ async def _first_to_kubelet(subject: Subject) -> float | None:
     source="grpc-go, the default of MaxCallRecvMsgSize, which the kubelet does not change",
 )
 async def list_size(subject: Subject) -> Findings:
-    """Look at all lists."""
+    """Check all lists."""
     await devices(subject)
     for each in (await subject.once(watched)).lists:
         if each.ByteSize() > MAX_LIST_BYTES:
@@ -117,7 +117,7 @@ async def ids_unique(subject: Subject) -> Findings:
     source=_API,
 )
 async def ids_short(subject: Subject) -> Findings:
-    """Look at all ids."""
+    """Check all ids."""
     for device in await devices(subject):
         if len(device.ID) > MAX_ID_CHARACTERS:
             yield f"the id {device.ID!r} has {len(device.ID)} characters"
@@ -131,7 +131,7 @@ async def ids_short(subject: Subject) -> Findings:
     source=_UPDATE,
 )
 async def health_words(subject: Subject) -> Findings:
-    """Look at all devices."""
+    """Check all devices."""
     for device in await devices(subject):
         if device.health not in (HEALTHY, UNHEALTHY):
             yield f"device {device.ID!r} has health {device.health!r}"
@@ -146,7 +146,7 @@ async def health_words(subject: Subject) -> Findings:
     source="kubelet, pkg/kubelet/cm/devicemanager/topology_hints.go, generateDeviceTopologyHints",
 )
 async def numa_nodes(subject: Subject) -> Findings:
-    """Look at all devices."""
+    """Check all devices."""
     for device in await devices(subject):
         for node in device.topology.nodes:
             if node.ID < 0:

@@ -109,7 +109,7 @@ def _problem(choice: Choice, ids: Sequence[str]) -> str:
     source="kubelet, pkg/kubelet/cm/devicemanager/endpoint.go, getPreferredAllocation",
 )
 async def preference_quick(subject: Subject) -> Findings:
-    """Look at the slowest answer."""
+    """Check the slowest answer."""
     slowest = max(await subject.once(choices), key=lambda each: each.answer.seconds)
     if slowest.answer.seconds > subject.limits.quick:
         yield f"{slowest}: {slowest.answer.seconds:.1f} s, expected at most {subject.limits.quick:g} s"

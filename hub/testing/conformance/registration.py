@@ -108,7 +108,7 @@ async def resource_name(subject: Subject) -> Findings:
     source=_SERVER,
 )
 async def endpoint_name(subject: Subject) -> Findings:
-    """Look at the endpoints."""
+    """Check the endpoints."""
     for each in await subject.once(first_registrations):
         if not each.endpoint or "/" in each.endpoint or each.endpoint in {KUBELET_SOCKET, ".", ".."}:
             yield f"the endpoint is {each.endpoint!r}, expected a file name such as my-plugin.sock"

@@ -66,7 +66,7 @@ def failure(found: Return, limit: float) -> str:
     "kubelet-restart",
     Level.MUST,
     "It registers again after the kubelet restarts, without restarting itself.",
-    reason="A kubelet that starts deletes all sockets in its directory and knows of no plugins. Until the plugin "
+    reason="A kubelet that starts deletes all sockets in its directory and knows no plugins. Until the plugin "
     "registers, the resource has no devices, and pods that request one are rejected for good. A plugin that exits "
     "instead depends on the kubelet's back-off delay for container restarts, which grows to minutes.",
     source=_CLEANUP,
@@ -99,7 +99,7 @@ async def kubelet_crash(subject: Subject) -> Findings:
     source=_CLEANUP,
 )
 async def quick_return(subject: Subject) -> Findings:
-    """Look at how long it took."""
+    """Check how long it took."""
     times = [found.seconds for found in (await subject.once(restarted), await subject.once(crashed))]
     known = [seconds for seconds in times if seconds is not None]
     if not known:

@@ -20,7 +20,7 @@ RUN_CLIENT = "kubelet, pkg/kubelet/cm/devicemanager/plugin/v1beta1/handler.go, r
     source=RUN_CLIENT,
 )
 async def stream_stays_open(subject: Subject) -> Findings:
-    """Look at the stream that was watched."""
+    """Check the stream that was watched."""
     await devices(subject)
     listing = await subject.once(watched)
     if listing.end:

@@ -94,7 +94,7 @@ def _holds(process: Path, devices: Collection[DeviceNumber]) -> bool | None:
 
 
 class _Search(threading.Thread):
-    """Looks whether a process has one of these devices open or mapped."""
+    """Checks whether a process has one of these devices open or mapped."""
 
     def __init__(self, process: Path, devices: Collection[DeviceNumber]) -> None:
         super().__init__(daemon=True)

@@ -87,8 +87,8 @@ async def test_errors(api: FakeApiServer, fault: Fault, is_outage: bool, is_pass
     assert Backoff().delay(failed.value) >= float(fault.headers.get("Retry-After", 0))
 
 
-async def test_a_server_that_is_away(api: FakeApiServer) -> None:
-    """Is an outage, not an error of the process."""
+async def test_a_server_that_is_unavailable(api: FakeApiServer) -> None:
+    """It is an outage, and not an error of the process."""
     await api.stop()
     with pytest.raises(ApiError) as failed:
         await _client(api).get(PATH, PartialObject)
@@ -124,7 +124,7 @@ async def test_the_rate_has_a_limit() -> None:
 
 
 def test_delays_grow_up_to_a_limit() -> None:
-    """So that the nodes of a cluster do not keep the API server from coming back."""
+    """The nodes of a cluster therefore do not keep the API server from recovering."""
     backoff = Backoff()
     delays = [backoff.delay(ApiError(503, "")) for _ in range(12)]
     assert 0.5 <= delays[0] <= 1
@@ -133,6 +133,6 @@ def test_delays_grow_up_to_a_limit() -> None:
 
 
 def test_a_process_outside_of_a_pod(tmp_path: Path) -> None:
-    """Has no address of the API server; the error names the variable."""
+    """It has no address of the API server; the error names the variable."""
     with pytest.raises(ConfigError, match=HOST_VARIABLE):
         Account(tmp_path, {})

@@ -55,7 +55,7 @@ def _kill_agent(node: AgentNode) -> None:
 
 
 async def test_what_true_means_is_a_setting(node: AgentNode, api: FakeApiServer) -> None:
-    """And the type of the condition, for each plugin."""
+    """The type of the condition is a setting, too, for each plugin."""
     node.configure("condition_true_means: unhealthy\ncondition_types: {stub: example.com/FanIsLoud}\n")
     await node.start_hub()
     await node.condition("False", "example.com/FanIsLoud")
@@ -74,7 +74,7 @@ async def test_a_stopped_agent_leaves_nothing(node: AgentNode, api: FakeApiServe
 
 
 async def test_the_condition_of_a_removed_plugin_disappears(node: AgentNode, api: FakeApiServer) -> None:
-    """Also if it was removed while no agent was running."""
+    """It disappears even if the plugin was removed while no agent was running."""
     other = STUB.replace(":stub]", ":other]").replace("stub.yaml", "other.yaml")
     files = node.directory_of_files
     (files / "other.yaml").write_text(STUB_YAML.replace("/stub", "/other"))
@@ -89,7 +89,7 @@ async def test_the_condition_of_a_removed_plugin_disappears(node: AgentNode, api
     await node.wait(lambda: set(api.conditions) == {"Ready", CONDITION}, "the end of the former condition")
 
 
-async def test_an_api_server_that_is_away_costs_nothing_but_delay(node: AgentNode, api: FakeApiServer) -> None:
+async def test_an_unavailable_api_server_only_delays_conditions(node: AgentNode, api: FakeApiServer) -> None:
     """The condition follows once it is back, and the log has one line at the beginning and one at the end."""
     await node.start_hub()
     await node.condition("True")

@@ -46,7 +46,7 @@ async def test_a_cordon_on_the_node_is_independent(node: AgentNode, api: FakeApi
 
 
 async def test_a_name_without_a_device_is_an_event(node: AgentNode, api: FakeApiServer) -> None:
-    """Once, for the author of the annotation; the other devices that it names are cordoned."""
+    """The author of the annotation gets one event; the other devices that it names are cordoned."""
     await node.start_hub()
     await _allocatable(node, 4)
     api.annotate(cordon="stub-1,stub-9")

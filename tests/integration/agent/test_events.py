@@ -18,7 +18,7 @@ async def _wait_events(node: AgentNode, count: int) -> None:
 
 
 async def test_a_broken_device_is_an_event(node: AgentNode, api: FakeApiServer) -> None:
-    """On the node, with the device and the hub's reason; so is its recovery. Nothing else is an event."""
+    """The event is on the node, with the device and the hub's reason; so is its recovery. Nothing else is an event."""
     await node.start_hub()
     await node.condition("True")
     await _break(node, "stub-1")
@@ -38,7 +38,7 @@ async def test_a_broken_device_is_an_event(node: AgentNode, api: FakeApiServer) 
 
 
 async def test_the_pod_with_the_device_has_the_event(node: AgentNode, api: FakeApiServer) -> None:
-    """So that its user sees why it does not work; a pod with other devices has none."""
+    """Its user therefore sees why the pod does not work; a pod with other devices has no event."""
     api.add_pod("team", "train")
     await node.start_hub()
     await node.kubelet.wait_for(RESOURCE, 4, timeout=120)
@@ -87,7 +87,7 @@ def _counts(api: FakeApiServer) -> list[int]:
 
 
 async def test_a_restart_of_the_agent_repeats_nothing(node: AgentNode, api: FakeApiServer) -> None:
-    """The next agent knows what was announced; a recovery meanwhile is an event then."""
+    """The next agent knows what was announced; it reports a recovery that happened in between."""
     await node.start_hub()
     await node.condition("True")
     await _break(node, "stub-1", "stub-2")
@@ -102,7 +102,7 @@ async def test_a_restart_of_the_agent_repeats_nothing(node: AgentNode, api: Fake
 
 
 async def test_an_answer_that_is_lost_repeats_nothing(node: AgentNode, api: FakeApiServer) -> None:
-    """An event that the API server has taken is there once, also if its answer did not arrive."""
+    """An event that the API server has accepted exists once, even if the response was lost."""
     await node.start_hub()
     await node.kubelet.wait_for(RESOURCE, 4, timeout=120)
     await node.wait(lambda: node.logged("agent started"), "the agent")
@@ -112,7 +112,7 @@ async def test_an_answer_that_is_lost_repeats_nothing(node: AgentNode, api: Fake
     assert len(api.events) == 1
 
 
-async def test_a_cordon_is_no_event(node: AgentNode, api: FakeApiServer) -> None:
+async def test_a_cordon_is_not_an_event(node: AgentNode, api: FakeApiServer) -> None:
     """An administrator who cordons a device has not broken it."""
     await node.start_hub()
     await node.condition("True")

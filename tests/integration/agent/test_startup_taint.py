@@ -18,8 +18,8 @@ def _show(api: FakeApiServer, count: int) -> None:
     api.touch()
 
 
-async def test_the_taint_goes_when_the_node_shows_the_devices(node: AgentNode, api: FakeApiServer) -> None:
-    """Not before, although the plugin has registered: the scheduler sees what the node's status says."""
+async def test_the_taint_is_removed_when_the_node_lists_the_devices(node: AgentNode, api: FakeApiServer) -> None:
+    """Registration is not enough: the scheduler relies on the node's status, so the agent waits for that."""
     node.configure(f"startup_taint: {KEY}\n")
     api.node["spec"]["taints"] = [OTHER, TAINT]
     await node.start_hub()
@@ -33,8 +33,8 @@ async def test_the_taint_goes_when_the_node_shows_the_devices(node: AgentNode, a
     assert _taints(api) == [OTHER]
 
 
-async def test_taints_that_change_meanwhile(node: AgentNode, api: FakeApiServer) -> None:
-    """The agent never removes another taint: the API server rejects the change, and the agent looks again."""
+async def test_taints_that_change_in_between(node: AgentNode, api: FakeApiServer) -> None:
+    """The agent never removes another taint: the API server rejects the change, and the agent checks again."""
     node.configure(f"startup_taint: {KEY}\nevents: false\nconditions: false\n")
     api.node["spec"]["taints"] = [TAINT, OTHER]
     _show(api, 4)

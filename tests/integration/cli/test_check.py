@@ -20,7 +20,7 @@ def _write(directory: Path, **files: str) -> None:
         (directory / name.replace("_", ".")).write_text(text)
 
 
-def test_all_is_well(tmp_path: Path) -> None:
+def test_valid_plugins(tmp_path: Path) -> None:
     """Each plugin is named, and nothing is created in the directory."""
     _write(
         tmp_path, circus_ini="[watcher:a]\ncmd = python -m hub.plugin plugins.stub:Stub\n[watcher:b]\ncmd = sleep 9\n"

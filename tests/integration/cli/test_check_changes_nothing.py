@@ -137,7 +137,7 @@ def test_the_stub(node: Checked) -> None:
     node.check("plugins.stub:Stub", "resources: [{name: example.com/stub, devices: 2}]")
 
 
-def test_a_plugin_of_ones_own(node: Checked) -> None:
+def test_a_third_party_plugin(node: Checked) -> None:
     """What it does in `prepare` is left out, and Python leaves no compiled code next to its files."""
     (node.config_dir / "names.py").write_text("RESOURCE = 'example.com/own'\n")
     (node.config_dir / "own.py").write_text(

@@ -208,7 +208,7 @@ async def test_devices_without_pod_resources(node: OperatedNode) -> None:
     assert (said.code, "cannot determine whether it is in use" in said.err) == (1, True), said
 
 
-async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:
+async def test_a_cordon_persists(node: OperatedNode) -> None:
     """A cordoned device stays with its container and goes to no other; only uncordon ends that, not a restart."""
     await node.kubelet.admit("early", {STUB: 4})
     said = await node.dphub("cordon", "stub-1", "--reason", "fan is loud")
@@ -230,7 +230,7 @@ async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:
     assert _stub(node, 1).source == "cordon"
     await node.stop_hub()
     await node.start_hub()
-    await node.all_well()
+    await node.without_problems()
     await wait_until(lambda: node.plugin("stub"), "the stub")
     assert _stub(node, 1).source == "cordon"
     assert await node.metric("dphub_devices_cordoned", plugin="stub") == 1

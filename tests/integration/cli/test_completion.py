@@ -122,7 +122,7 @@ def test_uncordon_offers_what_it_can_release(run_dir: RunDir) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "no json"])
-def test_nothing_is_said_where_nothing_is_known(tmp_path: Path, content: str) -> None:
+def test_unknown_names_are_not_completed(tmp_path: Path, content: str) -> None:
     """Without a hub, or with a file that cannot be read, a shell completes nothing and shows no error."""
     if content:
         RunDir(tmp_path).hub_report.write_text(content)

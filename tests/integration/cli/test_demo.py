@@ -35,7 +35,7 @@ def _demo(*flags: str) -> str:
     ).stdout
 
 
-def test_a_person_can_follow_the_story() -> None:
+def test_the_steps_are_explained() -> None:
     """Every step has its title, and a resource without a device says why."""
     output = " ".join(_demo().split())
     for title in STEPS:
@@ -74,7 +74,7 @@ async def test_an_interrupted_demo_leaves_nothing_behind(number: signal.Signals)
         assert not alive, gone
 
 
-async def test_impatience_with_the_demo_leaves_nothing_behind() -> None:
+async def test_a_second_interrupt_leaves_nothing_behind() -> None:
     """A second Ctrl-C while it stops changes nothing: it stops in order, and its directory is gone."""
     pipe = asyncio.subprocess.PIPE
     with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as directory:

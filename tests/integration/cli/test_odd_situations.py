@@ -46,7 +46,7 @@ async def test_a_gpu_that_flaps_is_released(replicas: int) -> None:
         await node.kubelet.wait_for(GPU, total)
 
 
-async def test_texts_of_others_are_only_texts() -> None:
+async def test_external_text_is_shown_unchanged() -> None:
     """Text that looks like markup is shown unchanged, and nothing that would move the cursor reaches the terminal."""
     async with operated() as node:
         said = await node.dphub("cordon", "stub-1", "--reason", "see [/ticket] [red]now \x1b[2J")
@@ -60,7 +60,7 @@ async def test_texts_of_others_are_only_texts() -> None:
         assert (refused.code, "at most 500" in refused.err) == (2, True)
 
 
-async def test_a_hub_that_is_dead() -> None:
+async def test_a_hub_that_was_killed() -> None:
     """All output is marked as the last known state, and the exit code is not that of a healthy node."""
     async with operated() as node:
         assert node.hub
@@ -114,7 +114,7 @@ async def test_how_old_the_last_known_state_is() -> None:
         assert Reader(node.run_dir).status(running=False).hub.last_heartbeat == status.hub.last_heartbeat
 
 
-async def test_a_plugin_is_not_well_without_a_kubelet() -> None:
+async def test_a_plugin_without_a_kubelet_is_not_ready() -> None:
     """Its status gives the reason, and the exit code of the node says that it is not ready."""
     async with operated() as node:
         await node.kubelet.stop()

@@ -76,7 +76,7 @@ def test_check() -> None:
     assert ended.returncode == Exit.OK, ended
 
 
-async def test_a_node_in_directories_of_ones_own(own: Path) -> None:
+async def test_a_node_in_the_users_own_directories(own: Path) -> None:
     """A fake kubelet and a hub with all its plugins work there; status and devices show them."""
     directories = ("--run-dir", own / "run", "--plugin-dir", own / "kubelet" / "device-plugins")
     with _running("fake-kubelet", *directories[2:]), _running("run", *directories, "--http", "off"):

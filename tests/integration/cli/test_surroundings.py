@@ -204,12 +204,12 @@ def test_root_runs_no_commands_of_other_users(ours: Path, theirs: Path, word: st
     done = _dphub(word, cwd=theirs, DPHUB_RUN_DIR=str(ours / "run"), DPHUB_PLUGIN_DIR=str(ours / "plugins"))
     assert (done.returncode, _what_ran(ours)) == (Exit.USAGE, ""), done
     assert f"{theirs} belongs to user" in done.stderr
-    assert "root would run what it says; copy it to" in done.stderr
+    assert "root would run its contents; copy it to" in done.stderr
 
 
 @needs_root
 @needs_setpriv
-def test_no_user_runs_commands_of_others_unasked(ours: Path, theirs: Path) -> None:
+def test_no_user_runs_commands_of_others_by_default(ours: Path, theirs: Path) -> None:
     """A circus.ini that another user put into the current directory is used only if the user names it."""
     config = theirs / "circus.ini"
     config.write_text("[watcher:a]\ncmd = sleep 9\n")

@@ -66,7 +66,7 @@ def test_a_users_options_reach_kubectl(cluster: StandIn) -> None:
 
 
 @pytest.mark.parametrize("mode", ["hang", "drip", "huge", "bomb", "raw", "short"])
-def test_a_hostile_hub_costs_only_its_own_node(cluster: StandIn, mode: str) -> None:
+def test_a_hostile_hub_affects_only_its_own_node(cluster: StandIn, mode: str) -> None:
     """Whether it never answers, answers without end, too much, or what is not text."""
     scenario = three_nodes()
     scenario.pages["hub-a /status"] = Answer("{}", mode=mode)
@@ -114,7 +114,7 @@ def test_kubectl_does_not_start(cluster: StandIn) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_proxy_ends_with_the_command(cluster: StandIn, number: signal.Signals) -> None:
-    """However the command ends, no process with the user's rights stays; it ends at once, whatever it waits for."""
+    """However the command ends, it ends at once, and no process with the user's rights remains."""
     scenario = three_nodes()
     scenario.pages["hub-a /status"] = Answer(mode="hang")
     cluster.set(scenario)
@@ -147,7 +147,7 @@ def test_nothing_that_only_a_node_needs_is_loaded(cluster: StandIn) -> None:
 
 
 def test_the_first_answers_can_be_decoded_at_the_same_time() -> None:
-    """In a new process, whose threads would all be the first to use a type; msgspec crashes then."""
+    """Several threads can be the first to decode a type; msgspec crashes if nothing prepares the type before."""
     code = """if True:
         import sys
         from hub.model.node import NodeStatus

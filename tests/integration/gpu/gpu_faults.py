@@ -26,7 +26,7 @@ PATIENCE = 60.0
 
 
 @dataclass
-class Turmoil:
+class RandomFaults:
     """A node on which everything fails, one thing after the other.
 
     Args:
@@ -41,7 +41,7 @@ class Turmoil:
     gpus: GpuNode = field(init=False)
     plugin: PluginProcess = field(init=False)
     unplugged: list[SimulatedGpu] = field(default_factory=list)
-    deeds: list[str] = field(default_factory=list)
+    caused: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gpus = GpuNode(self.node, "switch8")
@@ -50,11 +50,11 @@ class Turmoil:
 
     async def sequence(self) -> None:
         """Cause a few faults, restore the driver, and check that the kubelet's list is correct."""
-        self.deeds.clear()
+        self.caused.clear()
         for _ in range(self.chance.randint(2, 8)):
-            deed = self.chance.choice(_DEEDS)
-            self.deeds.append(deed.__name__.strip("_"))
-            await _finished(deed(self))
+            fault = self.chance.choice(_FAULTS)
+            self.caused.append(fault.__name__.strip("_"))
+            await _finished(fault(self))
             await asyncio.sleep(self.chance.choice([0, 0, 0.01, 0.1]))
             self._keep_alive()
         self.gpus.driver.clear_faults()
@@ -67,7 +67,7 @@ class Turmoil:
             self._keep_alive()
             if asyncio.get_running_loop().time() > end:
                 found = {device.id: device.healthy for device in self.kubelet.devices(GPU)}
-                raise AssertionError(f"after {self.deeds}: expected {self._truth()}, found {found}\n{self.plugin.log}")
+                raise AssertionError(f"after {self.caused}: expected {self._truth()}, found {found}\n{self.plugin.log}")
             await asyncio.sleep(0.01)
 
     def _truth(self) -> dict[str, bool]:
@@ -157,23 +157,23 @@ class Turmoil:
         await self.kubelet.restart()
 
 
-_DEEDS: list[Callable[[Turmoil], object]] = [
-    Turmoil._xid,
-    Turmoil._xid,
-    Turmoil._lose,
-    Turmoil._ail,
-    Turmoil._lose_device_file,
-    Turmoil._heal,
-    Turmoil._heal,
-    Turmoil._unplug,
-    Turmoil._plug,
-    Turmoil._unload,
-    Turmoil._mismatch,
-    Turmoil._clear_faults,
-    Turmoil._hang,
-    Turmoil._hup,
-    Turmoil._kill,
-    Turmoil._restart_kubelet,
+_FAULTS: list[Callable[[RandomFaults], object]] = [
+    RandomFaults._xid,
+    RandomFaults._xid,
+    RandomFaults._lose,
+    RandomFaults._ail,
+    RandomFaults._lose_device_file,
+    RandomFaults._heal,
+    RandomFaults._heal,
+    RandomFaults._unplug,
+    RandomFaults._plug,
+    RandomFaults._unload,
+    RandomFaults._mismatch,
+    RandomFaults._clear_faults,
+    RandomFaults._hang,
+    RandomFaults._hup,
+    RandomFaults._kill,
+    RandomFaults._restart_kubelet,
 ]
 
 

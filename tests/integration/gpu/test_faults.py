@@ -2,7 +2,7 @@
 
 from hub.testing.kubelet import FakeKubelet
 from tests.harness.node import Node, chance
-from tests.integration.gpu.gpu_faults import Turmoil
+from tests.integration.gpu.gpu_faults import RandomFaults
 
 SEQUENCES = 20
 """The benchmark does a thousand."""
@@ -10,6 +10,6 @@ SEQUENCES = 20
 
 async def test_random_faults(node: Node, kubelet: FakeKubelet) -> None:
     """After each of many random sequences every GPU is listed with its actual health, and nothing hangs."""
-    turmoil = Turmoil(node, kubelet, chance())
+    faults = RandomFaults(node, kubelet, chance())
     for _ in range(SEQUENCES):
-        await turmoil.sequence()
+        await faults.sequence()

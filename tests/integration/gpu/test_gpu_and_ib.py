@@ -5,7 +5,7 @@ import pytest
 from hub.testing.kubelet import FakeKubelet
 from tests.harness.gpu_support import GPU
 from tests.harness.node import Node, chance
-from tests.integration.gpu.rack import HCA, Rack, neighbours
+from tests.integration.gpu.gpu_ib_node import HCA, GpuIbNode, count_close_hcas
 
 PODS = 40
 """The benchmark admits 200."""
@@ -14,17 +14,17 @@ PODS = 40
 @pytest.mark.fake_kubelet("a real one asks for the HCAs first as often as for the GPUs")
 async def test_hcas_on_the_switches_of_the_gpus(node: Node, kubelet: FakeKubelet) -> None:
     """Whenever the GPUs' own switches have free HCAs, the container gets those."""
-    possible, got = await neighbours(Rack(node, near=True), kubelet, chance(), PODS)
+    possible, got = await count_close_hcas(GpuIbNode(node, near=True), kubelet, chance(), PODS)
     assert possible > PODS // 2
     assert got == possible
 
 
 @pytest.mark.parametrize("near", [True, False])
-async def test_a_hint_is_no_more_than_that(node: Node, kubelet: FakeKubelet, *, near: bool) -> None:
+async def test_a_hint_is_only_a_preference(node: Node, kubelet: FakeKubelet, *, near: bool) -> None:
     """If no HCA is close, or `nearGpus` is off, a container gets other HCAs; containers without GPUs get HCAs, too."""
-    rack = Rack(node, near=near)
+    pair = GpuIbNode(node, near=near)
     await kubelet.wait_for(GPU, 8)
     await kubelet.wait_for(HCA, 8)
     await kubelet.admit("network", {HCA: 6})
     pod = await kubelet.admit("both", {GPU: 2, HCA: 2})
-    assert rack.switches(pod, HCA).total() == 2
+    assert pair.switches(pod, HCA).total() == 2

@@ -68,7 +68,7 @@ async def test_a_gpu_recovers(node: Node, kubelet: FakeKubelet) -> None:
     await plugin.logged("devices recovered")
 
 
-async def test_a_gpu_that_is_not_well_does_not_recover(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_gpu_with_a_fault_does_not_recover(node: Node, kubelet: FakeKubelet) -> None:
     """The XID counts until a probe finds the GPU healthy."""
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet)
@@ -194,7 +194,7 @@ async def test_memory_errors(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_lost_gpu(node: Node, kubelet: FakeKubelet) -> None:
-    """No event reports the loss, but it is noticed anyway; the other GPUs can be allocated meanwhile."""
+    """No event reports the loss, but it is noticed anyway; the other GPUs can be allocated in the meantime."""
     gpus = GpuNode(node)
     plugin = await _start(gpus, kubelet)
     gpus.driver.lose(5)
@@ -227,7 +227,7 @@ async def test_a_device_file_that_is_gone(node: Node, kubelet: FakeKubelet) -> N
     await kubelet.wait_for(GPU, 2)
 
 
-async def test_without_a_monitor_nothing_is_healthy(node: Node, kubelet: FakeKubelet) -> None:
+async def test_unmonitored_gpus_are_not_healthy(node: Node, kubelet: FakeKubelet) -> None:
     """A GPU whose XIDs cannot be received reports that; it is healthy once they can be."""
     gpus = GpuNode(node, "pair")
     gpus.driver.gpus[0].failures["nvmlDeviceRegisterEvents"] = UNKNOWN

@@ -48,11 +48,11 @@ class MpsNode(GpuNode):
         lines = journal.read_text().splitlines() if journal.exists() else []
         return [line for line in lines if "get_" not in line]
 
-    def order(self, deed: str) -> None:
+    def order(self, action: str) -> None:
         """Let the program `fail` or `hang`; without an argument it works."""
         path = self.root / "simulator/mps-orders"
-        if deed:
-            path.write_text(deed)
+        if action:
+            path.write_text(action)
         else:
             path.unlink(missing_ok=True)
 
@@ -157,7 +157,7 @@ async def test_other_limits(gpus: MpsNode, kubelet: FakeKubelet) -> None:
     assert gpus.commands()[-1] == "gpu set_default_active_thread_percentage 20"
 
 
-async def test_mps_that_is_no_longer_wanted(gpus: MpsNode, kubelet: FakeKubelet) -> None:
+async def test_mps_that_is_no_longer_configured(gpus: MpsNode, kubelet: FakeKubelet) -> None:
     """The daemon of an earlier configuration is ended, and the GPUs are available to all processes again."""
     plugin = gpus.start(_config())
     await kubelet.wait_for(GPU, 4)

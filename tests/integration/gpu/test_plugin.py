@@ -119,7 +119,7 @@ async def test_fail_on_init_error(node: Node, kubelet: FakeKubelet) -> None:  # 
     assert "no NVIDIA driver is loaded" in (await plugin.logged("plugin requested restart"))["reason"]
 
 
-async def test_a_driver_that_goes_later_is_no_init_error(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_driver_that_is_removed_later_is_not_an_init_error(node: Node, kubelet: FakeKubelet) -> None:
     """The driver was there when the plugin started, so its loss does not count as one."""
     gpus = GpuNode(node, "pair")
     plugin = gpus.start(f"flags: {{failOnInitError: true}}\n{QUICK}")
@@ -146,7 +146,7 @@ async def test_another_driver_under_the_plugin(node: Node, kubelet: FakeKubelet)
 
 @pytest.mark.parametrize("function", ["*", "nvmlDeviceGetUUID", "nvmlEventSetWait_v2"])
 async def test_a_driver_that_hangs(node: Node, kubelet: FakeKubelet, function: str) -> None:
-    """Allocations are answered meanwhile; after the limit the devices are unhealthy, and the process exits."""
+    """Allocations are answered in the meantime; after the limit the devices are unhealthy, and the process exits."""
     gpus = GpuNode(node, "pair")
     plugin = gpus.start(QUICK)
     await kubelet.wait_for(GPU, 2)
@@ -166,7 +166,7 @@ async def test_a_driver_that_hangs(node: Node, kubelet: FakeKubelet, function: s
     await kubelet.wait_for(GPU, 2)
 
 
-async def test_a_driver_that_takes_its_time(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_slow_driver(node: Node, kubelet: FakeKubelet) -> None:
     """Only a call that does not return is a hang; many slow calls are not, however long they take together."""
     gpus = GpuNode(node, "switch8")
     gpus.driver.delay("nvmlDeviceGetUUID", 500)

@@ -25,7 +25,7 @@ CHECK, CLEAN, RESET = ResetLevel.CHECK, ResetLevel.CLEAN, ResetLevel.RESET
 GB = 1 << 30
 
 
-class Bay:
+class GpuResets:
     """Resets devices of a simulated node in real workers.
 
     Args:
@@ -55,50 +55,50 @@ class Bay:
 @pytest.mark.parametrize("level", [CHECK, CLEAN, RESET])
 async def test_a_free_gpu(tmp_path: Path, level: ResetLevel) -> None:
     """Each level succeeds, without a message."""
-    bay = Bay(tmp_path)
-    result = await bay.reset(level)
-    assert (result.outcome, bay.printed) == (Outcome.OK, [])
-    assert bay.driver.value(0, "gpu_reset") == (level is RESET)
+    gpus = GpuResets(tmp_path)
+    result = await gpus.reset(level)
+    assert (result.outcome, gpus.printed) == (Outcome.OK, [])
+    assert gpus.driver.value(0, "gpu_reset") == (level is RESET)
 
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN, RESET])
 async def test_a_gpu_in_use(tmp_path: Path, level: ResetLevel) -> None:
     """The container is refused with the process id and name of the holder, and the GPU is not changed."""
-    bay = Bay(tmp_path)
+    gpus = GpuResets(tmp_path)
     (tmp_path / "proc/4711").mkdir()
     (tmp_path / "proc/4711/comm").write_text("miner\n")
-    bay.driver.processes(0, (4711, GB, "x"), (4712, GB, "/usr/bin/train"))
-    bay.driver.set(0, compute_mode=3)
-    result = await bay.reset(level)
+    gpus.driver.processes(0, (4711, GB, "x"), (4712, GB, "/usr/bin/train"))
+    gpus.driver.set(0, compute_mode=3)
+    result = await gpus.reset(level)
     assert result.outcome is Outcome.FAILED
     assert "other processes are using the GPU: process 4711 (miner); process 4712 (/usr/bin/train)" in result.message
-    assert (bay.driver.value(0, "compute_mode"), bay.driver.value(0, "gpu_reset")) == (3, 0)
+    assert (gpus.driver.value(0, "compute_mode"), gpus.driver.value(0, "gpu_reset")) == (3, 0)
 
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN, RESET])
 async def test_a_gpu_on_which_a_process_draws(tmp_path: Path, level: ResetLevel) -> None:
     """It is in use, too, although nothing computes on it and hardly any of its memory is taken."""
-    bay = Bay(tmp_path)
-    bay.driver.drawers(0, (4711, 1 << 20, "/usr/bin/blender"))
-    bay.driver.processes(0, (4712, GB, "/usr/bin/train"))
-    result = await bay.reset(level)
+    gpus = GpuResets(tmp_path)
+    gpus.driver.drawers(0, (4711, 1 << 20, "/usr/bin/blender"))
+    gpus.driver.processes(0, (4712, GB, "/usr/bin/train"))
+    result = await gpus.reset(level)
     assert result.outcome is Outcome.FAILED
     assert "process 4712 (/usr/bin/train); process 4711 (/usr/bin/blender)" in result.message
-    assert bay.driver.value(0, "gpu_reset") == 0
-    bay.driver.processes(0)
-    assert "the GPU: process 4711 (/usr/bin/blender)" in (await bay.reset(level)).message
+    assert gpus.driver.value(0, "gpu_reset") == 0
+    gpus.driver.processes(0)
+    assert "the GPU: process 4711 (/usr/bin/blender)" in (await gpus.reset(level)).message
 
 
-async def test_memory_that_did_not_come_back(tmp_path: Path) -> None:
+async def test_memory_that_was_not_freed(tmp_path: Path) -> None:
     """No process is seen on the GPU, but its memory is in use; what the driver itself uses does not count."""
-    bay = Bay(tmp_path)
-    bay.driver.set(0, used=400 << 20)
-    assert (await bay.reset(CHECK)).outcome is Outcome.OK
-    bay.driver.set(0, used=3 * GB)
-    assert "3072 MiB of its memory is in use" in (await bay.reset(CHECK)).message
+    gpus = GpuResets(tmp_path)
+    gpus.driver.set(0, used=400 << 20)
+    assert (await gpus.reset(CHECK)).outcome is Outcome.OK
+    gpus.driver.set(0, used=3 * GB)
+    assert "3072 MiB of its memory is in use" in (await gpus.reset(CHECK)).message
 
 
-async def test_who_is_about_to_go_is_waited_for(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_process_that_is_about_to_exit_is_waited_for(node: Node, kubelet: FakeKubelet) -> None:
     """A process of the last container that ends within seconds does not keep a container from starting."""
     gpus = GpuNode(node, "single")
     gpus.driver.processes(0, (4711, GB, "python"))
@@ -117,89 +117,89 @@ def _children(pid: int) -> list[str]:
 
 async def test_clean(tmp_path: Path) -> None:
     """Settings return to their defaults; counters are logged before they are cleared."""
-    bay = Bay(tmp_path)
-    bay.driver.set(0, compute_mode=3, power=200, power_default=300, ecc_volatile=5)
-    assert (await bay.reset(CLEAN)).outcome is Outcome.OK
-    value = bay.driver.value
+    gpus = GpuResets(tmp_path)
+    gpus.driver.set(0, compute_mode=3, power=200, power_default=300, ecc_volatile=5)
+    assert (await gpus.reset(CLEAN)).outcome is Outcome.OK
+    value = gpus.driver.value
     assert (value(0, "compute_mode"), value(0, "power"), value(0, "ecc_volatile")) == (0, 300, 0)
     for done in ("gpu_clocks_reset", "memory_clocks_reset", "application_clocks_reset", "accounting_cleared"):
         assert value(0, done) == 1, done
-    assert bay.printed == ["ECC counters cleared; errors since they were last cleared: 0 corrected, 5 uncorrected"]
+    assert gpus.printed == ["ECC counters cleared; errors since they were last cleared: 0 corrected, 5 uncorrected"]
     assert value(1, "gpu_clocks_reset") == 0
 
 
 async def test_what_a_card_does_not_support(tmp_path: Path) -> None:
     """It is skipped and reported; the rest is done."""
-    bay = Bay(tmp_path)
-    bay.driver.unsupported(0, "nvmlDeviceResetApplicationsClocks", "nvmlDeviceGetPowerManagementDefaultLimit")
-    assert (await bay.reset(CLEAN)).outcome is Outcome.OK
+    gpus = GpuResets(tmp_path)
+    gpus.driver.unsupported(0, "nvmlDeviceResetApplicationsClocks", "nvmlDeviceGetPowerManagementDefaultLimit")
+    assert (await gpus.reset(CLEAN)).outcome is Outcome.OK
     why = "skipped, not supported by the card or the driver"
-    assert bay.printed == [f"application clocks: {why}", f"power limit: {why}"]
-    assert bay.driver.value(0, "accounting_cleared") == 1
+    assert gpus.printed == [f"application clocks: {why}", f"power limit: {why}"]
+    assert gpus.driver.value(0, "accounting_cleared") == 1
 
 
 async def test_what_cannot_be_set(tmp_path: Path) -> None:
     """A setting that cannot be changed keeps the container from starting, with the driver's error."""
-    bay = Bay(tmp_path)
-    bay.driver.gpus[0].failures["nvmlDeviceResetGpuLockedClocks"] = UNKNOWN
-    bay.driver.apply()
-    result = await bay.reset(CLEAN)
+    gpus = GpuResets(tmp_path)
+    gpus.driver.gpus[0].failures["nvmlDeviceResetGpuLockedClocks"] = UNKNOWN
+    gpus.driver.apply()
+    result = await gpus.reset(CLEAN)
     assert "the NVIDIA driver failed: nvmlDeviceResetGpuLockedClocks: " in result.message
 
 
 async def test_a_mig_device(tmp_path: Path) -> None:
     """Its own processes count, others do not; what belongs to the whole GPU is not changed, which is reported."""
-    bay = Bay(tmp_path, "a100x2", {1: "1g"})
-    first, second = bay.driver.gpus[1].migs[:2]
-    bay.driver.processes(1, (4711, GB, "python"), gi=second.gi, ci=second.ci)
-    assert (await bay.reset(RESET, first.uuid)).outcome is Outcome.OK
-    assert bay.printed == [
+    gpus = GpuResets(tmp_path, "a100x2", {1: "1g"})
+    first, second = gpus.driver.gpus[1].migs[:2]
+    gpus.driver.processes(1, (4711, GB, "python"), gi=second.gi, ci=second.ci)
+    assert (await gpus.reset(RESET, first.uuid)).outcome is Outcome.OK
+    assert gpus.printed == [
         "clocks, compute mode and counters belong to the whole GPU and are not changed",
         "the GPU itself was not reset: it is a MIG device, and other containers may be using the rest of its GPU",
     ]
-    assert (await bay.reset(CHECK, second.uuid)).outcome is Outcome.FAILED
+    assert (await gpus.reset(CHECK, second.uuid)).outcome is Outcome.FAILED
 
 
 @pytest.mark.parametrize(("profile", "words"), [("mesh8", "directly by NVLink"), ("pair", "directly by NVLink")])
 async def test_gpus_that_are_only_reset_together(tmp_path: Path, profile: str, words: str) -> None:
     """They are cleaned, and the log says that the reset was skipped; a reset that should fix a fault fails."""
-    bay = Bay(tmp_path, profile)
-    assert (await bay.reset(RESET)).outcome is Outcome.OK
-    assert any(words in line for line in bay.printed)
-    assert bay.driver.value(0, "gpu_reset") == 0
-    assert bay.driver.value(0, "gpu_clocks_reset") == 1
+    gpus = GpuResets(tmp_path, profile)
+    assert (await gpus.reset(RESET)).outcome is Outcome.OK
+    assert any(words in line for line in gpus.printed)
+    assert gpus.driver.value(0, "gpu_reset") == 0
+    assert gpus.driver.value(0, "gpu_clocks_reset") == 1
 
 
 async def test_a_reset_fixes_a_lost_gpu(tmp_path: Path) -> None:
     """A broken GPU is reset without any query before."""
-    bay = Bay(tmp_path)
-    bay.driver.lose(0)
-    assert (await bay.reset(RESET)).outcome is Outcome.FAILED
-    assert (await bay.reset(RESET, broken="XID 79")).outcome is Outcome.OK
-    assert bay.driver.value(0, "gpu_reset") == 1
+    gpus = GpuResets(tmp_path)
+    gpus.driver.lose(0)
+    assert (await gpus.reset(RESET)).outcome is Outcome.FAILED
+    assert (await gpus.reset(RESET, broken="XID 79")).outcome is Outcome.OK
+    assert gpus.driver.value(0, "gpu_reset") == 1
 
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN])
-async def test_lesser_levels_fix_nothing(tmp_path: Path, level: ResetLevel) -> None:
+async def test_lower_levels_fix_nothing(tmp_path: Path, level: ResetLevel) -> None:
     """A check does not mark a GPU as fixed that needs a reset."""
-    result = await Bay(tmp_path).reset(level, broken="XID 48: a memory error")
+    result = await GpuResets(tmp_path).reset(level, broken="XID 48: a memory error")
     why = f"XID 48: a memory error; only a reset of the GPU can fix this, but the reset level is {level}"
     assert why in result.message
 
 
 async def test_nvidia_smi_that_fails(tmp_path: Path) -> None:
     """Its output is the reason."""
-    bay = Bay(tmp_path)
-    bay.driver.nvidia_smi("fail GPU 0 is currently in use by another process")
-    result = await bay.reset(RESET)
+    gpus = GpuResets(tmp_path)
+    gpus.driver.nvidia_smi("fail GPU 0 is currently in use by another process")
+    result = await gpus.reset(RESET)
     assert "nvidia-smi failed (exit code 3): GPU 0 is currently in use by another process" in result.message
 
 
 async def test_nvidia_smi_that_is_missing(tmp_path: Path) -> None:
     """The reason says where it was searched."""
-    bay = Bay(tmp_path)
+    gpus = GpuResets(tmp_path)
     (tmp_path / "usr/bin/nvidia-smi").unlink()
-    assert "nvidia-smi is missing on this node: there is no /usr/bin/nvidia-smi" in (await bay.reset(RESET)).message
+    assert "nvidia-smi is missing on this node: there is no /usr/bin/nvidia-smi" in (await gpus.reset(RESET)).message
 
 
 def test_nvidia_smi_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,22 +213,22 @@ def test_nvidia_smi_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 async def test_a_driver_that_hangs(tmp_path: Path) -> None:
     """The worker is killed at its deadline."""
-    bay = Bay(tmp_path)
-    bay.driver.hang()
-    assert (await bay.reset(CHECK, deadline=1)).outcome is Outcome.TIMED_OUT
+    gpus = GpuResets(tmp_path)
+    gpus.driver.hang()
+    assert (await gpus.reset(CHECK, deadline=1)).outcome is Outcome.TIMED_OUT
 
 
 @pytest.mark.parametrize("code", [LOST, NOT_SUPPORTED])
 async def test_a_gpu_that_does_not_answer(tmp_path: Path, code: int) -> None:
     """No container starts on it."""
-    bay = Bay(tmp_path)
-    bay.driver.gpus[0].failures["*"] = code
-    bay.driver.apply()
-    assert "nvmlDeviceGetHandleByUUID" in (await bay.reset(CHECK)).message
+    gpus = GpuResets(tmp_path)
+    gpus.driver.gpus[0].failures["*"] = code
+    gpus.driver.apply()
+    assert "nvmlDeviceGetHandleByUUID" in (await gpus.reset(CHECK)).message
 
 
-def test_the_plugins_let_go(tmp_path: Path) -> None:
-    """A reset uses the GPUs exclusively: it waits until all plugins end their sessions; none begins meanwhile.
+def test_the_plugins_release_the_driver(tmp_path: Path) -> None:
+    """A reset uses the GPUs exclusively: it waits until all plugins end their sessions; none begins in the meantime.
 
     In an upgrade there are two plugins.
     """

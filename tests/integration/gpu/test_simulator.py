@@ -149,7 +149,7 @@ async def test_every_waiter_gets_each_event(tmp_path: Path) -> None:
 
 
 def test_a_call_that_hangs(tmp_path: Path) -> None:
-    """It hangs until it is released; other calls continue meanwhile."""
+    """It hangs until it is released; other calls continue in the meantime."""
     node = SimulatedNode(tmp_path, "single")
     node.hang("nvmlDeviceGetMinorNumber")
     assert _run(node, "show(n.nvmlDeviceGetName(handle(0)))") == [node.gpus[0].name]

@@ -59,7 +59,7 @@ def test_config_is_empty(good: Path) -> None:
     expect_refusal(good, *flags(good), says=["circus.ini", "is empty"])
 
 
-def test_config_is_no_text(good: Path) -> None:
+def test_config_is_not_text(good: Path) -> None:
     """A file that is not text is named."""
     (good / "circus.ini").write_bytes(b"[watcher:a]\ncmd = \xff\n")
     expect_refusal(good, *flags(good), says=["circus.ini", "not UTF-8"])
@@ -122,7 +122,7 @@ def test_plugin_dir_is_a_file(good: Path) -> None:
     expect_refusal(good, *flags(good), says=[str(good / "plugins"), "not a directory"])
 
 
-def test_variables_are_as_good_as_flags(good: Path) -> None:
+def test_variables_are_equivalent_to_flags(good: Path) -> None:
     """Directories may come from the environment, and are checked in the same way."""
     (good / "plugins").write_text("")
     expect_refusal(

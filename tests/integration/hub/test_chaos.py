@@ -11,4 +11,4 @@ async def test_chaos() -> None:
     chaos = Chaos(seed=random.randrange(2**32))  # noqa: S311 - no secret
     await chaos.run(count=6, nodes=2)
     assert not chaos.lost
-    assert len(chaos.blows) == 6
+    assert len(chaos.sent) == 6

@@ -11,9 +11,9 @@ from hub.base.exits import Exit
 from tests.harness.hub_process import (
     QUIET,
     MakeHub,
+    ignoring_sigterm,
     is_alive,
-    stubborn,
-    wait_stubborn,
+    wait_ignoring_sigterm,
     wait_until,
     watcher,
 )
@@ -54,17 +54,17 @@ def test_stop_and_start_of_all(make_hub: MakeHub) -> None:
 
 def test_reload_never_runs_two_processes(make_hub: MakeHub, directory: Path) -> None:
     """`circusctl reload a` starts the new process after the old one has ended; circus starts it before that."""
-    hub = make_hub(watcher("a", stubborn(directory, grace=0.3))).start()
-    wait_stubborn(hub)
+    hub = make_hub(watcher("a", ignoring_sigterm(directory, grace=0.3))).start()
+    wait_ignoring_sigterm(hub)
     assert hub.ask("reload", "a", "--waiting") == "ok"
     said = [event["event"] for event in hub.events(plugin="a")]
     assert said == ["plugin started", "plugin stop timed out", "plugin stopped", "plugin started"]
 
 
 def test_commands_on_one_plugin_take_turns(make_hub: MakeHub, directory: Path) -> None:
-    """Commands that come while a plugin stops are obeyed in their order, so the last one decides."""
-    hub = make_hub(watcher("a", stubborn(directory, grace=0.5))).start()
-    wait_stubborn(hub)
+    """Commands that come while a plugin stops are executed in their order, so the last one decides."""
+    hub = make_hub(watcher("a", ignoring_sigterm(directory, grace=0.5))).start()
+    wait_ignoring_sigterm(hub)
     assert hub.ask("restart", "a") == "ok"
     assert hub.ask("stop", "a", "--waiting") == "ok"
     assert hub.ask("status", "a") == "stopped"
@@ -127,7 +127,7 @@ def test_set_restarts_with_the_option(make_hub: MakeHub) -> None:
     assert hub.ask("get", "a", "graceful_timeout") == "graceful_timeout: 3.0"
 
 
-def test_other_commands_answer(make_hub: MakeHub, directory: Path) -> None:
+def test_other_commands_get_a_response(make_hub: MakeHub, directory: Path) -> None:
     """The other requests of circusctl are answered, even about a plugin that is not running."""
     hub = make_hub(watcher("a") + watcher("bad", f"cmd = {directory}/none")).start()
     hub.wait_plugins("a")

@@ -12,15 +12,15 @@ from hub.supervisor.circus.arbiter import REAP_INTERVAL
 from tests.harness.hub_process import (
     HUB,
     MakeHub,
+    ignoring_sigterm,
     is_alive,
     seconds_between,
-    stubborn,
-    wait_stubborn,
+    wait_ignoring_sigterm,
     watcher,
 )
 
 ODD_LOGS = {
-    "a date that is no time": """file.write_text('{"event": "", "level": "error", "timestamp": "0001-01-01T00:00"}')""",
+    "no time zone": """file.write_text('{"event": "", "level": "error", "timestamp": "0001-01-01T00:00"}')""",
     "a line nested too deeply": """file.write_text('{"event": ' + '[' * 60000)""",
 }
 """What a plugin may leave in place of its log: each is a line of Python."""
@@ -36,7 +36,7 @@ class P(Plugin):
         for name in ("log", "stack"):
             file = Path(self.runtime.run_dir, f"{{self.runtime.instance}}.{{self.runtime.plugin}}.{{name}}")
             file.unlink(missing_ok=True)
-            {deed}
+            {action}
         os._exit(7)
         return [Device("never reached")]
 """
@@ -76,9 +76,9 @@ def test_a_killed_plugin_is_back_at_once(make_hub: MakeHub) -> None:
 
 def test_a_crash_is_answered_while_another_plugin_stops(make_hub: MakeHub, directory: Path) -> None:
     """A plugin that is slow to stop delays neither the restart of another plugin nor a command."""
-    hub = make_hub(watcher("slow", stubborn(directory, grace=1000)) + watcher("b") + watcher("c")).start()
+    hub = make_hub(watcher("slow", ignoring_sigterm(directory, grace=1000)) + watcher("b") + watcher("c")).start()
     hub.wait_plugins("b", "c")
-    wait_stubborn(hub)
+    wait_ignoring_sigterm(hub)
     assert hub.ask("restart", "slow") == "ok"
     os.kill(hub.plugin_pid("b"), signal.SIGKILL)
     hub.wait_event("plugin started", plugin="b", count=2)
@@ -162,10 +162,10 @@ def test_a_command_that_cannot_be_run(make_hub: MakeHub, directory: Path) -> Non
     assert hub.ask("status") == "bad: active\ngood: active"
 
 
-@pytest.mark.parametrize("deed", ODD_LOGS.values(), ids=ODD_LOGS.keys())
-def test_a_plugin_is_restarted_whatever_its_log_holds(make_hub: MakeHub, directory: Path, deed: str) -> None:
+@pytest.mark.parametrize("action", ODD_LOGS.values(), ids=ODD_LOGS.keys())
+def test_a_plugin_is_restarted_whatever_its_log_contains(make_hub: MakeHub, directory: Path, action: str) -> None:
     """The hub reads a plugin's log only to explain an exit; its content delays no restart of any plugin."""
-    (directory / "forger.py").write_text(FORGER.format(deed=deed))
+    (directory / "forger.py").write_text(FORGER.format(action=action))
     hub = make_hub(watcher("odd", f"cmd = python -m hub.plugin {directory}/forger.py:P") + watcher("other")).start()
     assert hub.wait_event("plugin exited", plugin="odd")["exit_code"] == 7
     hub.wait_event("plugin started", plugin="odd", count=2)

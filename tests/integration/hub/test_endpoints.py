@@ -14,9 +14,9 @@ from tests.harness.operated import OperatedNode
 from tests.harness.project import PROJECT
 
 
-async def test_one_odd_file_is_one_plugins_problem(node: OperatedNode) -> None:
+async def test_an_odd_file_affects_only_its_plugin(node: OperatedNode) -> None:
     """A file that cannot be read is a problem of its plugin, and all else is shown; the plugin then replaces it."""
-    before = await node.all_well()
+    before = await node.without_problems()
     stub = psutil.Process(next(plugin.process.pid for plugin in before.plugins if plugin.name == "stub"))
     stub.suspend()
     try:
@@ -27,7 +27,7 @@ async def test_one_odd_file_is_one_plugins_problem(node: OperatedNode) -> None:
         assert (await node.get("/metrics"))[0] == 200
     finally:
         stub.resume()
-    await node.all_well()
+    await node.without_problems()
 
 
 async def test_floods(node: OperatedNode) -> None:

@@ -50,7 +50,7 @@ def test_python_by_another_name(make_hub: MakeHub, directory: Path) -> None:
     wait_until(lambda: "by another name" in hub.text(), "the plugin ran by that interpreter")
 
 
-def test_what_plugins_print_is_the_hubs_output(make_hub: MakeHub) -> None:
+def test_plugins_print_to_the_hubs_output(make_hub: MakeHub) -> None:
     """Lines of a plugin arrive whole, whatever their length, with nothing in between; its input is empty."""
     line = "x" * 5000
     hub = make_hub(watcher("a", f"cmd = sh -c 'echo {line}; cat; echo {line} >&2; exec sleep 1000'")).start()

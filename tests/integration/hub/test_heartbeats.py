@@ -17,7 +17,7 @@ async def test_every_plugin_reports_its_last_heartbeat(node: OperatedNode) -> No
     assert sorted(signs) == ["gpu", "ib", "stub"]
     assert all(time.time() - 60 < sign <= time.time() for sign in signs.values())
     assert await node.metric("dphub_plugin_last_heartbeat_timestamp_seconds", plugin="stub") >= signs["stub"]
-    await node.next_pulse()
+    await node.next_heartbeat()
     document = json.loads((await node.get("/status"))[1])
     assert all(plugin["last_heartbeat"] > signs[plugin["name"]] for plugin in document["plugins"])
 
@@ -39,7 +39,7 @@ async def test_a_frozen_hub(node: OperatedNode) -> None:
             assert (said.code, "does not respond" in said.err) == (2, True), said
     finally:
         node.hub.send_signal(signal.SIGCONT)
-    await wait_until(lambda: node.run_dir.hub_heartbeat.stat().st_mtime_ns > long_ago, "a pulse of the hub")
+    await wait_until(lambda: node.run_dir.hub_heartbeat.stat().st_mtime_ns > long_ago, "a heartbeat of the hub")
     assert (await node.dphub("health")).code == 0
     assert (await node.dphub("status")).code == 0
 
@@ -49,7 +49,7 @@ async def test_streams_of_lists_are_counted(node: OperatedNode) -> None:
     assert await node.metric("dphub_rpc_duration_seconds_count", method="ListAndWatch") == 0
     await node.kubelet.restart()
     await node.kubelet.wait_for(STUB, 4)
-    await node.next_pulse()
+    await node.next_heartbeat()
     ended = await node.metric("dphub_rpc_duration_seconds_count", method="ListAndWatch", code="CANCELLED")
     assert ended == await node.metric("dphub_rpc_duration_seconds_count", method="ListAndWatch") == 3
 

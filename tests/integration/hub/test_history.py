@@ -72,7 +72,7 @@ async def test_the_life_of_a_device() -> None:
         said = await node.dphub("history", "team-a/trainer")
         assert (said.code, "the hub is not running" in said.out, device in said.out) == (1, True, True)
         await node.start_hub()
-        await node.all_well()
+        await node.without_problems()
         assert await _history(node) == [ended]
         assert await _counted(node) >= ended["until"] - ended["since"]
 

@@ -33,7 +33,7 @@ while True:
 """A plugin that counts the SIGHUPs it gets, and has no handler until the test lets it continue."""
 
 
-def test_hub_ends_when_its_plugin_directory_is_dead(make_hub: Callable[[str], HubProcess]) -> None:
+def test_the_hub_stops_when_its_plugin_directory_was_removed(make_hub: Callable[[str], HubProcess]) -> None:
     """The hub stops its plugins, logs the reason, and exits with a code of its own, so its container is restarted."""
     hub = make_hub("[watcher:a]\ncmd = sleep 1000\n")
     real = hub.plugin_dir
@@ -72,7 +72,7 @@ def test_every_plugin_is_signalled_once(make_hub: Callable[[str], HubProcess], d
     assert hub.stop() == Exit.OK
 
 
-def test_sighup_leaves_the_hub_alone(make_hub: Callable[[str], HubProcess]) -> None:
+def test_sighup_does_not_affect_the_hub(make_hub: Callable[[str], HubProcess]) -> None:
     """A SIGHUP to the hub changes nothing, where circusd restarts everything."""
     hub = make_hub("[watcher:a]\ncmd = sleep 1000\n").start()
     hub.wait_plugins("a")

@@ -133,7 +133,7 @@ async def test_metrics_of_a_whole_node() -> None:
         await node.dphub("restart", "stub")
         metrics = {"xid": 0.0, "errors": 0.0}
         while not all(metrics.values()):
-            await node.next_pulse()
+            await node.next_heartbeat()
             metrics["xid"] = await node.metric("dphub_gpu_xid_errors_total", xid="79")
             metrics["errors"] = await node.metric("dphub_ib_port_errors_total", device="mlx5_0", counter="symbol_error")
         assert metrics == {"xid": 1, "errors": 7}

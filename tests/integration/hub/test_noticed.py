@@ -23,7 +23,7 @@ async def _noticed(node: OperatedNode, words: str) -> Problem:
     return problem
 
 
-async def test_a_device_that_goes_while_a_container_uses_it(node: OperatedNode) -> None:
+async def test_a_device_that_is_removed_while_a_container_uses_it(node: OperatedNode) -> None:
     """Its pod has lost it: the status names the container, and the log says which devices are gone.
 
     The node's capacity counts it as long as the pod exists.
@@ -65,7 +65,7 @@ async def test_where_a_plugin_crashed(node: OperatedNode) -> None:
     assert "Fatal Python error: Segmentation fault" in exited
 
 
-async def test_who_has_what_is_known_from_the_start(node: OperatedNode) -> None:
+async def test_the_use_of_devices_is_known_from_the_start(node: OperatedNode) -> None:
     """This holds after a restart of the hub, too; until the kubelet has answered, the status says nothing about it."""
     await node.kubelet.admit("holder", {STUB: 2, GPU: 1})
     await node.stop_hub()
@@ -94,7 +94,7 @@ async def test_files_that_are_removed(node: OperatedNode) -> None:
     for file in files:
         file.unlink()
     await wait_until(lambda: all(file.exists() for file in files), "the files")
-    await node.all_well()
+    await node.without_problems()
     await node.dphub("restart", "stub")
     assert "the fan is loud" in (await node.dphub("status")).out
 

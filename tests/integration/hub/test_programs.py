@@ -31,7 +31,7 @@ def plugin(hub: HubProcess, name: str = "other") -> PluginStatus:
     return next(each for each in status.plugins if each.name == name)
 
 
-def test_another_program_is_no_fault(make_hub: MakeHub) -> None:
+def test_another_program_is_not_a_fault(make_hub: MakeHub) -> None:
     """Its state is unknown: as long as it runs, the node is ready."""
     hub = make_hub(PROGRAM).start()
     reader = Reader(RunDir(hub.run_dir))
@@ -69,7 +69,7 @@ def test_what_another_program_means_by_its_exit_code(make_hub: MakeHub) -> None:
     assert RestartReason.SELF_REQUESTED not in plugin(hub).process.restarts
 
 
-def test_the_watchdog_leaves_another_program_alone(make_hub: MakeHub) -> None:
+def test_the_watchdog_ignores_another_program(make_hub: MakeHub) -> None:
     """It has no heartbeat, and is not killed for that, while a plugin next to it that hangs is."""
     hub = make_hub(PROGRAM + PLUGIN).start()
     hub.wait_plugins("other", "stub")
@@ -94,7 +94,7 @@ def test_a_plugin_that_becomes_another_program(make_hub: MakeHub) -> None:
     assert plugin(hub).condition is not Condition.EXTERNAL
 
 
-def test_who_asks_for_a_start_sees_it(make_hub: MakeHub) -> None:
+def test_the_status_shows_a_requested_start(make_hub: MakeHub) -> None:
     """When a start, stop or restart is answered, the status shows it: no earlier state counts as its outcome."""
     hub = make_hub(PROGRAM).start()
     hub.wait_plugins("other")

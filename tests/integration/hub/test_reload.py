@@ -54,7 +54,7 @@ async def test_reload_reports_what_is_stopped(node: OperatedNode) -> None:
     assert (await node.dphub("reload")).out == "nothing has changed\n"
 
 
-async def test_reload_claims_nothing_that_it_has_not_done(node: OperatedNode) -> None:
+async def test_reload_reports_only_its_own_restarts(node: OperatedNode) -> None:
     """A plugin that restarts after a crash at that moment has not been restarted by the reload."""
     stub = node.plugin("stub")
     assert stub
@@ -64,7 +64,7 @@ async def test_reload_claims_nothing_that_it_has_not_done(node: OperatedNode) ->
     await node.kubelet.wait_for(STUB)
 
 
-async def test_reload_starts_what_waits_after_a_mistake(node: OperatedNode) -> None:
+async def test_reload_starts_a_plugin_whose_file_was_fixed(node: OperatedNode) -> None:
     """A plugin that keeps exiting because of a mistake in its file needs no extra restart once the file is fixed."""
     good = node.rewrite("stub.yaml", "resources: 7")
     stub = node.plugin("stub")

@@ -9,9 +9,9 @@ from hub.testing.waiting import WAIT_SECONDS
 from tests.harness.hub_process import (
     QUIET,
     MakeHub,
+    ignoring_sigterm,
     is_alive,
-    stubborn,
-    wait_stubborn,
+    wait_ignoring_sigterm,
     watcher,
 )
 
@@ -72,7 +72,7 @@ def test_reloadconfig_leaves_a_stopped_plugin_stopped(make_hub: MakeHub) -> None
     assert hub.ask("status") == "a: stopped\nb: active"
 
 
-def test_plugins_of_a_reload_are_looked_after(make_hub: MakeHub) -> None:
+def test_plugins_of_a_reload_are_supervised(make_hub: MakeHub) -> None:
     """A plugin that a reload added has the back-off and the respawn of any other."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
@@ -84,8 +84,8 @@ def test_plugins_of_a_reload_are_looked_after(make_hub: MakeHub) -> None:
 def test_sigterm_in_the_middle_of_a_reload(make_hub: MakeHub, directory: Path) -> None:
     """A hub that is stopped while a reload waits for a plugin starts nothing more and leaves nothing behind."""
     # The reload waits for longer than the test, which ends the plugin itself.
-    hub = make_hub(watcher("a", stubborn(directory, grace=2 * WAIT_SECONDS))).start()
-    wait_stubborn(hub)
+    hub = make_hub(watcher("a", ignoring_sigterm(directory, grace=2 * WAIT_SECONDS))).start()
+    wait_ignoring_sigterm(hub)
     hub.config.write_text(watcher("b"))
     assert hub.ask("reloadconfig") == "ok"
     os.kill(hub.pid, signal.SIGTERM)

@@ -41,12 +41,12 @@ async def test_restarts_under_load() -> None:
             await asyncio.to_thread(client.restart, "restarted")
         end.set()
         sent, admitted = await load, await pods
-        await node.all_well()
+        await node.without_problems()
         after = {name: plugin.process.pid for name in ("busy", "idle") if (plugin := node.plugin(name))}
         restarted = node.plugin("restarted")
         assert restarted
         assert (restarted.process.restarts, after) == ({"requested": RESTARTS}, before)
-        # A device that vanishes is unhealthy before it leaves the list, so not every list has another number.
+        # A device that disappears is unhealthy before it leaves the list, so not every list has another number.
         numbers = [sum(device.healthy for device in update.devices) for update in node.kubelet.lists(BUSY)]
         assert [number for number, _ in groupby(numbers)] == [8, *sent]
         assert len(node.kubelet.lists("example.com/idle")) == 1

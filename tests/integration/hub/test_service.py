@@ -112,7 +112,7 @@ async def test_a_hub_in_a_pod_leaves_the_devices_to_the_service() -> None:
 
 
 async def test_a_hub_in_a_pod_serves_while_the_service_is_gone() -> None:
-    """After a crash within moments, and after a stop without a gap; the service takes the devices back."""
+    """It takes over moments after a crash, and without a gap after a stop; then the service gets the devices back."""
     async with _node() as node, node:
         node.use_config()
         await node.start_hub("pod")
@@ -144,7 +144,7 @@ def _registrations(run_dir: RunDir) -> list[str]:
 
 @pytest.mark.timeout(600)
 async def test_pods_with_devices_survive_a_reboot() -> None:
-    """With the service, the kubelet knows all devices by itself, and admits the pods that had them; every time."""
+    """With the service, the kubelet knows all devices when it admits the pods that had them, at every boot."""
     async with booted_node() as node:
         for _ in range(2):
             await node.boot(None, service=True)
@@ -153,7 +153,7 @@ async def test_pods_with_devices_survive_a_reboot() -> None:
 
 
 async def test_without_the_service_they_fail() -> None:
-    """The hub starts when the kubelet has admitted the pods of the node: what the service is for."""
+    """The hub starts only after the kubelet has admitted the pods of the node, so pods with devices fail."""
     async with booted_node() as node:
         await node.boot(None, service=False)
         assert len(node.boots.failed) == len(node.kubelet.pods) == PODS
@@ -162,7 +162,7 @@ async def test_without_the_service_they_fail() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("kubelet", KUBELETS, ids=lambda kubelet: kubelet.unit)
 def test_systemd_understands_the_unit(tmp_path: Path, kubelet: Kubelet) -> None:
-    """Every key and value in it, with the version of systemd of this machine."""
+    """The installed version of systemd accepts every key and value in it."""
     unit = Unit(
         kubelet,
         tuple(own_python("hub")),

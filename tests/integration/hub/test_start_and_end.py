@@ -13,9 +13,9 @@ from tests.harness.hub_process import (
     HUB,
     HubProcess,
     MakeHub,
+    ignoring_sigterm,
     is_alive,
-    stubborn,
-    wait_stubborn,
+    wait_ignoring_sigterm,
     wait_until,
     watcher,
 )
@@ -66,7 +66,7 @@ def test_sigint_is_a_clean_stop(make_hub: MakeHub) -> None:
 
 
 def test_a_sigint_that_is_ignored_stays_ignored(make_hub: MakeHub) -> None:
-    """A script's background hub does not receive the terminal's Ctrl-C; SIGTERM stops it as promptly as ever."""
+    """A script's background hub does not receive the terminal's Ctrl-C; SIGTERM stops it as promptly as usual."""
     code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {HUB}"
     hub = make_hub(watcher("a")).start(code=code)
     hub.wait_plugins("a")
@@ -87,8 +87,8 @@ def test_quit_is_a_clean_stop(make_hub: MakeHub, words: tuple[str, ...]) -> None
 
 def test_sigterm_in_the_middle_of_a_restart(make_hub: MakeHub, directory: Path) -> None:
     """A SIGTERM that comes while a plugin is being restarted is not lost, and nothing is started after it."""
-    hub = make_hub(watcher("a", stubborn(directory, grace=2)) + watcher("b")).start()
-    wait_stubborn(hub)
+    hub = make_hub(watcher("a", ignoring_sigterm(directory, grace=2)) + watcher("b")).start()
+    wait_ignoring_sigterm(hub)
     hub.wait_plugins("b")
     assert hub.ask("restart", "a") == "ok"
     assert hub.stop() == Exit.OK
@@ -98,8 +98,8 @@ def test_sigterm_in_the_middle_of_a_restart(make_hub: MakeHub, directory: Path) 
 
 def test_signals_while_stopping_change_nothing(make_hub: MakeHub, directory: Path) -> None:
     """A second and a third signal neither shorten the grace time nor break the stop."""
-    hub = make_hub(watcher("a", stubborn(directory, grace=1))).start()
-    wait_stubborn(hub)
+    hub = make_hub(watcher("a", ignoring_sigterm(directory, grace=1))).start()
+    wait_ignoring_sigterm(hub)
     os.kill(hub.pid, signal.SIGTERM)
     hub.wait_event("hub stopping")
     os.kill(hub.pid, signal.SIGTERM)
@@ -111,8 +111,8 @@ def test_signals_while_stopping_change_nothing(make_hub: MakeHub, directory: Pat
 
 def test_a_plugin_that_does_not_stop_is_killed(make_hub: MakeHub, directory: Path) -> None:
     """After its grace time a plugin is killed, with its children, and the log says so."""
-    hub = make_hub(watcher("a", stubborn(directory, grace=0.2))).start()
-    wait_stubborn(hub)
+    hub = make_hub(watcher("a", ignoring_sigterm(directory, grace=0.2))).start()
+    wait_ignoring_sigterm(hub)
     family = wait_until(lambda: psutil.Process(hub.plugin_pid("a")).children(), "the plugin has a child")
     assert hub.ask("stop", "a", "--waiting") == "ok"
     assert hub.events("plugin stopped", plugin="a")[0]["signal"] == "SIGKILL"

@@ -30,7 +30,7 @@ async def _until(detector: Detector, **statuses: str) -> None:
     await wait_until(holds, f"{statuses}, not {detector.conditions}")
 
 
-async def test_a_node_from_good_to_bad() -> None:
+async def test_a_node_that_develops_problems() -> None:
     """A GPU that breaks has its reason in a condition, a plugin's crash is an event, and a missing hub is reported."""
     async with operated() as node:
         detector = _detector(node)

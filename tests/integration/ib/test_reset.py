@@ -37,10 +37,10 @@ class Kernel:
     def __init__(self, tree: RdmaTree) -> None:
         self.tree = tree
         self.did: list[str] = []
-        self.deaf: set[str] = set()
+        self.ignored: set[str] = set()
         """What it does not react to."""
         self.renames = False
-        """Whether another device has taken the number meanwhile."""
+        """Whether another device has taken the number in the meantime."""
         driver = tree.root / "sys/bus/pci/drivers/mlx5_core"
         self._pipes: dict[int, str] = {}
         # In the order in which a reset writes them, so that the first one is checked first.
@@ -62,19 +62,19 @@ class Kernel:
     def _serve(self) -> None:
         while self._stop not in (ready := select.select([*self._pipes, self._stop], [], [])[0]):
             file = next(file for file in self._pipes if file in ready)
-            deed, text = self._pipes[file], os.read(file, 100).decode()
-            if deed not in self.deaf:
-                self.did.append(deed)
-                self._react(deed, text)
+            file_name, text = self._pipes[file], os.read(file, 100).decode()
+            if file_name not in self.ignored:
+                self.did.append(file_name)
+                self._react(file_name, text)
 
-    def _react(self, deed: str, text: str) -> None:
+    def _react(self, file_name: str, text: str) -> None:
         name = self.tree.name_of(VF)
-        if deed == "unbind":
+        if file_name == "unbind":
             assert text == VF
             self.tree.unbind(name)
             if self.renames:
                 self.tree.add("mlx5_9", "0000:09:00.0")
-        elif deed == "bind":
+        elif file_name == "bind":
             self.tree.bind(name)
 
 
@@ -97,7 +97,7 @@ async def _reset(kernel: Kernel, pci: str = VF, limits: VfTimeouts = PATIENT) ->
     return (await resetter.reset([device], 20))[pci]
 
 
-async def test_the_order(kernel: Kernel) -> None:
+async def test_the_steps_of_a_reset(kernel: Kernel) -> None:
     """The function is unbound, reset and bound; then the device is there again under the same names."""
     result = await _reset(kernel)
     assert result.outcome is Outcome.OK, result.message
@@ -163,9 +163,9 @@ async def test_the_name_of_a_holder_need_not_be_text(kernel: Kernel) -> None:
     assert "process 4711 (\\xff)" in (await _reset(kernel)).message
 
 
-async def test_a_driver_that_does_not_let_go(kernel: Kernel) -> None:
+async def test_a_driver_that_is_not_unbound(kernel: Kernel) -> None:
     """The error names the step and its time limit."""
-    kernel.deaf.add("unbind")
+    kernel.ignored.add("unbind")
     limits = replace(PATIENT, unbind=1)
     assert "the driver was not unbound within 1 s" in (await _reset(kernel, limits=limits)).message
 
@@ -180,9 +180,9 @@ async def test_a_reset_that_hangs(kernel: Kernel) -> None:
     assert kernel.did == ["unbind", "bind"]
 
 
-async def test_a_driver_that_does_not_take_it_again(kernel: Kernel) -> None:
+async def test_a_driver_that_is_not_bound_again(kernel: Kernel) -> None:
     """The bind is tried again and again until the limit."""
-    kernel.deaf.add("bind")
+    kernel.ignored.add("bind")
     assert "the driver was not bound" in (await _reset(kernel, limits=replace(PATIENT, bind=1))).message
 
 
@@ -209,7 +209,7 @@ async def test_a_port_that_does_not_come_up(kernel: Kernel) -> None:
     assert (await _reset(kernel)).outcome is Outcome.OK
 
 
-async def test_other_names(kernel: Kernel) -> None:
+async def test_device_files_with_other_names(kernel: Kernel) -> None:
     """The container was given files that are another device's now, so it must not start."""
     kernel.renames = True
     assert "the names of its device files changed: uverbs1 no longer exist" in (await _reset(kernel)).message.replace(
@@ -237,7 +237,7 @@ async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubel
     """At that moment the function has no driver and is not an RDMA device; the next plugin binds its driver again."""
     killed = _spawn(node, kernel)
     await kubelet.wait_for("rdma/vf", 1)
-    kernel.deaf.add("bind")
+    kernel.ignored.add("bind")
     admission = asyncio.create_task(kubelet.admit("job", {"rdma/vf": 1}))
     await wait_until(lambda: kernel.did == ["unbind", "reset"], "the function has no driver")
     family = psutil.Process(killed.pid).children(recursive=True)
@@ -246,13 +246,13 @@ async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubel
         await admission
     # Its reset may be about to bind.
     psutil.wait_procs(family, timeout=WAIT_SECONDS)
-    kernel.deaf.clear()
+    kernel.ignored.clear()
     _spawn(node, kernel)
     await wait_until(lambda: kernel.did == ["unbind", "reset", "bind"], "the function has its driver")
     await kubelet.wait_for("rdma/vf", 1)
 
 
-async def test_a_driver_that_does_not_take_it_ever_again(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
+async def test_a_driver_that_is_never_bound_again(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
     """The missing function is reported with the reason; the bind is tried again, and no other device waits for it."""
     kernel.tree.add_vf("mlx5_2", "0000:07:00.2", "mlx5_0", 1, state="ACTIVE")
     notes = node.run_dir.path / "node/ib.unbound"
@@ -278,7 +278,7 @@ def _left_out(plugin: PluginProcess) -> dict[str, str]:
     return {each.id: each.reason for each in state.excluded} if state else {}
 
 
-def test_who_is_at_work_on_a_function_is_left_alone(node: Node) -> None:
+def test_a_function_in_use_by_another_process_is_not_touched(node: Node) -> None:
     """During a reset, or while a driver hangs, no other process touches the function, and no reset begins."""
     notes = str(node.run_dir.path)
     with unbound.record(notes, VF, "mlx5_core"):

@@ -29,7 +29,7 @@ class Session:
         self.directory = directory
 
     async def ask(self, line: str, answers: int = 1) -> list[str]:
-        """Type a line, and return so many lines of the answer."""
+        """Type a line, and return this many lines of the answer."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(f"{line}\n".encode())

@@ -33,7 +33,7 @@ def bad(number: int, reason: str, **more: object) -> DeviceStatus:
 
 
 def counts(devices: Sequence[DeviceStatus]) -> dict[str, int]:
-    """Return what a plugin writes about so many devices."""
+    """Return what a plugin writes about this many devices."""
     return {
         "capacity": len(devices),
         "allocatable": sum(each.healthy for each in devices),
@@ -63,7 +63,7 @@ def plugin(devices: Sequence[DeviceStatus], **more: object) -> PluginReport:
 
 
 def large_node(count: int) -> PluginReport:
-    """Return a plugin with so many devices, the last two of which cannot be used."""
+    """Return a plugin with this many devices, the last two of which cannot be used."""
     healthy = [device(number, holder=HOLDER if number % 3 == 0 else "") for number in range(count - 2)]
     return plugin([*healthy, bad(count - 2, "the link is down"), bad(count - 1, "the fan is loud", source="cordon")])
 

@@ -110,7 +110,7 @@ async def test_the_hub_is_gone(browser: Browser, page_node: PageNode) -> None:
         # It can still be searched, and asked to try at once.
         await page.get_by_role("searchbox").fill("stub-3")
         await expect(page.locator(".device .name")).to_have_text(["stub-3"])
-        # It may have tried by itself meanwhile.
+        # It may have tried by itself in the meantime.
         while len(pauses := await page.evaluate("pauses")) < 6:
             # The longest pause is followed by one of the same length, which counts as another only after a second.
             await _holds(page, "left < 30")
@@ -149,14 +149,14 @@ async def test_ids_and_commands_are_copied(browser: Browser, page_node: PageNode
         await expect(search).to_have_value("0000:00:00.0")
 
 
-async def test_what_comes_from_outside_is_text(browser: Browser, page_node: PageNode) -> None:
+async def test_external_text_is_not_markup(browser: Browser, page_node: PageNode) -> None:
     """A reason that contains markup is shown unchanged, and runs nothing."""
     async with opened(browser, page_node.url) as page:
         await expect(page.locator(".device.unhealthy .reason")).to_have_text("<img src=x onerror=alert(1)>")
         await expect(page.locator("img")).to_have_count(0)
 
 
-async def test_text_cannot_look_like_another(browser: Browser, page_node: PageNode) -> None:
+async def test_text_cannot_imitate_other_text(browser: Browser, page_node: PageNode) -> None:
     """Characters that reverse the direction of writing, and control characters, are replaced."""
     page_node.says(plugin([bad(0, reason="fan\u202eduol si\u2066 \x9b31m\x1b[2J\nend")]))
     async with opened(browser, page_node.url) as page:

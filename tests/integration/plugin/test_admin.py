@@ -81,7 +81,7 @@ async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) ->
     await kubelet.wait_for(STUB, 3)
 
 
-async def test_odd_metrics_harm_nothing(node: Node, kubelet: FakeKubelet) -> None:
+async def test_invalid_metrics_affect_nothing_else(node: Node, kubelet: FakeKubelet) -> None:
     """The plugin keeps serving, its process is still measured, and the log says once what is wrong."""
     code = (
         "from hub import Metric, Sample\n"
@@ -97,16 +97,17 @@ async def test_odd_metrics_harm_nothing(node: Node, kubelet: FakeKubelet) -> Non
     path = node.run_dir.heartbeat("stub")
 
     def measured() -> bool:
-        pulse = read_file(path, HeartbeatReport)
+        heartbeat = read_file(path, HeartbeatReport)
         return bool(
-            pulse and any(metric.name == "dphub_rpc_duration_seconds" and metric.samples for metric in pulse.metrics)
+            heartbeat
+            and any(metric.name == "dphub_rpc_duration_seconds" and metric.samples for metric in heartbeat.metrics)
         )
 
     await wait_until(measured, "figures of the process")
     assert len(plugin.lines("plugin metrics invalid")) == 1
 
 
-async def test_a_pulse_without_room(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_heartbeat_on_a_full_disk(node: Node, kubelet: FakeKubelet) -> None:
     """If a full disk stores no figures, the file's time still shows that the process is running."""
     plugin = node.start_plugin(env={"DPHUB_WATCHDOG": "0.3"})
     await kubelet.wait_for(STUB, 4)

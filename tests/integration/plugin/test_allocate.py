@@ -30,7 +30,7 @@ async def serving(node: Node, code: str) -> PluginProcess:
     return plugin
 
 
-async def test_a_container_gets_what_its_devices_carry(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_container_gets_what_its_devices_define(node: Node, kubelet: FakeKubelet) -> None:
     """Device files, mounts, variables, CDI names and annotations of the devices are merged in the answer."""
     await serving(
         node,
@@ -127,7 +127,7 @@ class P(Plugin):
 
 
 async def test_a_hanging_allocation_fails_at_its_limit(node: Node, kubelet: FakeKubelet) -> None:
-    """The kubelet, which would wait forever, gets an error; other calls are served meanwhile."""
+    """The kubelet, which would wait forever, gets an error; other calls are served in the meantime."""
     plugin = await serving(node, LIMITED.replace("0.2", "5.0", 1))
     async with dialled(node.sockets()[0]) as client:
         hanging = asyncio.ensure_future(client.Allocate(asking_for("hangs")))

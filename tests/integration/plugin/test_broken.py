@@ -62,7 +62,7 @@ class Breakable:
         return state.devices[0]
 
 
-async def test_broken_once_is_broken_until_an_operator_says_otherwise(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_broken_device_stays_broken_until_it_is_uncordoned(node: Node, kubelet: FakeKubelet) -> None:
     """Every share of the physical device is unhealthy, even after a restart, until its record is removed."""
     shared = PLUGIN.format(settings="").replace('("d0")', '("d0", physical="card")')
     target = node.write_plugin(shared)

@@ -72,7 +72,7 @@ async def test_nothing_is_sent_when_nothing_changed(node: Node, kubelet: FakeKub
     assert [len(update.devices) for update in kubelet.lists(STUB)] == [3, 3, 2]
 
 
-async def test_a_device_may_vanish_while_it_is_allocated(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_device_may_disappear_while_it_is_allocated(node: Node, kubelet: FakeKubelet) -> None:
     """It leaves the list when no container has it: a real kubelet would crash without it, and its node with it."""
     target = node.write_plugin("""
 class P(Plugin):

@@ -252,7 +252,7 @@ async def test_a_wrong_configuration_in_json(node: Node, text: str, reason: str)
     assert (await refusal(node.start_plugin(config=config))).startswith(f"{config}: {reason}")
 
 
-async def test_a_configuration_that_is_no_readable_file(node: Node) -> None:
+async def test_a_configuration_that_is_not_a_readable_file(node: Node) -> None:
     """A file that is missing, a directory, not text or not readable for the user has a message of its own."""
     missing, binary, secret = (node.directory / name for name in ("missing.yaml", "binary.yaml", "secret.yaml"))
     binary.write_bytes(b"faults: \xff\n")

@@ -122,7 +122,7 @@ async def test_without_pod_resources_nothing_is_probed(node: Node) -> None:
         assert _counts(plugin, "failed") == 6
 
 
-async def test_hanging_probes_take_no_place_of_containers(node: Node, kubelet: FakeKubelet) -> None:
+async def test_hanging_probes_do_not_delay_resets_for_containers(node: Node, kubelet: FakeKubelet) -> None:
     """Two are probed at a time, and eight containers' resets run alongside them."""
     config = "{reset: true, reset_timeout: 20, resources: [{devices: 12}]}"
     plugin = await _plugin(node, kubelet, devices=12, config=config)
@@ -139,7 +139,7 @@ async def test_hanging_probes_take_no_place_of_containers(node: Node, kubelet: F
         hanging = client.PreStartContainer(
             wire.PreStartContainerRequest(devices_ids=[f"stub-{n}" for n in range(4, 12)])
         )
-        await wait_until(lambda: running() == 10, "eight resets beside two probes")
+        await wait_until(lambda: running() == 10, "eight resets and two probes")
         hanging.cancel()
     await wait_until(lambda: running() <= 2, "the end of the resets")
 
@@ -176,7 +176,7 @@ def stopped() -> Iterator[list[psutil.Process]]:
             process.resume()
 
 
-DEAF = "    import hub.reset.process as process\n    process.ResetProcess.terminate = lambda self: None\n"
+IGNORING_SIGNALS = "    import hub.reset.process as process\n    process.ResetProcess.terminate = lambda self: None\n"
 """The body of a plugin's class whose resets ignore its signals, as if they were stuck in the kernel."""
 
 
@@ -185,7 +185,7 @@ async def test_a_stuck_reset(
     node: Node, kubelet: FakeKubelet, stopped: list[psutil.Process], *, cancelled: bool
 ) -> None:
     """Its device is unhealthy, even for the next plugin process, until it has ended; no process touches the device."""
-    plugin = await _plugin(node, kubelet, more=DEAF)
+    plugin = await _plugin(node, kubelet, more=IGNORING_SIGNALS)
     node.faults("reset: {stub-0: {do: hang in C}}")
     async with dialled(node.sockets()[0]) as client:
         call = client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=["stub-0"]))
@@ -276,7 +276,7 @@ async def test_a_reset_time_beyond_the_kubelets_is_refused(node: Node) -> None:
     assert "reset_timeout is 27 s, expected more than 0 and at most 26 s" in plugin.log
 
 
-async def test_what_kept_a_reset_from_beginning_is_no_fault_of_the_device(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_reset_without_settings_does_not_count_against_the_device(node: Node, kubelet: FakeKubelet) -> None:
     """However often settings are missing, the device stays healthy."""
     more = "    def reset_settings(self):\n        raise RuntimeError('no settings')\n"
     plugin = await _plugin(node, kubelet, more=more)

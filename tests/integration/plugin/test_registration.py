@@ -86,7 +86,7 @@ async def test_a_socket_without_a_kubelet_behind_it_is_tried_again(node: Node) -
         assert registered_in(kubelet, 1) == [STUB]
 
 
-async def test_a_kubelet_that_accepts_and_never_answers_is_left_for_the_next(node: Node) -> None:
+async def test_a_hanging_kubelet_does_not_delay_the_next(node: Node) -> None:
     """A hanging kubelet delays nothing once another one is there."""
     path = node.plugin_dir / "kubelet.sock"
     with socket.socket(socket.AF_UNIX) as silent:
@@ -128,7 +128,7 @@ async def test_a_rejected_plugin_tries_again_when_asked(node: Node) -> None:
         await wait_until(lambda: len(odd.requests) >= 6, "tries because of the signal")
 
 
-async def test_an_accepted_registration_without_a_stream_is_no_registration(node: Node) -> None:
+async def test_a_registration_without_a_stream_does_not_count(node: Node) -> None:
     """It does not count unless the kubelet listens to the plugin, and this is reported."""
     async with ScriptedKubelet(node.plugin_dir, "").listening():
         plugin = node.start_plugin()
@@ -150,7 +150,7 @@ async def test_the_request_says_what_the_plugin_can_do(node: Node) -> None:
 
 
 @pytest.mark.kubelets(before="1.37")
-async def test_the_kubelet_can_let_go_of_a_plugin_while_both_live(node: Node, kubelet: FakeKubelet) -> None:
+async def test_the_kubelet_can_disconnect_a_running_plugin(node: Node, kubelet: FakeKubelet) -> None:
     """A second plugin takes over the name, the first exits, and the kubelet drops the second, which registers again."""
     first = node.start_plugin(instance="old")
     await first.registered()
@@ -165,7 +165,7 @@ async def test_the_kubelet_can_let_go_of_a_plugin_while_both_live(node: Node, ku
     assert len(pod.containers["main"].devices[STUB]) == 4
 
 
-async def test_two_processes_on_one_socket_do_not_fight(node: Node, kubelet: FakeKubelet) -> None:
+async def test_two_processes_for_one_socket(node: Node, kubelet: FakeKubelet) -> None:
     """If two serve the same resource for the same hub, the newer one does; the older one reports that and waits."""
     older = node.start_plugin(name="older")
     await older.registered()
@@ -302,7 +302,7 @@ async def test_a_stream_before_the_kubelets_is_not_taken_for_it(node: Node) -> N
             await plugin.registered()
 
 
-async def test_something_in_the_way_of_the_socket_is_said(node: Node, kubelet: FakeKubelet) -> None:
+async def test_something_in_place_of_the_socket_is_reported(node: Node, kubelet: FakeKubelet) -> None:
     """A directory in place of the socket is named, and when it is gone the resource is served."""
     obstacle = node.plugin_dir / "dphub-example.com_stub.sock"
     obstacle.mkdir()

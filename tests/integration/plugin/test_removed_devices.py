@@ -115,7 +115,7 @@ async def test_a_removed_device_returns(it: Offering) -> None:
     assert sorted(second.containers["main"].devices[STUB]) == ["b", "c"]
 
 
-async def test_all_devices_are_removed_and_others_come(it: Offering) -> None:
+async def test_all_devices_are_replaced(it: Offering) -> None:
     """This happens when a GPU is partitioned differently while a pod uses it."""
     await it.start("a b c")
     pod = await it.admit()

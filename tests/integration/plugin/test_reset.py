@@ -25,7 +25,7 @@ from plugins.stub import Stub as P
 ResetRunner.__init__.__kwdefaults__["kill_timeout"] = 20.0
 """
 
-MISDEEDS = [
+FAILURES = [
     ("do: fail, text: the link stays down", "failed after .* s: the link stays down"),
     ("do: raise, text: no idea", r"failed after .* s: at \S+/plugins/stub/reset.py:\d+: RuntimeError: no idea"),
     ("do: segfault", "killed by SIGSEGV"),
@@ -70,8 +70,8 @@ async def _last_reset(plugin: PluginProcess, device: str) -> ResetReport:
     return next(state.resets[name] for name in names if name in state.resets)
 
 
-@pytest.mark.parametrize(("fault", "words"), MISDEEDS, ids=[fault for fault, _ in MISDEEDS])
-async def test_a_reset_that_goes_wrong(node: Node, kubelet: FakeKubelet, fault: str, words: str) -> None:
+@pytest.mark.parametrize(("fault", "words"), FAILURES, ids=[fault for fault, _ in FAILURES])
+async def test_a_reset_that_fails(node: Node, kubelet: FakeKubelet, fault: str, words: str) -> None:
     """The container does not start, its events name the device, the error and the time; nothing else is affected."""
     late = "was stopped after" in words
     plugin = node.start_plugin(node.write_plugin(UNHURRIED), config=LATE if late else PATIENT)
@@ -88,11 +88,11 @@ async def test_a_reset_that_goes_wrong(node: Node, kubelet: FakeKubelet, fault: 
     assert state.resets[f"{STUB} stub-0"].message in str(refused.value)
 
 
-@pytest.mark.parametrize("deed", HARMLESS)
-async def test_a_reset_that_goes_well(node: Node, kubelet: FakeKubelet, deed: str) -> None:
+@pytest.mark.parametrize("action", HARMLESS)
+async def test_a_reset_that_succeeds(node: Node, kubelet: FakeKubelet, action: str) -> None:
     """The container starts, whatever the reset printed and whichever processes it left; those are killed."""
     plugin = await _plugin(node, kubelet, PATIENT)
-    _fault(node, "stub-0", f"do: {deed}")
+    _fault(node, "stub-0", f"do: {action}")
     pod = await kubelet.admit("pod", {STUB: 1})
     assert pod.containers["main"].started
     assert not _children(plugin)
@@ -165,7 +165,7 @@ async def test_what_is_broken_is_still_broken_after_a_restart(node: Node, kubele
         assert "SIGSEGV" in resource.devices[2].reason
 
 
-async def test_a_health_file_that_cannot_be_read_is_kept_aside(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_health_file_that_cannot_be_read_is_renamed(node: Node, kubelet: FakeKubelet) -> None:
     """The plugin serves, reports that the recorded health is lost, and names the file that was kept."""
     (node.run_dir.path / "node").mkdir()
     (node.run_dir.path / "node" / "stub.health.json").write_text("{nonsense")
@@ -204,7 +204,7 @@ async def test_a_reset_without_its_settings_fails(node: Node, kubelet: FakeKubel
             await client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=["stub-0"]))
 
 
-async def test_a_killed_plugin_takes_its_resets_along(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_killed_plugin_ends_its_resets(node: Node, kubelet: FakeKubelet) -> None:
     """SIGKILL of the plugin in the middle of a reset leaves no process behind."""
     plugin = await _plugin(node, kubelet, PATIENT)
     _fault(node, "stub-0", "do: leave and hang")

@@ -156,7 +156,7 @@ class P(Plugin):
 
 
 async def test_a_plugin_asks_at_each_scan(node: Node, kubelet: FakeKubelet) -> None:
-    """It keeps serving the kubelet, even while the service does not respond, and stops as promptly as ever."""
+    """It keeps serving the kubelet, even while the service does not respond, and stops as promptly as usual."""
     names, answers = [b"a"], threading.Event()
     answers.set()
 

@@ -10,7 +10,7 @@ from hub.testing.plugin import STUB, PluginProcess
 from hub.testing.waiting import wait_until
 from tests.harness.node import Node, replace
 
-OBEDIENT = """
+SCRIPTED = """
 import asyncio
 class P(Plugin):
     resource = "example.com/stub"
@@ -23,13 +23,13 @@ class P(Plugin):
 """
 
 
-class Obedient:
+class ScriptedScans:
     """A plugin each of whose scans first runs the code in a file."""
 
     def __init__(self, node: Node, order: str = "", timeout: float = 30) -> None:
         self._file = node.directory / "order"
         self.order(order)
-        self.plugin: PluginProcess = node.start_plugin(node.write_plugin(OBEDIENT.replace("TIMEOUT", str(timeout))))
+        self.plugin: PluginProcess = node.start_plugin(node.write_plugin(SCRIPTED.replace("TIMEOUT", str(timeout))))
 
     def order(self, code: str) -> None:
         """Set what every scan runs from now on."""
@@ -55,19 +55,19 @@ async def test_a_failed_scan_makes_the_devices_unhealthy(
     node: Node, kubelet: FakeKubelet, order: str, words: str
 ) -> None:
     """The error is their reason, a device's own reason stays, and the next successful scan ends it."""
-    obedient = Obedient(node)
+    scripted = ScriptedScans(node)
     await kubelet.wait_for(STUB, 1)
-    obedient.order(order)
+    scripted.order(order)
     await kubelet.wait_for(STUB, 0)
     failed = f"devices() failed at {node.directory}/thirdparty.py:13: "
-    await obedient.reasons(f"{failed}{words}")
-    obedient.order("raise OSError('and now the bus')")
-    await obedient.reasons(f"{failed}OSError: and now the bus")
-    obedient.order("")
+    await scripted.reasons(f"{failed}{words}")
+    scripted.order("raise OSError('and now the bus')")
+    await scripted.reasons(f"{failed}OSError: and now the bus")
+    scripted.order("")
     await kubelet.wait_for(STUB, 1)
     assert len(kubelet.registrations) == 1
     assert [len(update.devices) for update in kubelet.lists(STUB)] == [2, 2, 2]
-    reasons = [line["reason"] for line in obedient.plugin.lines("scan result changed")]
+    reasons = [line["reason"] for line in scripted.plugin.lines("scan result changed")]
     assert reasons == [
         f"{failed}{words}",
         f"{failed}OSError: and now the bus",
@@ -77,23 +77,23 @@ async def test_a_failed_scan_makes_the_devices_unhealthy(
 
 async def test_a_scan_that_fails_from_the_start_is_served(node: Node, kubelet: FakeKubelet) -> None:
     """The declared resource is registered without devices, with the reason, and devices appear once they are found."""
-    obedient = Obedient(node, "raise RuntimeError('not yet')")
+    scripted = ScriptedScans(node, "raise RuntimeError('not yet')")
     await kubelet.wait_for(STUB, 0)
-    state = await obedient.plugin.registered()
+    state = await scripted.plugin.registered()
     assert state.reason == f"devices() failed at {node.directory}/thirdparty.py:13: RuntimeError: not yet"
-    obedient.order("")
+    scripted.order("")
     await kubelet.wait_for(STUB, 1)
 
 
 async def test_a_hanging_scan_makes_the_devices_unhealthy(node: Node, kubelet: FakeKubelet) -> None:
     """They become unhealthy after its limit; the scan is not started twice, and they recover when it returns."""
-    obedient = Obedient(node, timeout=0.2)
+    scripted = ScriptedScans(node, timeout=0.2)
     await kubelet.wait_for(STUB, 1)
-    obedient.order("while not Path('free').exists(): time.sleep(0.01)")
+    scripted.order("while not Path('free').exists(): time.sleep(0.01)")
     await kubelet.wait_for(STUB, 0)
-    await obedient.reasons(f"devices() did not return within 0.2 s; it is at {node.directory}/thirdparty.py:13")
-    obedient.order("")
-    obedient.plugin.hup()
+    await scripted.reasons(f"devices() did not return within 0.2 s; it is at {node.directory}/thirdparty.py:13")
+    scripted.order("")
+    scripted.plugin.hup()
     (node.directory / "free").touch()
     await kubelet.wait_for(STUB, 1)
 

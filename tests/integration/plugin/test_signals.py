@@ -13,7 +13,7 @@ from hub.testing.waiting import wait_until
 from tests.harness.node import Node, asking_for, chance, dialled, sockets_of_plugins
 
 
-async def test_hup_changes_nothing_when_all_is_well(node: Node, kubelet: FakeKubelet) -> None:
+async def test_hup_without_a_change(node: Node, kubelet: FakeKubelet) -> None:
     """There is neither a new registration nor a new list, however often it is sent."""
     plugin = node.start_plugin()
     await plugin.registered()
@@ -56,7 +56,7 @@ async def test_hup_at_any_moment_of_the_start_kills_no_process(node: Node, kubel
         assert await plugin.stop() == 0
 
 
-async def test_hup_is_handled_after_a_start_under_fire(node: Node, kubelet: FakeKubelet) -> None:
+async def test_hup_is_handled_after_signals_during_the_start(node: Node, kubelet: FakeKubelet) -> None:
     """A process that was started with SIGHUP blocked still acts on it later."""
     node.faults("{}")
     target = node.write_plugin("""

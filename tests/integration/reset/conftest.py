@@ -5,18 +5,18 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from tests.integration.reset.reset_support import Workshop, open_descriptors
+from tests.integration.reset.reset_support import ResetRuns, open_descriptors
 
 
 @pytest.fixture
-def workshop() -> Iterator[Workshop]:
+def runs() -> Iterator[ResetRuns]:
     """Run resets, and check that a test leaves no process and no open file behind."""
     before = open_descriptors()
     with capture_logs() as log:
-        workshop = Workshop(log)
-        yield workshop
-    left = workshop.processes()
-    workshop.kill()
+        runs = ResetRuns(log)
+        yield runs
+    left = runs.processes()
+    runs.kill()
     assert not left
-    # Files of other owners may be closed meanwhile: gRPC closes its own at any time.
+    # Files of other owners may be closed in the meantime: gRPC closes its own at any time.
     assert not open_descriptors().items() - before.items()

@@ -1,4 +1,4 @@
-"""A process with gRPC that resets one device: `reset_parent MARK DEED`."""
+"""A process with gRPC that resets one device: `reset_parent MARK ACTION`."""
 
 import asyncio
 import sys
@@ -11,12 +11,12 @@ from hub.reset.runner import ResetRunner
 from tests.integration.reset.reset_support import STUB, VARIABLE
 
 
-async def main(mark: str, deed: str) -> None:
+async def main(mark: str, action: str) -> None:
     """Serve, report that, and reset; orphaned processes become children of this one."""
     become_subreaper()
     server = grpc.aio.server()
     await server.start()
-    resetter = ResetRunner(STUB, lambda: {"reset": {"*": {"do": deed}}}, environment={VARIABLE: mark})
+    resetter = ResetRunner(STUB, lambda: {"reset": {"*": {"do": action}}}, environment={VARIABLE: mark})
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await resetter.reset([ResetDevice("device")], 60)

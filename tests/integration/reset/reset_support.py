@@ -27,7 +27,7 @@ ALLOWANCE = 10.0
 """Seconds that a test lets pass beyond a deadline and the time for ending; a busy machine needs some."""
 
 
-class Workshop:
+class ResetRuns:
     """Makes reset runners, and finds the processes of their resets by a mark that all of them inherit.
 
     Args:

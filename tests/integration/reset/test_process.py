@@ -19,7 +19,7 @@ from hub.testing.waiting import wait_until
 from tests.harness.node import chance
 from tests.harness.processes import marked, started
 from tests.harness.project import PROJECT
-from tests.integration.reset.reset_support import LONG, VARIABLE, Workshop
+from tests.integration.reset.reset_support import LONG, VARIABLE, ResetRuns
 
 PARENT = Path(__file__).with_name("reset_parent.py")
 
@@ -32,11 +32,11 @@ class OwnSettings(Settings, frozen=True):
 
 
 @pytest.fixture
-async def facts(workshop: Workshop, tmp_path: Path) -> dict[str, Any]:
+async def facts(runs: ResetRuns, tmp_path: Path) -> dict[str, Any]:
     """Return what a reset finds around itself."""
     file = tmp_path / "facts"
     limits = ResetLimits(memory=1 << 29, processor=11, files=99)
-    resetter = workshop.resetter("tests.integration.reset.odd_resets:report_all", OwnSettings(str(file)), limits=limits)
+    resetter = runs.resetter("tests.integration.reset.odd_resets:report_all", OwnSettings(str(file)), limits=limits)
     device = ResetDevice("card0", ("/dev/card0",), "/host")
     # Not for the reset.
     descriptor = os.open("/dev/zero", os.O_RDONLY)
@@ -47,7 +47,7 @@ async def facts(workshop: Workshop, tmp_path: Path) -> dict[str, Any]:
         os.close(descriptor)
     assert result.outcome is Outcome.OK, result.message
     facts: dict[str, Any] = msgspec.json.decode(file.read_bytes())
-    return facts | {"mark": workshop.mark, "file": str(file)}
+    return facts | {"mark": runs.mark, "file": str(file)}
 
 
 def test_what_it_is_given(facts: dict[str, Any]) -> None:
@@ -99,10 +99,10 @@ def test_its_modules(facts: dict[str, Any]) -> None:
     }
 
 
-def _spawn(mark: str, deed: str) -> subprocess.Popen[str]:
+def _spawn(mark: str, action: str) -> subprocess.Popen[str]:
     environment = {key: value for key, value in os.environ.items() if key != VARIABLE} | {"PYTHONPATH": str(PROJECT)}
     return subprocess.Popen(
-        [sys.executable, PARENT, mark, deed], stdout=subprocess.PIPE, text=True, env=environment, cwd=PROJECT
+        [sys.executable, PARENT, mark, action], stdout=subprocess.PIPE, text=True, env=environment, cwd=PROJECT
     )
 
 
@@ -113,36 +113,36 @@ def _end(parent: subprocess.Popen[str]) -> None:
         parent.stdout.close()
 
 
-async def test_it_ends_with_a_parent_that_is_killed(workshop: Workshop) -> None:
+async def test_it_ends_with_a_parent_that_is_killed(runs: ResetRuns) -> None:
     """It ends even if it hangs and ignores signals, together with everything that it has started."""
-    parent = _spawn(workshop.mark, "leave and hang")
+    parent = _spawn(runs.mark, "leave and hang")
     try:
-        await wait_until(lambda: len(workshop.processes()) == 4, "a reset with two processes left behind")
+        await wait_until(lambda: len(runs.processes()) == 4, "a reset with two processes left behind")
     finally:
         _end(parent)
-    await wait_until(lambda: not workshop.processes(), "the end of the reset")
+    await wait_until(lambda: not runs.processes(), "the end of the reset")
 
 
-async def test_it_ends_with_a_parent_that_is_killed_at_any_moment(workshop: Workshop) -> None:
+async def test_it_ends_with_a_parent_that_is_killed_at_any_moment(runs: ResetRuns) -> None:
     """It ends if that happens before its start, during it, or after it."""
     moments = chance()
     for _ in range(12):
-        parent = _spawn(workshop.mark, "hang in C")
+        parent = _spawn(runs.mark, "hang in C")
         try:
             assert parent.stdout
             assert await asyncio.to_thread(parent.stdout.readline) == "ready\n"
             await asyncio.sleep(moments.uniform(0, 0.15))
         finally:
             _end(parent)
-        await wait_until(lambda: not workshop.processes(), "the end of the reset")
+        await wait_until(lambda: not runs.processes(), "the end of the reset")
 
 
-async def test_it_leaves_nothing_to_the_first_process(workshop: Workshop) -> None:
+async def test_it_leaves_nothing_to_the_first_process(runs: ResetRuns) -> None:
     """What a reset leaves behind is killed and reaped here, for a container's first process need not do so.
 
     The parent is that first process: an orphan would become a child of it, if only as a zombie.
     """
-    parent = _spawn(workshop.mark, "leave and crash")
+    parent = _spawn(runs.mark, "leave and crash")
     try:
         assert parent.stdout
         lines = [await asyncio.to_thread(parent.stdout.readline) for _ in range(2)]
@@ -175,7 +175,7 @@ def test_an_unwanted_reset_does_not_begin(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-async def test_marks_are_found(workshop: Workshop) -> None:
+async def test_marks_are_found(runs: ResetRuns) -> None:
     """The processes that the other tests look for can be found."""
-    async with started("sleep", "60", env={**os.environ, VARIABLE: workshop.mark}) as process:
-        await wait_until(lambda: marked(VARIABLE, workshop.mark) == [process.pid], "the marked process")
+    async with started("sleep", "60", env={**os.environ, VARIABLE: runs.mark}) as process:
+        await wait_until(lambda: marked(VARIABLE, runs.mark) == [process.pid], "the marked process")

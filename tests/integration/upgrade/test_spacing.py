@@ -80,7 +80,7 @@ async def test_the_owner_waits_for_a_newer_hub_that_starts() -> None:
 
 
 @pytest.mark.parametrize("config", ["stopped", "hanging"])
-async def test_an_older_hub_takes_over_beside_a_newest_one_that_never_serves(config: str) -> None:
+async def test_an_older_hub_takes_over_if_the_newest_never_serves(config: str) -> None:
     """When the middle hub, which has the resource, ends, the oldest one has it at once."""
     async with upgrade_node() as node:
         first, admissions = node.hubs[0], Admissions(node.kubelet)

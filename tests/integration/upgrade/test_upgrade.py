@@ -55,7 +55,7 @@ def _was_cut_off(failure: str) -> bool:
 
 
 async def test_the_end_of_the_newer_is_noticed() -> None:
-    """After the upgrade, a plugin that ends takes its devices with it, as promptly as ever."""
+    """After the upgrade, a plugin that ends takes its devices with it, as promptly as usual."""
     async with node_of_three() as node:
         await upgrade(node, "v2")
         await _operate(node, "stop", "red")
@@ -88,13 +88,13 @@ async def test_a_kubelet_that_restarts_in_the_middle() -> None:
         assert (traffic.failures, traffic.gaps) == ([], [])
 
 
-async def test_an_upgrade_that_is_taken_back() -> None:
-    """The newer hub ends first: the older one has the resources again, and knows the cordons made meanwhile."""
+async def test_an_upgrade_that_is_rolled_back() -> None:
+    """The newer hub ends first: the older one has the resources again, and knows the cordons made in the meantime."""
     async with operated() as node:
         older_dir = node.run_dir
         await node.start_hub("v2")
         await ready(node)
-        answer = await node.dphub("cordon", "stub-1", "--reason", "said meanwhile")
+        answer = await node.dphub("cordon", "stub-1", "--reason", "said by the newer hub")
         assert answer.code == 0, answer
         await node.kubelet.wait_for(STUB, 3)
         refused = await node.dphub("cordon", "stub-2", "--instance", "dphub")
@@ -110,7 +110,7 @@ async def test_an_upgrade_that_is_taken_back() -> None:
         pod = await node.kubelet.admit("after", ALL)
         assert len(pod.containers["main"].allocations) == len(ALL)
         status = await node.dphub("devices", "stub", "--json")
-        assert "said meanwhile" in status.out
+        assert "said by the newer hub" in status.out
 
 
 async def test_a_newer_hub_whose_plugin_does_not_serve() -> None:
@@ -135,7 +135,7 @@ async def test_a_newer_hub_whose_plugin_does_not_serve() -> None:
         await node.kubelet.wait_for(STUB, 2)
 
 
-async def test_a_newer_plugin_that_goes() -> None:
+async def test_a_newer_plugin_that_exits() -> None:
     """However it ends, and even if its hub keeps running, the older hub has its resource again, each time."""
     async with node_of_three() as node:
         older_dir = node.run_dir
@@ -144,7 +144,7 @@ async def test_a_newer_plugin_that_goes() -> None:
         for _ in range(2):
             await _operate(node, "stop", "red")
             await _admitted_by(node, "dphub")
-            # A kubelet that restarts meanwhile changes nothing about that.
+            # A kubelet that restarts in the meantime changes nothing about that.
             await node.kubelet.restart()
             await all_allocatable(node.kubelet)
             await _operate(node, "start", "red")
@@ -199,10 +199,10 @@ async def test_a_newer_plugin_with_a_fault() -> None:
         await node.kubelet.wait_until(lambda kubelet: kubelet.registrations[-1].endpoint.startswith("v2-"))
         (node.directory / "fixed").touch()
         await node.kubelet.wait_for("example.com/p", 1)
-        await node.all_well()
+        await node.without_problems()
 
 
-async def test_a_standby_plugin_leaves_health_alone() -> None:
+async def test_a_standby_plugin_does_not_write_health() -> None:
     """A cordon on the older hub persists, although a newer hub's plugin starts, fails, waits in standby and ends."""
     config = "[watcher:p]\ncmd = python -m hub.plugin {directory}/p.py:P\n# {watchdog}\n"
     async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:

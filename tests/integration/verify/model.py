@@ -54,7 +54,7 @@ class ModelPlugin(ScriptedPlugin):
         try:
             while True:
                 kubelet = await self.next_kubelet()
-                # A kubelet, or its directory, may be gone meanwhile: the next iteration finds out.
+                # A kubelet, or its directory, may be gone in the meantime: the next iteration finds out.
                 with suppress(grpc.aio.AioRpcError, RuntimeError, OSError):
                     await self.renew()
                     await self.announce()

@@ -163,11 +163,11 @@ class SimulatedNode:
         self._absorb()
         return self.gpus[gpu].values.get(key, 0)
 
-    def nvidia_smi(self, deed: str = "") -> None:
+    def nvidia_smi(self, action: str = "") -> None:
         """Let nvidia-smi `hang` or `fail` with a message; without an argument it works."""
         order = self._file.with_suffix(".smi")
-        if deed:
-            order.write_text(f"{deed}\n")
+        if action:
+            order.write_text(f"{action}\n")
         else:
             order.unlink(missing_ok=True)
 
@@ -176,7 +176,7 @@ class SimulatedNode:
         return self._file.with_suffix(".notes")
 
     def _absorb(self) -> None:
-        """Take over what processes have set."""
+        """Adopt what processes have set."""
         if not self._notes.exists():
             return
         for line in self._notes.read_text().splitlines():

@@ -90,7 +90,7 @@ def name_uuid(prefix: str, *words: object) -> str:
 
 
 def make_gpu(number: int, count: int, name: str = H100) -> SimulatedGpu:
-    """One of so many GPUs: half of them on each NUMA node, two on each PCIe switch."""
+    """One of this many GPUs: half of them on each NUMA node, two on each PCIe switch."""
     numa = 2 * number // count if count > 1 else 0
     memory, cc = MODELS[name]
     return SimulatedGpu(

@@ -36,7 +36,7 @@ typedef struct {
 typedef struct {
     int gpu; /* -1: every call */
     char function[64];
-    int code; /* -1: it hangs; less: it takes so many milliseconds */
+    int code; /* -1: it hangs; less: it takes this many milliseconds */
 } Failure;
 
 typedef struct {

@@ -73,13 +73,13 @@ def _conditions(*plugins: PluginStatus, settings: AgentSettings | None = None) -
     ],
 )
 def test_a_condition(found: PluginStatus, state: str, reason: str, message: str) -> None:
-    """Is true if all devices of the plugin can be used, or an administrator decided that they are not."""
+    """It is true if all devices of the plugin can be used, except those that an administrator has cordoned."""
     (condition,) = _conditions(found).values()
     assert condition[:3] == (state, reason, message)
 
 
 def test_the_types() -> None:
-    """Are derived from the plugins' names and from what true means; each can be set, and left out."""
+    """They are derived from the plugins' names and from what true means; each can be set, or left out."""
     names = ("gpu", "ib", "amd", "intel", "stub", "my-plugin")
     plugins = [plugin(SOUND, name=name) for name in names]
     assert list(_conditions(*plugins)) == [
@@ -95,7 +95,7 @@ def test_the_types() -> None:
 
 
 def test_plugins_without_a_condition() -> None:
-    """Those that were not started since the hub was, and programs that are no plugins, such as the agent itself."""
+    """Plugins that have not been started since the hub was, and other programs such as the agent, have none."""
     off = plugin(name="amd", condition=Condition.STOPPED, starts=0)
     assert _conditions(off, plugin(name="agent", condition=Condition.EXTERNAL)) == {}
 
@@ -116,7 +116,7 @@ def test_a_plugin_that_crashes_once_changes_nothing() -> None:
 
 
 def test_the_time_changes_with_the_status_only() -> None:
-    """Also when the condition is that of an earlier agent; conditions of other programs are not taken over."""
+    """This also holds for the condition of an earlier agent; conditions of other programs are not adopted."""
     old = WrittenCondition("GPUDevicesHealthy", "False", "DphubDevicesUnhealthy", "?", "2026-01-01T00:00:00Z")
     other = WrittenCondition("Ready", "True", "KubeletReady")
     conditions = Conditions(AgentSettings())
@@ -128,7 +128,7 @@ def test_the_time_changes_with_the_status_only() -> None:
 
 
 def test_a_patch() -> None:
-    """Has the conditions to write, and those to remove."""
+    """It contains the conditions to write, and those to remove."""
     patch = patch_of({"A": NodeCondition("True", "DphubDevicesHealthy", "m", "t1"), "B": None}, "t2")
     written, removed = patch["status"]["conditions"]
     assert (written["lastHeartbeatTime"], written["lastTransitionTime"]) == ("t2", "t1")
@@ -136,7 +136,7 @@ def test_a_patch() -> None:
 
 
 def test_a_message_has_a_limit() -> None:
-    """Of one KiB, also in letters that take several bytes."""
+    """A message has at most one KiB, even if its letters take several bytes."""
     assert shorten("short") == "short"
     for text in ("x" * 5000, "é" * 5000):
         assert 1020 <= len(shorten(text).encode()) <= 1024
@@ -145,7 +145,7 @@ def test_a_message_has_a_limit() -> None:
 
 @pytest.mark.parametrize("name", ["", "Fan Is Loud", "a/b/c", "x" * 400, "Ready", "NetworkUnavailable"])
 def test_invalid_types_are_rejected(name: str) -> None:
-    """With what was expected, except for an empty one, which means no condition."""
+    """The error says what was expected; an empty type is valid, and means no condition."""
     values = {"condition_types": {"gpu": name}}
     if not name:
         assert msgspec.convert(values, AgentSettings).condition_type("gpu") == ""

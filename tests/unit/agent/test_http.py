@@ -25,7 +25,7 @@ def _reader(content: bytes) -> asyncio.StreamReader:
     ],
 )
 async def test_bodies(body: bytes) -> None:
-    """By length, in chunks, or up to the end of the connection."""
+    """A body ends after its length, after its last chunk, or with the connection."""
     head = b"HTTP/1.1 200 OK\r\n" + body
     reader = _reader(head)
     status, headers = await read_head(reader)
@@ -33,7 +33,7 @@ async def test_bodies(body: bytes) -> None:
 
 
 async def test_lines_arrive_one_by_one() -> None:
-    """Whatever the chunks are."""
+    """Each line is returned as a whole, wherever the chunks begin and end."""
     reader = _reader(b"3\r\na\nb\r\n2\r\nc\n\r\n0\r\n\r\n")
     lines = [line async for line in lines_of(body_parts(reader, {"transfer-encoding": "chunked"}))]
     assert lines == [b"a", b"bc"]
@@ -70,7 +70,7 @@ async def test_a_long_line_in_small_parts_takes_little_time() -> None:
     ],
 )
 async def test_answers_that_are_not_http(answer: bytes) -> None:
-    """Are an error, and never take much memory or wait forever."""
+    """They are an error, and never take much memory or wait forever."""
     with pytest.raises(ProtocolError):
         await _read(_reader(answer))
 
@@ -81,6 +81,6 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 
 
 def test_a_request() -> None:
-    """Ends the connection after the answer."""
+    """It asks the server to close the connection after the response."""
     request = encode_request("GET", "/version", {"Host": "a:1"}, b"")
     assert request == b"GET /version HTTP/1.1\r\nHost: a:1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -15,7 +15,7 @@ def _notes(occurrences: Occurrences, *plugins: PluginStatus) -> list[str]:
 
 
 def test_each_change_once() -> None:
-    """A device that becomes unhealthy, and its recovery; not that it is healthy from the beginning."""
+    """There is one event when a device becomes unhealthy and one when it recovers; being healthy at first is none."""
     occurrences = Occurrences(Announced())
     assert _notes(occurrences, plugin(SOUND)) == []
     assert _notes(occurrences, plugin(SOUND, BROKEN)) == ["nvidia.com/gpu device GPU-1 is unhealthy: XID 79"]
@@ -26,7 +26,7 @@ def test_each_change_once() -> None:
 
 
 def test_a_device_that_recovers_is_not_healthy_yet() -> None:
-    """And one that was never announced as unhealthy does not become it while it recovers."""
+    """It gets no event while it recovers, whether or not it was announced as unhealthy."""
     recovering = replace(BROKEN, health="recovering", source="")
     announced = Occurrences(Announced({"gpu nvidia.com/gpu GPU-1": "XID 79"}))
     assert _notes(announced, plugin(recovering)) == []
@@ -34,8 +34,8 @@ def test_a_device_that_recovers_is_not_healthy_yet() -> None:
     assert len(_notes(announced, plugin(DeviceStatus("GPU-1", healthy=True)))) == 1
 
 
-def test_what_an_administrator_does_is_no_event() -> None:
-    """A cordon, in either way, and a test of the device; a fault of a cordoned device is one."""
+def test_commands_of_an_administrator_are_not_events() -> None:
+    """Cordons and tests of a device are not events; a fault of a cordoned device is one."""
     occurrences = Occurrences(Announced())
     for source in ("cordon", "annotation", "admin"):
         assert _notes(occurrences, plugin(replace(CORDONED, source=source))) == []

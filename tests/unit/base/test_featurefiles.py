@@ -38,7 +38,7 @@ def test_labels_expire() -> None:
     assert nfd.parse(text, now + timedelta(seconds=601)) == {}
 
 
-def test_expired_labels_are_not_taken_over() -> None:
+def test_expired_labels_are_not_kept() -> None:
     """A process that starts much later does not bring back what an earlier one wrote."""
     assert read_features(features_text(LABELS, expiry=time.time() + 60)) == LABELS
     assert read_features(features_text(LABELS, expiry=time.time() - 60)) == {}

@@ -29,7 +29,7 @@ async def test_the_end_of_a_lock_is_noticed(tmp_path: Path) -> None:
             assert not is_locked(again)
 
 
-async def test_a_look_at_a_lock_is_no_change(tmp_path: Path) -> None:
+async def test_checking_a_lock_is_not_a_change(tmp_path: Path) -> None:
     """A check must not count as one, because each check would lead to the next."""
     path = tmp_path / "lock"
     os.close(open_lock(path))

@@ -135,7 +135,7 @@ def _descriptors() -> int:
 
 
 def test_the_nodes_service_is_sorted_after_all_others(directory: Path) -> None:
-    """Also when its lock file was lost and written again; and nothing else counts as the service."""
+    """This holds even after its lock file was lost and written again; no other hub counts as the service."""
     service, pod = RunDir(directory, "dphub"), RunDir(directory, "pod")
     assert running_service(pod) == ""
     with acquire_hub_lock(service, is_service=True) as lock, acquire_hub_lock(pod):

@@ -26,7 +26,7 @@ async def register(file: OwnerFile) -> None:
         file.complete()
 
 
-async def test_it_says_who_registered_last(path: Path) -> None:
+async def test_it_names_the_hub_that_registered_last(path: Path) -> None:
     """It also says when that was complete; an interrupted registration is recognizable."""
     older, newer = OwnerFile(path, "older"), OwnerFile(path, "a-newer-one")
     assert older.read() == Owner()

@@ -23,7 +23,7 @@ def test_a_link_is_not_a_run_directory(tmp_path: Path, target: str) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
-def test_a_link_of_another_user_is_not_on_the_way(tmp_path: Path) -> None:
+def test_a_path_with_a_link_of_another_user_is_refused(tmp_path: Path) -> None:
     """The user could lead the hub elsewhere at any time, so it is refused; links of root and of the hub's user work."""
     (tmp_path / "victim").mkdir()
     (tmp_path / "theirs").symlink_to("victim")
@@ -36,7 +36,7 @@ def test_a_link_of_another_user_is_not_on_the_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
-def test_a_directory_of_another_user_is_not_on_the_way(tmp_path: Path) -> None:
+def test_a_path_through_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
     """The user could replace its content by a link, even while the hub is running, so nothing is created there."""
     theirs = tmp_path / "theirs"
     theirs.mkdir(mode=0o755)
@@ -54,7 +54,7 @@ def test_a_directory_of_another_user_is_not_on_the_way(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
 @pytest.mark.parametrize("name", ["node", "node/run"])
-def test_a_directory_that_another_user_puts_there_meanwhile(
+def test_a_directory_that_another_user_creates_after_the_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """A directory of that user does not become the run directory, even if it appears where there was none."""
@@ -75,7 +75,7 @@ def test_a_directory_that_another_user_puts_there_meanwhile(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
-def test_a_link_that_another_user_puts_there_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_that_another_user_creates_after_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is created where it leads."""
     tmp_path.chmod(0o1777)
     (tmp_path / "victim").mkdir()
@@ -92,7 +92,7 @@ def test_a_link_that_another_user_puts_there_meanwhile(tmp_path: Path, monkeypat
     assert list((tmp_path / "victim").iterdir()) == []
 
 
-def test_a_directory_that_every_user_can_write_is_not_on_the_way(tmp_path: Path) -> None:
+def test_a_path_through_a_world_writable_directory_is_refused(tmp_path: Path) -> None:
     """Any user could rename the run directory, so it is refused, unless it is a directory such as /tmp."""
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
@@ -103,7 +103,7 @@ def test_a_directory_that_every_user_can_write_is_not_on_the_way(tmp_path: Path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a plain user may have a group of its own")
-def test_a_directory_that_a_group_can_write_is_not_on_the_way(tmp_path: Path) -> None:
+def test_a_path_through_a_group_writable_directory_is_refused(tmp_path: Path) -> None:
     """Root's hub would follow a link that a user of the group put in place of the run directory."""
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o2775)

@@ -30,7 +30,7 @@ def test_the_pace_is_the_interval(interval: float) -> None:
 
 
 def test_intervals_of_any_author() -> None:
-    """Even an endless interval and one of zero work."""
+    """An endless interval and one of zero work, too."""
     assert next_tick(math.inf, 3) == math.inf
     assert next_tick(0, 3) == 3
 

@@ -94,7 +94,7 @@ def test_a_read_only_mount(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_trusted(file)
     for mode in (0o666, 0o664):
         file.chmod(mode)
-        with pytest.raises(ConfigError, match="-writable, and root would run what it says"):
+        with pytest.raises(ConfigError, match="-writable, and root would run its contents"):
             check_trusted(file)
     file.chmod(0o644)
     monkeypatch.setattr(trust, "_ROOT", OTHER)
@@ -165,7 +165,7 @@ def test_a_file_next_to_the_hubs_own_code_that_more_users_can_change(checkout: P
     if kind != "writable":
         theirs = checkout.rename(checkout.with_name("theirs"))
         checkout.symlink_to(theirs) if kind == "link" else checkout.mkdir(mode=0o777)
-    with pytest.raises(ConfigError, match="root would run what it says"):
+    with pytest.raises(ConfigError, match="root would run its contents"):
         check_trusted(checkout)
 
 
@@ -177,7 +177,7 @@ def test_a_file_of_another_user_next_to_the_hubs_own_code(checkout: Path, monkey
         check_trusted(checkout)
 
 
-def test_other_users_run_what_they_want(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checks_do_not_apply_to_other_users(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's own hub, in directories of a team, gives no access to root."""
     file.chmod(0o666)
     monkeypatch.setattr(os, "geteuid", lambda: OTHER)

@@ -100,7 +100,7 @@ def test_it_does_not_use_a_directory_with_the_state_of_a_kubelet(node: Path) -> 
     assert "in the directory of a kubelet" in _refusal("--plugin-dir", node / "device-plugins")
 
 
-def test_a_path_too_long_for_sockets_hides_nothing(node: Path) -> None:
+def test_a_path_too_long_for_sockets_is_refused(node: Path) -> None:
     """No client could connect there by that path; the sockets would be deleted anyway, so it is refused."""
     link = node / ("a" * 100)
     link.symlink_to("device-plugins")
@@ -119,7 +119,7 @@ def test_it_deletes_no_file(node: Path, name: str) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
-def test_it_does_not_follow_another_user_to_the_pod_resources(node: Path) -> None:
+def test_it_does_not_follow_links_of_other_users_to_the_pod_resources(node: Path) -> None:
     """Root would delete a socket where that user leads it, such as that of the node's kubelet."""
     (node / "pod-resources").rename(node / "elsewhere")
     (node / "pod-resources").symlink_to("elsewhere")

@@ -82,7 +82,7 @@ def test_a_typing_error(words: list[str], meant: str) -> None:
     assert (ended.exit_code, meant in ended.output) == (Exit.USAGE, True), ended.output
 
 
-def test_what_is_like_nothing() -> None:
+def test_a_word_without_a_similar_name() -> None:
     """Nothing is suggested."""
     ended = _dphub("xyzzy")
     assert (ended.exit_code, "there is no command xyzzy\n" in ended.output) == (Exit.USAGE, True), ended.output

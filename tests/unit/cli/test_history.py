@@ -79,13 +79,13 @@ def _devices(run_dir: RunDir, *words: str) -> list[str]:
         (["team-b/second/main", "--plugin", "ib"], ["mlx5_0"]),
     ],
 )
-def test_what_one_can_ask_for(run_dir: RunDir, words: list[str], expected: list[str]) -> None:
+def test_devices_and_pods_can_be_requested(run_dir: RunDir, words: list[str], expected: list[str]) -> None:
     """A device can be requested by any of its names, even a past one, or a pod; the latest come first."""
     assert _devices(run_dir, *words) == expected
 
 
 def test_what_is_shown(run_dir: RunDir) -> None:
-    """The table says who had the device, from when to when, what happened meanwhile, and how old that is."""
+    """The table says who had the device, from when to when, what happened in the meantime, and how old that is."""
     result = _history(run_dir, "GPU-12345678")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "the hub is not running" in lines[0]
@@ -121,7 +121,7 @@ def test_a_history_that_cannot_be_read(run_dir: RunDir) -> None:
 
 
 @pytest.mark.parametrize("holder", ["", "pod", "namespace/pod"])
-def test_a_holder_that_is_no_container(run_dir: RunDir, holder: str) -> None:
+def test_a_holder_that_is_not_a_container(run_dir: RunDir, holder: str) -> None:
     """A plugin's file with one counts as unreadable, with the reason; the other histories are shown."""
     allocation = Allocation(GPU, "GPU-1", holder, START)
     run_dir.history("gpu").write_bytes(msgspec.json.encode(AllocationHistory((allocation,))))

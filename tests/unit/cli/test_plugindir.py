@@ -1,4 +1,4 @@
-"""Commands that delete sockets in a plugin directory cannot be led elsewhere."""
+"""Commands that delete sockets in a plugin directory do not follow links of other users."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ OTHER_USER = 65534
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
 @pytest.mark.parametrize("place", ["the directory", "above it", "a link", "for every user"])
-def test_root_deletes_no_sockets_where_another_user_leads(directory: Path, place: str) -> None:
+def test_root_deletes_no_sockets_through_links_of_other_users(directory: Path, place: str) -> None:
     """This holds even later: the owner of a directory can replace it by a link at any time."""
     own = directory / "above" / "device-plugins"
     own.mkdir(parents=True)
@@ -46,7 +46,7 @@ def test_a_directory_that_does_not_exist_yet(directory: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
-def test_a_directory_that_another_user_creates_meanwhile(directory: Path) -> None:
+def test_a_plugin_directory_that_another_user_creates_after_the_check(directory: Path) -> None:
     """What appears after the first check is not used."""
     new = directory / "new" / "device-plugins"
     check_own_directory(new, may_be_missing=True)

@@ -87,7 +87,7 @@ def test_the_service_is_written_and_enabled(node: Node) -> None:
 
 
 def test_the_command_of_the_service(node: Node) -> None:
-    """This program, with the directories that hubs in pods share, as the node's service."""
+    """The unit runs this program as the node's service, with the directories that hubs in pods share."""
     node.run(INSTALL)
     (command,) = settings(node.unit)["ExecStart"]
     program, *rest = words(command)
@@ -127,7 +127,7 @@ def test_a_second_run_upgrades_it(node: Node, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("kubelet", KUBELETS, ids=lambda kubelet: kubelet.unit)
 def test_every_known_kubelet_is_found(node: Node, kubelet: Kubelet) -> None:
-    """Wherever its unit is."""
+    """It is found in any directory in which units can be."""
     (node.root / "usr/lib/systemd/system/kubelet.service").unlink()
     node.add_unit(kubelet.unit, "etc/systemd/system")
     assert node.run(INSTALL).exit_code == 0
@@ -138,7 +138,7 @@ def test_every_known_kubelet_is_found(node: Node, kubelet: Kubelet) -> None:
 
 
 def test_a_kubelet_can_be_named(node: Node) -> None:
-    """With or without its suffix; one that does not exist is an error that suggests another."""
+    """Its suffix can be left out; if the unit does not exist, the error suggests another one."""
     node.add_unit("my-kubelet.service")
     assert node.run(INSTALL, "--kubelet-unit", "my-kubelet").exit_code == 0
     assert settings(node.unit)["Before"] == ["my-kubelet.service"]
@@ -161,7 +161,7 @@ def test_one_of_several_kubelets_has_to_be_named(node: Node) -> None:
     assert settings(node.unit)["Before"] == ["kubelet.service"]
 
 
-def test_a_mask_below_another_unit_hides_nothing(node: Node) -> None:
+def test_a_mask_of_lower_precedence_has_no_effect(node: Node) -> None:
     """The first directory that has the name decides."""
     node.add_unit("kubelet.service", "etc/systemd/system")
     path = node.root / "run/systemd/system/kubelet.service"
@@ -194,7 +194,7 @@ def test_a_configuration_with_a_mistake(node: Node) -> None:
 
 
 def test_a_program_that_the_service_does_not_see(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such as a virtual environment in a home directory, or one whose Python is there."""
+    """A virtual environment in a home directory is an example, and so is one whose Python is there."""
     monkeypatch.setattr(surroundings, "HIDDEN", (Path(os.sep),))
     error = node.error(INSTALL)
     assert "which the service does not see; install the hub elsewhere, for example in /opt/dphub" in error
@@ -241,7 +241,7 @@ def test_a_removal_leaves_nothing(node: Node) -> None:
 
 
 def test_what_systemctl_says_is_shown(node: Node) -> None:
-    """On one line."""
+    """The error shows its output on one line."""
     node.failure = "Failed to enable unit:\nUnit file is masked.\n"
     error = node.error(INSTALL)
     assert error == "systemctl reenable dphub.service failed: Failed to enable unit: Unit file is masked."
@@ -288,7 +288,7 @@ def test_a_node_on_which_no_service_can_be_installed(
 
 
 def test_a_node_without_systemctl(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is written then."""
+    """The error says so, and nothing is written."""
     monkeypatch.setattr(systemctl.shutil, "which", lambda _: None)
     assert "there is no systemctl" in node.error(INSTALL)
     assert not (node.root / UNIT_FILE).exists()

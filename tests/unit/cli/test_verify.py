@@ -67,7 +67,7 @@ def test_the_directory_of_the_nodes_kubelet_is_left_alone(directory: Path, monke
         assert "in the directory of a kubelet" in _refusal("--plugin-dir", path, "--resource", "example.com/x")
 
 
-def test_a_file_is_no_plugin_directory(directory: Path) -> None:
+def test_a_file_is_not_a_plugin_directory(directory: Path) -> None:
     """The error names it."""
     (directory / "file").touch()
     assert "not a directory" in _refusal("--plugin-dir", directory / "file", "--resource", "example.com/x")

@@ -17,7 +17,7 @@ def _frame(kind: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3) + bytes([kind, 0]) + bytes(4) + payload
 
 
-async def test_a_call_that_a_server_did_not_take_is_not_repeated(directory: Path) -> None:
+async def test_a_call_that_a_server_did_not_accept_is_not_repeated(directory: Path) -> None:
     """The caller decides whether and when to call again; the repetitions of gRPC itself can be endless."""
     calls = []
 

@@ -84,7 +84,7 @@ def _version(path: Path) -> tuple[int, float]:
     return path.stat().st_ino, path.stat().st_mtime
 
 
-async def test_who_had_a_device_from_when_to_when(path: Path, clock: Clock) -> None:
+async def test_the_times_of_each_allocation(path: Path, clock: Clock) -> None:
     """The times are those of the kubelet's answers; devices of other plugins are not recorded."""
     process = Process(path, clock, Device("a", physical="card"), Device("b"))
     process.history.update({**_held(a="ns/one/main"), ("other.com/x", "a"): "ns/one/main"})

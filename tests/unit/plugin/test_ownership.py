@@ -174,7 +174,7 @@ def socket_of_third(tmp_path: Path) -> Iterator[socket.socket]:
 
 @pytest.mark.usefixtures("socket_of_third")
 def test_the_newest_hub_that_serves_the_resource_is_named(service: Upgrade) -> None:
-    """Such as the node's service, beside the hubs of two pods in an upgrade."""
+    """The node's service is an example, next to the hubs of two pods in an upgrade."""
     with serving(service.first), serving(service.third), socket.socket(socket.AF_UNIX) as listening:
         service.ownership.refresh()
         assert service.ownership.newer_of(RESOURCE) == "third"
@@ -283,7 +283,7 @@ async def test_the_owner_begins_with_what_the_one_before_it_has_written(upgrade:
 
 
 def _active(run_dir: RunDir) -> Ownership:
-    """Return the ownership of a process that knows of no other hub."""
+    """Return the ownership of a process that knows no other hub."""
     ownership = Ownership(None, PLUGIN, run_dir.path)
     ownership.acquire()
     return ownership

@@ -30,11 +30,11 @@ INVALID: dict[str, Mistake] = {
             "expected the name of a resource as a string"
         ),
     ),
-    "a reason that is no string": (
+    "a reason that is not a string": (
         "Device('a', unhealthy=OSError('x'))",
         "device 'a': unhealthy is OSError('x'), expected the reason as a string, empty when there is none",
     ),
-    "what is no device": (
+    "not a device": (
         "'a'",
         "'a' is not a hub.Device: devices() yields Device(...), Excluded(...) and Unmatched(...)",
     ),

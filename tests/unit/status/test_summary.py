@@ -136,7 +136,7 @@ def test_what_happens_once() -> None:
     assert _lines(_plugin(last_exit=requested)) == ["plugins ok", "devices/gpu ok"]
 
 
-def test_text_from_outside_adds_no_line() -> None:
+def test_external_text_adds_no_line() -> None:
     """A reason that contains a line break stays in its line, so it cannot answer another question."""
     odd = msgspec.structs.replace(BROKEN, reason="bad\nplugins ok\n\x1b[2J")
     lines = _lines(_plugin(odd))

@@ -41,7 +41,7 @@ def test_very_many_crashes_still_wait_half_a_minute(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(("ran", "delay"), [(HEALTHY_SECONDS - 0.1, 2), (HEALTHY_SECONDS, 0), (3600, 0)])
-def test_a_healthy_minute_forgets(clock: Clock, ran: float, delay: float) -> None:
+def test_a_healthy_minute_resets_the_delay(clock: Clock, ran: float, delay: float) -> None:
     """A process that ran for a minute starts a new count; one that ran less does not."""
     backoff = BackOff(clock)
     for _ in range(2):
@@ -49,7 +49,7 @@ def test_a_healthy_minute_forgets(clock: Clock, ran: float, delay: float) -> Non
     assert crash(backoff, clock, ran=ran) == delay
 
 
-def test_waiting_is_not_health(clock: Clock) -> None:
+def test_waiting_does_not_reset_the_count(clock: Clock) -> None:
     """A minute in which no process ran, because it could not be started, does not reset the count."""
     backoff = BackOff(clock)
     crash(backoff, clock, ran=1)
@@ -59,7 +59,7 @@ def test_waiting_is_not_health(clock: Clock) -> None:
     assert backoff.crashed() == 2
 
 
-def test_reset_forgets(clock: Clock) -> None:
+def test_reset_clears_the_count(clock: Clock) -> None:
     """After an administrator's restart the first crash causes no delay."""
     backoff = BackOff(clock)
     for _ in range(5):

@@ -26,7 +26,7 @@ def test_the_latest_error_counts(tmp_path: Path) -> None:
     assert last_error(log, time.time() - 5) == "only an event"
 
 
-def test_what_was_long_ago_was_something_else(tmp_path: Path) -> None:
+def test_old_errors_are_ignored(tmp_path: Path) -> None:
     """A crash is not explained by an error of the process before, or of hours ago."""
     log = tmp_path / "log"
     _write(log, {"reason": "old", "age": 60}, {"level": "warning", "reason": "a warning"})
@@ -45,7 +45,7 @@ def test_files_that_are_odd(tmp_path: Path) -> None:
     assert last_error(log, 0) == "x" * LONGEST + " ..."
 
 
-def test_a_date_that_is_no_time(tmp_path: Path) -> None:
+def test_a_date_without_a_time_zone(tmp_path: Path) -> None:
     """A line whose date names no time zone is skipped, as is every line that no plugin of the hub has written."""
     log = tmp_path / "log"
     _write(log, {"reason": "the cause"}, {"timestamp": "0001-01-01T00:00:00"})

@@ -92,7 +92,7 @@ async def test_a_dead_socket_that_is_removed(plugin_dir: Path) -> None:
         await heard.wait(KubeletEvent.UNRESPONSIVE, KubeletEvent.STOPPED, KubeletEvent.RESPONSIVE)
 
 
-async def test_other_events_do_not_put_it_off(plugin_dir: Path) -> None:
+async def test_other_events_do_not_delay_the_check(plugin_dir: Path) -> None:
     """A directory in which something happens all the time is checked at the same intervals."""
     first = listening(plugin_dir)
     async with watching(plugin_dir, look=0.5) as heard:

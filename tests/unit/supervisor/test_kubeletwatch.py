@@ -28,7 +28,7 @@ class Starts:
                 self.changed.set()
 
     async def wait(self, count: int) -> None:
-        """Wait until so many starts were reported, and no more."""
+        """Wait until this many starts were reported, and no more."""
         async with asyncio.timeout(WAIT_SECONDS):
             while self.count < count:
                 self.changed.clear()
@@ -86,7 +86,7 @@ async def test_every_start_is_reported_once(plugin_dir: Path, kubelet: KubeletSo
             await starts.wait(number)
 
 
-async def test_a_kubelet_that_is_there_is_no_start(plugin_dir: Path, kubelet: KubeletSocket) -> None:
+async def test_a_running_kubelet_is_not_a_start(plugin_dir: Path, kubelet: KubeletSocket) -> None:
     """The kubelet that is running when the hub starts is not reported; its next start is."""
     kubelet.start()
     async with watching(plugin_dir) as (starts, _):
@@ -106,7 +106,7 @@ async def test_a_start_before_the_watch_runs_is_reported(plugin_dir: Path, kubel
         await asyncio.wait({task})
 
 
-async def test_the_end_of_a_kubelet_is_no_start(plugin_dir: Path, kubelet: KubeletSocket) -> None:
+async def test_the_end_of_a_kubelet_is_not_a_start(plugin_dir: Path, kubelet: KubeletSocket) -> None:
     """A socket that disappears or returns belongs to the same kubelet or none; a file of that name does not count."""
     kubelet.start()
     aside = plugin_dir / "aside"
@@ -149,7 +149,7 @@ async def test_directory_renamed_and_recreated(plugin_dir: Path, kubelet: Kubele
         await starts.wait(1)
 
 
-async def test_dead_directory_ends_the_watch(plugin_dir: Path, kubelet: KubeletSocket) -> None:
+async def test_a_removed_directory_ends_the_watch(plugin_dir: Path, kubelet: KubeletSocket) -> None:
     """A directory that was removed under a mount never sees a kubelet again, so the watch ends."""
     with mounted(plugin_dir) as mount:
         async with watching(mount) as (starts, task):

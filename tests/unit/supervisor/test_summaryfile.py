@@ -35,7 +35,7 @@ def test_its_time_shows_that_the_hub_runs(run_dir: RunDir) -> None:
     assert second.st_mtime >= first.st_mtime
 
 
-def test_a_file_that_is_gone_or_replaced(run_dir: RunDir) -> None:
+def test_a_file_that_is_removed_or_replaced(run_dir: RunDir) -> None:
     """It is written again, and never through a link that another process puts there."""
     file = SummaryFile(run_dir, Reader(run_dir))
     file.update()
@@ -51,7 +51,7 @@ def test_a_file_that_is_gone_or_replaced(run_dir: RunDir) -> None:
     assert (run_dir.summary.read_text(), other.read_text()) == ("plugins ok\n", "mine")
 
 
-async def test_no_hub_no_file(run_dir: RunDir) -> None:
+async def test_a_stopped_hub_removes_the_file(run_dir: RunDir) -> None:
     """A hub that stops removes it, so that nothing mistakes it for the state of the node."""
     keeping = asyncio.create_task(SummaryFile(run_dir, Reader(run_dir)).keep())
     await asyncio.sleep(0)

@@ -136,7 +136,7 @@ async def test_a_scan_that_takes_long_is_not_awaited(inbox: Inbox, monkeypatch: 
 
 
 async def test_the_status_is_the_worst_problem(inbox: Inbox) -> None:
-    """In one short line, whatever a plugin has written; notes are no problems."""
+    """It is one short line, whatever a plugin has written; notes are not problems."""
     worst = Problem(Severity.ERROR, "gpu", "no driver\nREADY=1" + "!" * 400)
     problems = (worst, Problem(Severity.WARNING, "ib", "x"), Problem(Severity.INFO, "stub", "y"))
     reader = FixedReader()
@@ -153,7 +153,7 @@ async def test_the_status_is_the_worst_problem(inbox: Inbox) -> None:
 
 
 async def test_a_stop_is_reported(inbox: Inbox) -> None:
-    """Once it is requested, not before."""
+    """It is reported when it is requested, and not before."""
     requested = asyncio.Event()
     running = asyncio.create_task(Systemd(FixedReader()).report_stop(requested))
     try:
@@ -192,7 +192,7 @@ def test_no_child_finds_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_watchdog_gets_a_report_in_time(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch, usec: str, pid: str, seconds: float
 ) -> None:
-    """Three times in the time that systemd gives the hub, and so often anyway that its text is current."""
+    """The hub reports three times within the time limit, and often enough that the status text is current."""
     slept: list[float] = []
 
     async def sleep(interval: float) -> float:
@@ -214,7 +214,7 @@ async def test_the_watchdog_gets_a_report_in_time(
 
 
 async def test_systemd_that_stays_unreachable_costs_little(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub looks often only as long as the kubelet waits for it."""
+    """The hub checks often only as long as the kubelet waits for it."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(directory / "notify"))
     monkeypatch.setattr(systemd, "READY_TIMEOUT", 0)
     looks: list[None] = []
@@ -229,7 +229,7 @@ async def test_systemd_that_stays_unreachable_costs_little(directory: Path, monk
 
 
 async def test_a_socket_that_is_gone_stops_nothing(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub goes on, and reports once it is there."""
+    """The hub continues, and reports as soon as the socket exists."""
     path = directory / "notify"
     monkeypatch.setenv("NOTIFY_SOCKET", str(path))
     reader = FixedReader()

@@ -19,19 +19,19 @@ def _looks(*signs: Sample, passed: float = 10) -> list[str]:
     return [watched.update(sign, passed) for sign in signs]
 
 
-def test_a_process_that_turns_is_let_be() -> None:
+def test_a_process_with_heartbeats_is_not_killed() -> None:
     """A process whose heartbeats continue is never killed, however long it runs."""
     assert not any(_looks(*(Sample(n, heartbeat=True) for n in range(100))))
 
 
-def test_one_that_stops_turning_is_hung() -> None:
+def test_a_process_whose_heartbeats_stop_is_hung() -> None:
     """A process whose heartbeats stop counts as hung after the limit, and not before."""
     looks = _looks(Sample(1, heartbeat=True), *[Sample(2, heartbeat=True)] * 5)
     assert looks[:5] == [""] * 5
     assert looks[5] == "its event loop has not run for 30 s"
 
 
-def test_one_that_never_begins_is_hung() -> None:
+def test_a_process_without_a_first_heartbeat_is_hung() -> None:
     """It has at least a minute, because a busy node starts processes slowly, or a longer limit of its own."""
     looks = _looks(*[Sample(1)] * 7)
     assert looks == [""] * 6 + ["it did not start serving within 60 s"]
@@ -49,7 +49,7 @@ def test_hardware_that_does_not_answer() -> None:
     assert slow == [""] * 6 + ["its hardware has not responded for 60 s"]
 
 
-def test_what_was_not_observed_does_not_count() -> None:
+def test_unobserved_time_does_not_count() -> None:
     """If the hub did not check for long, nothing counts as a hang in the meantime: time counts by its checks."""
     assert not any(
         _looks(Sample(1, heartbeat=True), Sample(2, heartbeat=True), Sample(2, heartbeat=True), passed=LIMIT / 2)

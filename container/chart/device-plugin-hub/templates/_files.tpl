@@ -64,7 +64,7 @@ own, so no process has to ask the API server for the label, and a change to the 
 {{- define "dphub.circusIni" -}}
 {{- .Values.config.circusIni -}}
 {{- if and .Values.agent.enabled (not (contains "-m hub.agent" .Values.config.circusIni)) }}
-# Exchanges what the cluster and the hub know about the node's devices.
+# Passes information about the node's devices between the hub and the cluster.
 [watcher:agent]
 cmd = python -m hub.agent --config agent.yaml
 {{ end -}}

@@ -39,7 +39,7 @@ def test_each_node_has_an_answer_or_a_reason() -> None:
 
 @pytest.mark.parametrize(("old", "new"), [(Condition.REGISTERED, Condition.STANDBY), (Condition.REGISTERED, None)])
 def test_during_an_upgrade_the_hub_that_serves_counts(old: Condition, new: Condition | None) -> None:
-    """While the new pod starts, that is the old one."""
+    """While the new pod starts, the old one counts."""
     scenario = Scenario(
         pods=[
             pod("old", "node", created="2026-01-01T00:00:00Z"),
@@ -68,8 +68,8 @@ def test_after_a_handover_the_new_hub_counts() -> None:
     assert answer.pod == "new"
 
 
-def test_where_the_api_server_reaches_no_pod_the_hubs_are_asked_otherwise() -> None:
-    """As with a network policy; and not each one has to fail first."""
+def test_without_the_proxy_the_hubs_are_asked_with_exec() -> None:
+    """With a network policy, for example, not every hub has to fail before the others are asked with kubectl exec."""
     fleet, proxy, kubectl = fleet_of(_with_exec(_many(UNREACHABLE), encoded(status())))
     found = fleet.ask("/status", NodeStatus)
     assert (len(found.values), found.silent) == (NODES, [])
@@ -78,7 +78,7 @@ def test_where_the_api_server_reaches_no_pod_the_hubs_are_asked_otherwise() -> N
 
 
 def test_both_reasons_are_named() -> None:
-    """Why the API server did not reach the pod, and why the command did not run."""
+    """The error says why the API server did not reach the pod, and why the command did not run."""
     fleet, _, _ = fleet_of(_many(UNREACHABLE))
     reason = fleet.ask("/status", NodeStatus).silent[0].reason
     assert "error trying to reach service: i/o timeout" in reason
@@ -96,7 +96,7 @@ def test_a_hub_that_hangs_is_asked_once() -> None:
 
 
 def test_a_missing_right_is_named() -> None:
-    """In one line for the whole cluster, with the namespace."""
+    """One line for the whole cluster names the right and the namespace."""
     fleet, _, _ = fleet_of(_with_exec(_many(forbidden("pods/proxy")), NO_EXEC))
     with pytest.raises(HubError) as error:
         fleet.ask("/status", NodeStatus)
@@ -115,7 +115,7 @@ def test_without_the_right_to_the_proxy_the_other_right_is_enough() -> None:
 @pytest.mark.parametrize(
     "body", ["", "nonsense", "[]", '{"schema": 1}', "[" * 100_000, '{"time": 1e999}', '{"node": "\\ud800"}']
 )
-def test_an_answer_that_makes_no_sense_costs_its_node(body: str) -> None:
+def test_an_invalid_answer_affects_only_its_node(body: str) -> None:
     """It says so, briefly, and all others are shown."""
     scenario = three_nodes()
     scenario.pages["hub-a /status"] = Answer(body)
@@ -139,8 +139,8 @@ def test_an_answer_that_makes_no_sense_costs_its_node(body: str) -> None:
         (Answer('{"items": []}'), "there is no hub in the namespace device-plugin-hub; name another one with -n"),
     ],
 )
-def test_what_keeps_a_user_from_the_list(listed: Answer, reason: str) -> None:
-    """In plain words: which right is missing, that no cluster answers, or that there is no hub."""
+def test_why_the_pods_cannot_be_listed(listed: Answer, reason: str) -> None:
+    """The error says that a right is missing, that no cluster answers, or that there is no hub."""
     fleet, _, _ = fleet_of(Scenario(listed=listed))
     with pytest.raises(HubError) as error:
         fleet.ask("/status", NodeStatus)
@@ -169,7 +169,7 @@ def test_a_namespace_is_a_name(name: str) -> None:
 
 
 def test_devices_of_thousands_of_nodes_are_listed_by_node() -> None:
-    """In the order of the nodes' names, whichever answers first."""
+    """They are in the order of the nodes' names, whichever node answers first."""
     scenario = _many(encoded(status(DeviceStatus("GPU-1", healthy=True))))
     fleet, _, _ = fleet_of(scenario, parallel=8)
     nodes = [node for node, _ in fleet.ask("/status", NodeStatus).values]

@@ -38,7 +38,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_a_command_runs_on_the_node(
     monkeypatch: pytest.MonkeyPatch, commands: list[list[str]], words: list[str], command: list[str], code: int
 ) -> None:
-    """With the same words, in the pod of that node; its output and exit code are passed on."""
+    """The same words run in the pod of that node; its output and exit code are passed on."""
     scenario = three_nodes()
     scenario.execs[f"hub-b {' '.join(command)}"] = Answer("gpu: \x1b[2Jdone\nand more", code)
     result = dphub(monkeypatch, scenario, *words)
@@ -95,7 +95,7 @@ def test_without_another_service_the_hub_in_the_pod_gets_the_command(
 def test_during_an_upgrade_the_nodes_service_gets_the_command(
     monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
 ) -> None:
-    """From either pod; both share its run directory."""
+    """Either pod can pass it on: both share its run directory."""
     scenario = Scenario(
         pods=[pod("old", "node", created="2026-01-01T00:00:00Z"), pod("new", "node", created="2026-01-02T00:00:00Z")],
         pages={"old /status": _served_by("dphub"), "new /status": _served_by("dphub")},
@@ -107,7 +107,7 @@ def test_during_an_upgrade_the_nodes_service_gets_the_command(
 def test_a_hub_that_cannot_be_asked_gets_the_command(
     monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
 ) -> None:
-    """For example because it has no HTTP server; its commands do not need one."""
+    """It may have no HTTP server, for example, which its commands do not need."""
     scenario = Scenario(pods=[pod("one", "node")], pages={"one /status": Answer("error trying to reach service", 503)})
     dphub(monkeypatch, scenario, "restart", "node", "gpu")
     assert commands[-1] == ["one", "dphub", "restart", "--", "gpu"]

@@ -19,7 +19,7 @@ ODD = ["\x1b[2J", "\x9b31m", "\u202e", "\n", "\r", "\x07", "\x00", "[red]", "a",
 
 
 def test_status_lists_what_needs_attention_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nodes without an answer, then those with problems; the exit code says that something needs attention."""
+    """Nodes without an answer come first, then those with problems; the exit code says that some need attention."""
     result = dphub(monkeypatch, three_nodes(), "status")
     heading, _, _, _, *rows = result.output.splitlines()
     assert heading == "3 nodes, 1 without an answer; 2 of 4 devices healthy, 2 used"
@@ -52,14 +52,14 @@ def test_filters(monkeypatch: pytest.MonkeyPatch, words: list[str], devices: lis
 
 
 def test_a_line_in_json_is_the_hubs_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the node, the plugin and the resource, which the device does not name."""
+    """It also has the node, the plugin and the resource, which the device does not name."""
     (row,) = lines(dphub(monkeypatch, three_nodes(), "devices", "--health", "unhealthy", "--json"))
     device = DeviceStatus("GPU-2", healthy=False, health="unhealthy", source="broken", reason="XID 79")
     assert row == {"node": "node-b", "plugin": "gpu", "resource": GPU} | msgspec.to_builtins(device)
 
 
 def test_status_in_json_has_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also one that did not answer, with the reason."""
+    """A node that did not answer is included, with the reason."""
     found = {row["node"]: row for row in lines(dphub(monkeypatch, three_nodes(), "status", "--json"))}
     assert found.keys() == {"node-a", "node-b", "node-c"}
     assert (found["node-c"]["status"], found["node-a"]["error"]) == (None, "")
@@ -71,7 +71,7 @@ def test_status_in_json_has_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_node_without_an_answer_is_one_line(
     monkeypatch: pytest.MonkeyPatch, words: list[str], form: list[str]
 ) -> None:
-    """On standard error, so that it is never taken for a device; and the exit code says that something is missing."""
+    """The line is on standard error, so it is never taken for a device; the exit code says that data is missing."""
     result = dphub(monkeypatch, three_nodes(), *words, *form)
     assert result.exit_code == 1
     assert "node-c did not answer: pod hub-c: its container is waiting: ImagePullBackOff" in result.stderr.splitlines()
@@ -89,7 +89,7 @@ def test_problems_name_the_command_for_this_machine(monkeypatch: pytest.MonkeyPa
 
 
 def test_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The exit code is 0 if all nodes answered and nothing needs attention; a remark is not a problem."""
+    """The exit code is 0 if all nodes answered and nothing needs attention; a note is not a problem."""
     note = Problem(Severity.INFO, "gpu", "stopped")
     scenario = Scenario(pods=[pod("hub-a", "node-a")], pages={"hub-a /status": encoded(status(problems=[note]))})
     for words in (["status"], ["problems"], ["devices"], ["holders"]):
@@ -97,7 +97,7 @@ def test_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_holders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each container with its node and its devices."""
+    """The list has each container with its node and its devices."""
     rows = lines(dphub(monkeypatch, three_nodes(), "holders", "--pod-namespace", "team-a", "--json"))
     assert rows == [{"node": "node-a", "container": "team-a/train/main", "resource": GPU, "devices": ["GPU-1"]}]
     shown = dphub(monkeypatch, three_nodes(), "holders").stdout
@@ -119,7 +119,7 @@ def test_history(monkeypatch: pytest.MonkeyPatch) -> None:
     [["status"], ["devices"], ["problems"], ["holders"], ["history"], ["status", "--json"], ["devices", "--json"]],
 )
 def test_text_from_nodes_is_printable(monkeypatch: pytest.MonkeyPatch, words: Sequence[str]) -> None:
-    """Whatever a hub answers: nothing that a terminal obeys, and no character of another direction."""
+    """Whatever a hub answers, control characters and changes of the writing direction are not printed."""
     seed = random.randrange(2**32)  # noqa: S311 - no secret
     print(f"seed {seed}")  # noqa: T201 - so that a failure can be repeated
     chance = random.Random(seed)  # noqa: S311 - no secret

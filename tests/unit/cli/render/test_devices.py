@@ -72,7 +72,7 @@ def test_the_status_lists_the_first_settings_that_match_nothing(tmp_path: Path) 
     assert {problem.severity for problem in problems} == {Severity.INFO}
 
 
-def test_a_plugin_that_does_not_start_with_the_hub_is_quiet(tmp_path: Path) -> None:
+def test_a_plugin_that_does_not_start_with_the_hub_is_not_listed(tmp_path: Path) -> None:
     """With `autostart = false` it is neither in the notes nor incomplete; a stopped plugin is."""
     run_dir = RunDir(tmp_path)
     hub = HubReport("1", PID, 1, "dphub", "circus.ini", "/plugins", "/")

@@ -8,7 +8,7 @@ from rich.text import Text
 from hub.cli.render.table import Column, Table
 
 
-def test_colours_say_how_bad_it_is() -> None:
+def test_cells_keep_their_colours() -> None:
     """On a terminal, a cell has the style of its text, or the table's style if it has none of its own."""
     table = Table(Column("health"), Column("why"), style="dim")
     table.add(Text("unhealthy", "red"), "the fan is loud")

@@ -138,7 +138,7 @@ CERTAIN: dict[str, Mistake] = {
             "module 'hub' has no attribute 'Plugins'; did you mean Plugin?"
         ),
     ),
-    "a class that is no plugin": (
+    "a class that is not a plugin": (
         f"class P:  # HERE\n{GOOD}",
         'plugin "{file}:P": {here}: P is not a subclass of hub.Plugin: write class P(Plugin)',
     ),

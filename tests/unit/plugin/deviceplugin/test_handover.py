@@ -96,7 +96,7 @@ async def test_a_middle_hub_does_not_register_over_a_newer_one(hubs: Three) -> N
             assert third.decoys == 1
 
 
-async def test_a_hub_that_is_alone_registers_without_a_decoy(hubs: Three) -> None:
+async def test_the_only_hub_registers_without_a_decoy(hubs: Three) -> None:
     """It does so in order that the kubelet notices its end."""
     first, second, _ = hubs
     with second.serving():

@@ -44,7 +44,7 @@ def _leaving(hub: Hub, connection: _Connection) -> Leaving:
 
 
 async def test_a_hub_that_registers_last_and_exits_is_noticed(tmp_path: Path) -> None:
-    """It does so if it does not know of the newer hub. That one registers again, and the kubelet keeps its devices."""
+    """It does so if it does not know the newer hub. That one registers again, and the kubelet keeps its devices."""
     (tmp_path / SERVING_DIR).mkdir()
     run_dirs = [RunDir(tmp_path, name) for name in ("older", "newer")]
     with instances.acquire_hub_lock(run_dirs[0]), instances.acquire_hub_lock(run_dirs[1]):

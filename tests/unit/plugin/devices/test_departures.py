@@ -1,4 +1,4 @@
-"""When a vanished device leaves the list, tested in this process."""
+"""When a device that has disappeared leaves the list, tested in this process."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -50,14 +50,14 @@ class Finishing:
 
     @property
     def advertised(self) -> str:
-        """The ids of the vanished devices that are still advertised."""
+        """The ids of the former devices that are still advertised."""
         return " ".join(self.departures.devices)
 
     async def update(self, before: dict[str, Device], after: dict[str, Device]) -> None:
         """Compare two consecutive sets of devices."""
-        vanished = self.departures.update(before, after)
-        if vanished.devices:
-            self.tasks.append(asyncio.create_task(self.departures.finish(vanished)))
+        departure = self.departures.update(before, after)
+        if departure.devices:
+            self.tasks.append(asyncio.create_task(self.departures.finish(departure)))
         await _turns()
 
 
@@ -70,7 +70,7 @@ async def it() -> AsyncIterator[Finishing]:
         task.cancel()
 
 
-async def test_a_device_leaves_a_second_after_it_has_vanished(it: Finishing) -> None:
+async def test_a_device_leaves_a_second_after_it_has_disappeared(it: Finishing) -> None:
     """By then, a kubelet that got an answer just before has processed it."""
     await it.update(A | B, B)
     assert (it.advertised, it.pauses.begun) == ("a", [GRACE])
@@ -93,7 +93,7 @@ async def test_a_device_stays_while_an_allocation_may_concern_it(it: Finishing) 
 
 
 async def test_later_allocations_keep_no_device(it: Finishing) -> None:
-    """They are rejected if they request it, so a busy node does not keep vanished devices forever."""
+    """They are rejected if they request it, so a busy node does not keep former devices forever."""
     await it.update(A | B, B)
     with it.departures.allocation():
         await it.pauses.end()
@@ -110,7 +110,7 @@ async def test_an_allocation_that_fails_has_ended(it: Finishing) -> None:
 
 
 async def test_a_device_that_is_back_does_not_leave(it: Finishing) -> None:
-    """If it vanishes again, it stays for the whole time."""
+    """If it disappears again, it stays for the whole time."""
     await it.update(A | B, B)
     await it.update(B, A | B)
     assert it.advertised == ""

@@ -38,7 +38,7 @@ def test_a_list_has_what_a_kubelet_takes(offered: list[Device]) -> None:
 
 
 @given(st.lists(DEVICES, max_size=20))
-def test_distrusted_devices_are_the_same_devices(offered: list[Device]) -> None:
+def test_unhealthy_copies_are_the_same_devices(offered: list[Device]) -> None:
     """None is healthy, and each keeps its reason."""
     trusted = ScannedDevices.of(offered)
     distrusted = trusted.all_unhealthy("no driver")

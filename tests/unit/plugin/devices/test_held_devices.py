@@ -50,7 +50,7 @@ def it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Holding:
 
 
 async def test_a_device_that_was_never_seen_is_advertised(it: Holding) -> None:
-    """It may have vanished while the plugin was restarted; it has the NUMA nodes that the container got."""
+    """It may have disappeared while the plugin was restarted; it has the NUMA nodes that the container got."""
     it.hold("old")
     it.scan(Device("a", numa=[0]))
     assert it.sent == {"a": "Healthy", "old": "Unhealthy"}
@@ -78,7 +78,7 @@ async def test_it_leaves_when_it_is_released(it: Holding) -> None:
 
 
 async def test_a_held_device_that_is_back_is_healthy_at_once(it: Holding) -> None:
-    """An adapter may vanish and return while a pod holds it."""
+    """An adapter may disappear and return while a pod holds it."""
     it.hold("a")
     for _ in range(2):
         it.scan(Device("a"), Device("b"))
@@ -99,7 +99,7 @@ async def test_nothing_leaves_while_the_checkpoint_is_unreadable(it: Holding) ->
     assert it.sent == {"c": "Healthy"}
 
 
-async def test_the_kubelet_is_reminded_once_to_forget_a_container(it: Holding) -> None:
+async def test_the_list_is_sent_once_more_after_a_container_ended(it: Holding) -> None:
     """The kubelet writes its checkpoint when it gets a list, and not when a container ends."""
     it.hold("old", "older")
     it.scan(Device("a"))

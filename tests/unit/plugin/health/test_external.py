@@ -109,7 +109,7 @@ def test_a_device_that_is_renamed(tmp_path: Path) -> None:
 
 
 def test_a_name_of_several_devices(tmp_path: Path) -> None:
-    """Without a PCI address, a report is about each device with the name, such as the shares of one."""
+    """Without a PCI address, a report applies to each device with the name, such as all shares of one device."""
     _say(tmp_path, device="card0")
     store = _store(tmp_path)
     for name in ("a", "b"):
@@ -340,7 +340,7 @@ def test_too_many_files_take_no_place(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_reports_that_have_ended_take_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even if their files are never removed."""
+    """An expired report does not count towards the limit, even if its file is never removed."""
     monkeypatch.setattr(external, "MAX_FILES", 1)
     clock = Clock()
     _say(tmp_path, "m.json", until=_at(clock.now + 60))

@@ -15,7 +15,7 @@ AT_ONCE = RecoveryPolicy(stable_for=0, max_recoveries=3, window=3600)
 
 
 def _fail(source: str = "driver", now: float = 100) -> Step:
-    return lambda record: record.fail(source, f"{source} says no", now)
+    return lambda record: record.fail(source, f"{source} failed", now)
 
 
 def _clear(source: str = "driver", now: float = 200, policy: RecoveryPolicy = QUIET) -> Step:
@@ -34,8 +34,8 @@ def _flaps(count: int) -> list[Step]:
     return [step for n in range(count) for step in (_fail(now=100 + n), _clear(now=100 + n, policy=AT_ONCE))]
 
 
-NEEDS_QUIET = "recovering, waiting for 30 s without a fault, after: driver says no"
-PROBED = "recovering, waiting for a probe reset (was: driver says no)"
+NEEDS_QUIET = "recovering, waiting for 30 s without a fault, after: driver failed"
+PROBED = "recovering, waiting for a probe reset (was: driver failed)"
 HELD = f"recovered 3 times within 3600 s; {HOW}"
 CORDON: Step = lambda record: record.set_admin_fault("cordon", "cordoned", 100)  # noqa: E731 - a step like those above
 UNHOLD: Step = lambda record: record.clear_admin_fault("cordon")  # noqa: E731 - a step like those above
@@ -43,19 +43,19 @@ RELEASE: Step = lambda record: record.release()  # noqa: E731 - a step like thos
 
 TABLE: list[tuple[str, list[Step], Health, str]] = [
     ("new", [], Health.HEALTHY, ""),
-    ("a fault", [_fail()], Health.UNHEALTHY, "driver says no"),
-    ("two sources", [_fail(), _fail("reset")], Health.UNHEALTHY, "driver says no; reset says no"),
-    ("one of two clears", [_fail(), _fail("reset"), _clear()], Health.UNHEALTHY, "reset says no"),
-    ("a stranger clears", [_fail(), _clear("stranger")], Health.UNHEALTHY, "driver says no"),
+    ("a fault", [_fail()], Health.UNHEALTHY, "driver failed"),
+    ("two sources", [_fail(), _fail("reset")], Health.UNHEALTHY, "driver failed; reset failed"),
+    ("one of two clears", [_fail(), _fail("reset"), _clear()], Health.UNHEALTHY, "reset failed"),
+    ("a stranger clears", [_fail(), _clear("stranger")], Health.UNHEALTHY, "driver failed"),
     ("the last clears", [_fail(), _clear()], Health.RECOVERING, NEEDS_QUIET),
     ("not quiet long enough", [_fail(), _clear(), _pass(229)], Health.RECOVERING, NEEDS_QUIET),
     ("quiet long enough", [_fail(), _clear(), _pass(230)], Health.HEALTHY, ""),
-    ("a fault while recovering", [_fail(), _clear(), _fail("reset")], Health.UNHEALTHY, "reset says no"),
+    ("a fault while recovering", [_fail(), _clear(), _fail("reset")], Health.UNHEALTHY, "reset failed"),
     ("no quiet time asked for", [_fail(), _clear(policy=AT_ONCE)], Health.HEALTHY, ""),
     ("a probe begins", [_fail(), _try()], Health.RECOVERING, PROBED),
     ("time does not end a probe", [_fail(), _try(), _pass(9999)], Health.RECOVERING, PROBED),
-    ("a probe fails", [_fail(), _try(), _fail()], Health.UNHEALTHY, "driver says no"),
-    ("a probe is given up", [_fail(), _try(), HealthRecord.abort_recovery], Health.UNHEALTHY, "driver says no"),
+    ("a probe fails", [_fail(), _try(), _fail()], Health.UNHEALTHY, "driver failed"),
+    ("a probe is given up", [_fail(), _try(), HealthRecord.abort_recovery], Health.UNHEALTHY, "driver failed"),
     ("quiet time is not given up", [_fail(), _clear(), HealthRecord.abort_recovery], Health.RECOVERING, NEEDS_QUIET),
     ("a probe succeeds", [_fail(), _try(), _clear(policy=AT_ONCE)], Health.HEALTHY, ""),
     ("nothing to probe", [_try()], Health.HEALTHY, ""),
@@ -66,13 +66,13 @@ TABLE: list[tuple[str, list[Step], Health, str]] = [
     ("a fourth after the hour", [*_flaps(3), _fail(now=5000), _clear(now=5000, policy=AT_ONCE)], Health.HEALTHY, ""),
     ("an operator releases it", [*_flaps(4), RELEASE], Health.HEALTHY, ""),
     ("a cordon", [CORDON], Health.UNHEALTHY, "cordoned"),
-    ("a cordon beside a fault", [_fail(), CORDON], Health.UNHEALTHY, "cordoned; driver says no"),
+    ("a cordon and a fault", [_fail(), CORDON], Health.UNHEALTHY, "cordoned; driver failed"),
     ("a cordon hides a recovery", [_fail(), CORDON, _clear()], Health.UNHEALTHY, f"cordoned; {NEEDS_QUIET}"),
     ("which goes on below", [_fail(), CORDON, _clear(), _pass(230), UNHOLD], Health.HEALTHY, ""),
     ("and is not cut short", [_fail(), _clear(), CORDON, UNHOLD], Health.RECOVERING, NEEDS_QUIET),
     ("no quiet time after a cordon", [CORDON, UNHOLD], Health.HEALTHY, ""),
-    ("a release leaves other faults", [_fail(), CORDON, RELEASE], Health.UNHEALTHY, "driver says no"),
-    ("a cordon's end fixes nothing", [_fail("broken"), CORDON, RELEASE], Health.UNHEALTHY, "broken says no"),
+    ("a release leaves other faults", [_fail(), CORDON, RELEASE], Health.UNHEALTHY, "driver failed"),
+    ("a cordon's end fixes nothing", [_fail("broken"), CORDON, RELEASE], Health.UNHEALTHY, "broken failed"),
     ("a release takes the operator's word for repair", [_fail("broken"), RELEASE], Health.HEALTHY, ""),
     ("released, it may flap again", [*_flaps(4), RELEASE, *_flaps(2)], Health.HEALTHY, ""),
 ]  # fmt: skip
@@ -96,7 +96,7 @@ def test_a_fault_is_as_old_as_its_first_report() -> None:
     assert record.reason == "second"
 
 
-def test_what_flaps_is_held_by_a_source_of_its_own() -> None:
+def test_flapping_is_a_source_of_its_own() -> None:
     """The limit is shown as a fault like any other, so that the status can name it."""
     record = HealthRecord()
     for step in _flaps(4):
@@ -107,7 +107,7 @@ def test_what_flaps_is_held_by_a_source_of_its_own() -> None:
 def test_the_two_cordons_are_independent() -> None:
     """The node's annotation and an administrator cordon in their own ways; an uncordon ends both, and keeps a fault."""
     record = HealthRecord()
-    record.fail("driver", "driver says no", 50)
+    record.fail("driver", "driver failed", 50)
     for source in CORDONS:
         record.set_admin_fault(source, f"cordoned by {source}", 100)
     record.clear_admin_fault(ANNOTATION)
@@ -115,4 +115,4 @@ def test_the_two_cordons_are_independent() -> None:
     record.set_admin_fault(ANNOTATION, "cordoned by annotation", 100)
     assert record.release() == "cordoned by cordon; cordoned by annotation"
     assert not record.is_cordoned
-    assert record.reason == "driver says no"
+    assert record.reason == "driver failed"

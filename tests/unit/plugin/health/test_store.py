@@ -44,7 +44,7 @@ def test_devices_of_the_same_id_in_two_resources_are_two() -> None:
     assert book.health_of(EVEN, Device("x-0")) == DeviceHealth()
 
 
-def test_shares_of_a_physical_device_stand_and_fall_together() -> None:
+def test_shares_of_a_physical_device_share_its_health() -> None:
     """This holds in any resource; what a plugin reports about one share concerns only that share."""
     book = _book()
     book.fail(physical_key(ODD, Device("a", physical="card")), "reset", "stuck")
@@ -54,7 +54,7 @@ def test_shares_of_a_physical_device_stand_and_fall_together() -> None:
     assert book.health_of(EVEN, Device("b")).reason == ""
 
 
-def test_a_probe_that_is_given_up_leaves_the_reason() -> None:
+def test_an_aborted_probe_keeps_the_reason() -> None:
     """The reason keeps its time, too."""
     clock = Clock()
     book = _book(clock=clock)
@@ -104,7 +104,7 @@ async def test_the_process_that_holds_a_device_is_kept(tmp_path: Path) -> None:
     [b'{"x": {"faults": {"reset": {"reason": "\xff", "since": 1}}}}', b'{"x": ' * 100_000, b"{", b"", b"[1]", None],
     ids=["not UTF-8", "nested", "cut off", "empty", "something else", "a pipe"],
 )
-def test_a_file_that_cannot_be_read_is_put_aside(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_cannot_be_read_is_renamed(tmp_path: Path, content: bytes | None) -> None:
     """The plugin serves as if there had been no fault, and logs the file's new path."""
     path = tmp_path / "stub.health.json"
     put(path, content)

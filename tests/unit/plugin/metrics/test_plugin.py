@@ -18,7 +18,7 @@ ODD: list[tuple[str, Metric]] = [
     ("not a number", Metric(NAMED, "", [Sample(float("nan"))])),
     ("endless", Metric(NAMED, "", [Sample(float("inf"))])),
     ("a truth", Metric(NAMED, "", [Sample(value=True)])),
-    ("a label that is no string", Metric(NAMED, "", [Sample(1, {"gpu": 0})])),  # type: ignore[dict-item]
+    ("a label that is not a string", Metric(NAMED, "", [Sample(1, {"gpu": 0})])),  # type: ignore[dict-item]
     ("a label that cannot be written", Metric(NAMED, "", [Sample(1, {"file": "\udcff"})])),
     ("a label of the hub's", Metric(NAMED, "", [Sample(1, {"plugin": "me"})])),
     ("a label of Prometheus's", Metric(NAMED, "", [Sample(1, {"le": "1"})])),

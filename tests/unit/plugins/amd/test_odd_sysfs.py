@@ -21,7 +21,7 @@ HARMLESS: dict[str, tuple[str, bytes | str | None]] = {
     "a product name that is not UTF-8": (f"{CARD}/product_name", b"\xff\xfe"),
     "a product name that is a pipe": (f"{CARD}/product_name", None),
     "a device id without an end": (f"{CARD}/device", "/dev/zero"),
-    "a connector beside the device files": (f"{CARD}/drm/card1-DP-1/status", b"connected"),
+    "a connector next to the device files": (f"{CARD}/drm/card1-DP-1/status", b"connected"),
     "memory that is not readable": (f"{NODE}/mem_banks/0/properties", None),
     "memory of many digits": (f"{NODE}/mem_banks/0/properties", b"size_in_bytes " + b"9" * 5000),
     "a number of KFD that is a word": (f"{NODE}/gpu_id", b"none"),

@@ -184,7 +184,7 @@ def test_without_sysfs(tmp_path: Path) -> None:
     assert ids(tmp_path, resource(files=["/dev/fuse"])) == ["fuse"]
 
 
-def test_what_is_no_device_file_is_excluded(tree: GenericTree) -> None:
+def test_a_file_that_is_not_a_device_file_is_excluded(tree: GenericTree) -> None:
     """A container with it would not start; a directory of device files is a device, as for container runtimes."""
     (tree.root / "etc").mkdir()
     (tree.root / "etc/passwd").touch()

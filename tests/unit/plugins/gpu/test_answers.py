@@ -20,7 +20,7 @@ CDI = "k8s.device-plugin.nvidia.com"
 VOLUMES = "/var/run/nvidia-container-devices"
 
 
-class Desk:
+class Allocator:
     """Answers for a simulated node.
 
     Args:
@@ -64,26 +64,28 @@ def _plugin(**flags: object) -> dict[str, object]:
 
 def test_a_variable(tmp_path: Path) -> None:
     """By default a container gets one variable with the UUIDs, and nothing else."""
-    desk = Desk(tmp_path)
-    assert desk.give(0, 1) == Allocation(
-        nodes=(), mounts=[], env={"NVIDIA_VISIBLE_DEVICES": ",".join(desk.uuids())}, cdi=(), annotations={}
+    allocator = Allocator(tmp_path)
+    assert allocator.give(0, 1) == Allocation(
+        nodes=(), mounts=[], env={"NVIDIA_VISIBLE_DEVICES": ",".join(allocator.uuids())}, cdi=(), annotations={}
     )
 
 
 def test_indices(tmp_path: Path) -> None:
     """GPUs are named by their index, and MIG devices by their own with that of their GPU."""
-    desk = Desk(tmp_path, "a100x2", {1: "1g"}, flags={"migStrategy": "mixed", **_plugin(deviceIDStrategy="index")})
-    assert desk.give(0).env == {"NVIDIA_VISIBLE_DEVICES": "0"}
-    assert desk.give(1, 3).env == {"NVIDIA_VISIBLE_DEVICES": "1:0,1:2"}
+    allocator = Allocator(
+        tmp_path, "a100x2", {1: "1g"}, flags={"migStrategy": "mixed", **_plugin(deviceIDStrategy="index")}
+    )
+    assert allocator.give(0).env == {"NVIDIA_VISIBLE_DEVICES": "0"}
+    assert allocator.give(1, 3).env == {"NVIDIA_VISIBLE_DEVICES": "1:0,1:2"}
 
 
 def test_mounts(tmp_path: Path) -> None:
     """With the strategy volume-mounts, /dev/null is mounted under each id, and the variable says where."""
-    desk = Desk(tmp_path, flags=_plugin(deviceListStrategy="volume-mounts"), imex={"channelIDs": [0]})
-    got = desk.give(0, 1)
+    allocator = Allocator(tmp_path, flags=_plugin(deviceListStrategy="volume-mounts"), imex={"channelIDs": [0]})
+    got = allocator.give(0, 1)
     assert got.env == {"NVIDIA_VISIBLE_DEVICES": VOLUMES}
     assert got.mounts == [
-        Mount("/dev/null", f"{VOLUMES}/{name}", read_only=False) for name in (*desk.uuids(), "imex/0")
+        Mount("/dev/null", f"{VOLUMES}/{name}", read_only=False) for name in (*allocator.uuids(), "imex/0")
     ]
 
 
@@ -91,10 +93,10 @@ def test_cdi_names(tmp_path: Path) -> None:
     """The strategy cdi-cri alone gives the names, and of the rest only the variables, as in NVIDIA's plugin."""
     flags = {"gdsEnabled": True, "mofedEnabled": True, "gdrcopyEnabled": True}
     flags |= _plugin(deviceListStrategy="cdi-cri", passDeviceSpecs=True)
-    desk = Desk(tmp_path, flags=flags, imex={"channelIDs": [0]})
-    got = desk.give(1)
+    allocator = Allocator(tmp_path, flags=flags, imex={"channelIDs": [0]})
+    got = allocator.give(1)
     assert got.cdi == [
-        f"{CDI}/gpu={desk.uuids()[1]}",
+        f"{CDI}/gpu={allocator.uuids()[1]}",
         f"{CDI}/imex-channel=0",
         f"{CDI}/gdrcopy=all",
         f"{CDI}/gds=all",
@@ -107,25 +109,25 @@ def test_cdi_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("prefix", ["cdi.k8s.io/", "example.com/"])
 def test_cdi_annotations(tmp_path: Path, prefix: str) -> None:
     """There is one annotation with a new name for each container, which has all names."""
-    desk = Desk(tmp_path, flags=_plugin(deviceListStrategy=["cdi-annotations"], cdiAnnotationPrefix=prefix))
-    (first,), (second,) = desk.give(0, 1).annotations.items(), desk.give(0, 1).annotations.items()
+    allocator = Allocator(tmp_path, flags=_plugin(deviceListStrategy=["cdi-annotations"], cdiAnnotationPrefix=prefix))
+    (first,), (second,) = allocator.give(0, 1).annotations.items(), allocator.give(0, 1).annotations.items()
     assert re.fullmatch(rf"{re.escape(prefix)}nvidia-device-plugin_[0-9a-f-]{{36}}", first[0])
     assert first[0] != second[0]
-    assert first[1] == second[1] == ",".join(f"{CDI}/gpu={uuid}" for uuid in desk.uuids())
+    assert first[1] == second[1] == ",".join(f"{CDI}/gpu={uuid}" for uuid in allocator.uuids())
 
 
 def test_cdi_names_by_index(tmp_path: Path) -> None:
     """The names in the specification follow the same strategy."""
-    desk = Desk(tmp_path, flags=_plugin(deviceListStrategy="cdi-cri", deviceIDStrategy="index"))
-    assert desk.give(1).cdi == [f"{CDI}/gpu=1"]
+    allocator = Allocator(tmp_path, flags=_plugin(deviceListStrategy="cdi-cri", deviceIDStrategy="index"))
+    assert allocator.give(1).cdi == [f"{CDI}/gpu=1"]
 
 
 def test_all_strategies_at_once(tmp_path: Path) -> None:
     """Each does its part; the variable has the meaning that the mounts need, as in NVIDIA's plugin."""
     strategies = ["envvar", "volume-mounts", "cdi-annotations", "cdi-cri"]
-    desk = Desk(tmp_path, flags={"gdsEnabled": True, **_plugin(deviceListStrategy=strategies)})
-    got = desk.give(0)
-    (uuid,) = desk.uuids()[:1]
+    allocator = Allocator(tmp_path, flags={"gdsEnabled": True, **_plugin(deviceListStrategy=strategies)})
+    got = allocator.give(0)
+    (uuid,) = allocator.uuids()[:1]
     assert got.env == {"NVIDIA_VISIBLE_DEVICES": VOLUMES, "NVIDIA_GDS": "enabled"}
     assert got.mounts == [Mount("/dev/null", f"{VOLUMES}/{uuid}", read_only=False)]
     assert got.cdi == [f"{CDI}/gpu={uuid}", f"{CDI}/gds=all"]
@@ -135,7 +137,7 @@ def test_all_strategies_at_once(tmp_path: Path) -> None:
 def test_switches(tmp_path: Path) -> None:
     """GDRCopy, GDS, MOFED and IMEX channels are switched on by variables."""
     flags = {"gdsEnabled": True, "mofedEnabled": True, "gdrcopyEnabled": True}
-    env = dict(Desk(tmp_path, flags=flags, imex={"channelIDs": [0]}).give(0).env)
+    env = dict(Allocator(tmp_path, flags=flags, imex={"channelIDs": [0]}).give(0).env)
     del env["NVIDIA_VISIBLE_DEVICES"]
     assert env == {
         "NVIDIA_GDRCOPY": "enabled",
@@ -147,12 +149,16 @@ def test_switches(tmp_path: Path) -> None:
 
 def test_device_files(tmp_path: Path) -> None:
     """A container gets the existing control files, and each GPU's file by its minor number, which is not its index."""
-    desk = Desk(tmp_path, flags=_plugin(passDeviceSpecs=True), imex={"channelIDs": [0]})
+    allocator = Allocator(tmp_path, flags=_plugin(passDeviceSpecs=True), imex={"channelIDs": [0]})
     control = ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"]
     channel = "/dev/nvidia-caps-imex-channels/channel0"
-    assert desk.shares[0].gpu.minor == 1
-    assert desk.give(0).nodes == [DeviceNode(path, path, "rw") for path in (*control, "/dev/nvidia1", channel)]
-    assert [str(node.host_path) for node in desk.give(0, 1).nodes][-3:] == ["/dev/nvidia1", "/dev/nvidia0", channel]
+    assert allocator.shares[0].gpu.minor == 1
+    assert allocator.give(0).nodes == [DeviceNode(path, path, "rw") for path in (*control, "/dev/nvidia1", channel)]
+    assert [str(node.host_path) for node in allocator.give(0, 1).nodes][-3:] == [
+        "/dev/nvidia1",
+        "/dev/nvidia0",
+        channel,
+    ]
 
 
 @pytest.mark.parametrize("required", [True, False])
@@ -181,8 +187,10 @@ def test_device_files_below_a_root(tmp_path: Path) -> None:
         ({"nvidiaDriverRoot": "/run/nvidia/driver"}, "/run/nvidia/driver"),
         ({"nvidiaDriverRoot": "/run/nvidia/driver", "nvidiaDevRoot": "/"}, ""),
     ):
-        desk = Desk(tmp_path / (root or "x").strip("/"), "single", flags=flags | _plugin(passDeviceSpecs=True))
-        node = desk.give(0).nodes[-1]
+        allocator = Allocator(
+            tmp_path / (root or "x").strip("/"), "single", flags=flags | _plugin(passDeviceSpecs=True)
+        )
+        node = allocator.give(0).nodes[-1]
         assert (node.host_path, node.container_path) == (f"{root}/dev/nvidia0", "/dev/nvidia0")
 
 
@@ -201,11 +209,11 @@ def test_capability_files_of_mig_devices(tmp_path: Path, *, listed: bool) -> Non
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(f"DeviceFileMinor: {number}\nDeviceFileMode: 438\nDeviceFileModify: 1\n")
         (tmp_path / "simulator").rename(tmp_path / "simulated")
-    desk = Desk(tmp_path if listed else tmp_path / "sub", "a100x2", {1: "mixed"}, flags=flags)
+    allocator = Allocator(tmp_path if listed else tmp_path / "sub", "a100x2", {1: "mixed"}, flags=flags)
     files = DeviceFiles(DriverPaths(Host(tmp_path)), Imex())
     if not listed:
         (tmp_path / "proc/driver/nvidia-caps/mig-minors").unlink()
-    gpus = facts(desk.driver)
+    gpus = facts(allocator.driver)
     files.refresh(gpus)
     mixed = gpus[1]
     assert [list(files.of(mixed, mig)) for mig in mixed.migs[:2]] == [
@@ -213,23 +221,25 @@ def test_capability_files_of_mig_devices(tmp_path: Path, *, listed: bool) -> Non
         ["/dev/nvidia0", "/dev/nvidia-caps/nvidia-cap5", "/dev/nvidia-caps/nvidia-cap6"],
     ]
     if listed:
-        assert [str(node.host_path) for node in desk.give(2).nodes][-3:] == list(files.of(mixed, mixed.migs[1]))
+        assert [str(node.host_path) for node in allocator.give(2).nodes][-3:] == list(files.of(mixed, mixed.migs[1]))
 
 
 @pytest.mark.parametrize("flags", [_plugin(passDeviceSpecs=True), _plugin(deviceListStrategy="cdi-cri")])
 def test_a_capability_file_that_is_missing(tmp_path: Path, flags: dict[str, object]) -> None:
     """A container could not use the MIG device, so that is reported; without files it does not matter."""
-    desk = Desk(tmp_path, "a100x2", {1: "mixed"}, flags={"migStrategy": "mixed", **flags})
-    whole, mig = desk.shares[:2]
-    assert [desk.problem(share) for share in (whole, mig)] == ["", ""]
+    allocator = Allocator(tmp_path, "a100x2", {1: "mixed"}, flags={"migStrategy": "mixed", **flags})
+    whole, mig = allocator.shares[:2]
+    assert [allocator.problem(share) for share in (whole, mig)] == ["", ""]
     (tmp_path / "dev/nvidia-caps/nvidia-cap3").unlink()
-    assert desk.problem(mig) == "/dev/nvidia-caps/nvidia-cap3, which containers with this MIG device need, is missing"
+    assert (
+        allocator.problem(mig) == "/dev/nvidia-caps/nvidia-cap3, which containers with this MIG device need, is missing"
+    )
     (tmp_path / "proc/driver/nvidia-caps/mig-minors").write_text("")
-    assert desk.problem(mig) == (
+    assert allocator.problem(mig) == (
         "the driver lists no capability gpu0/gi1/access, which containers with this MIG device need"
     )
-    assert desk.problem(whole) == ""
-    plain = Desk(tmp_path / "plain", "a100x2", {1: "mixed"}, flags={"migStrategy": "mixed"})
+    assert allocator.problem(whole) == ""
+    plain = Allocator(tmp_path / "plain", "a100x2", {1: "mixed"}, flags={"migStrategy": "mixed"})
     (tmp_path / "plain/proc/driver/nvidia-caps/mig-minors").unlink()
     assert [plain.problem(share) for share in plain.shares] == [""] * len(plain.shares)
 
@@ -240,27 +250,27 @@ def _sharing(mode: str = "timeSlicing", **more: object) -> dict[str, object]:
 
 def test_replicas_of_one_gpu(tmp_path: Path) -> None:
     """A GPU is named once, however many of its replicas a container has."""
-    desk = Desk(tmp_path, sharing=_sharing())
-    assert desk.give(0, 1, 2).env == {"NVIDIA_VISIBLE_DEVICES": ",".join(dict.fromkeys(desk.uuids()))}
+    allocator = Allocator(tmp_path, sharing=_sharing())
+    assert allocator.give(0, 1, 2).env == {"NVIDIA_VISIBLE_DEVICES": ",".join(dict.fromkeys(allocator.uuids()))}
 
 
 @pytest.mark.parametrize("mode", ["timeSlicing", "mps"])
 def test_one_share_only(tmp_path: Path, mode: str) -> None:
     """A request for more is refused with the allowed and the requested number."""
-    desk = Desk(tmp_path, sharing=_sharing(mode, failRequestsGreaterThanOne=True))
-    desk.give(0)
+    allocator = Allocator(tmp_path, sharing=_sharing(mode, failRequestsGreaterThanOne=True))
+    allocator.give(0)
     with pytest.raises(
         RequestRejected, match=r"'nvidia.com/gpu: 2'.* maximum request size for shared resources is 1, found 2"
     ):
-        desk.give(0, 2)
+        allocator.give(0, 2)
 
 
 def test_mps(tmp_path: Path) -> None:
     """It gets the daemon's sockets and the shared memory, where CUDA looks for them."""
-    desk = Desk(tmp_path, sharing=_sharing("mps", renameByDefault=True))
-    got = desk.give(0)
+    allocator = Allocator(tmp_path, sharing=_sharing("mps", renameByDefault=True))
+    got = allocator.give(0)
     assert got.env == {
-        "NVIDIA_VISIBLE_DEVICES": desk.uuids()[0],
+        "NVIDIA_VISIBLE_DEVICES": allocator.uuids()[0],
         "CUDA_MPS_PIPE_DIRECTORY": "/mps/nvidia.com/gpu.shared/pipe",
     }
     assert got.mounts == [

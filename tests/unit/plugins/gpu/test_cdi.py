@@ -21,7 +21,7 @@ VENDOR = "k8s.device-plugin.nvidia.com"
 SCHEMA = json.loads((Path(__file__).parent / "cdi_schema.json").read_text())
 
 
-class Press:
+class CdiWriter:
     """Writes CDI files for a simulated node.
 
     Args:
@@ -56,7 +56,7 @@ class Press:
         self.files.build(gpus, self.driver.driver)
         self.problem = self.files.write() or self.files.problem
 
-    def print(self, gpus: list[Gpu] | None = None) -> dict[str, Any]:
+    def specs(self, gpus: list[Gpu] | None = None) -> dict[str, Any]:
         """Make the files match the driver; return the valid specifications by class."""
         gpus = self.gpus() if gpus is None else gpus
         self._node_files.refresh(gpus)
@@ -77,10 +77,10 @@ def _nodes(spec: dict[str, Any], name: str) -> list[str]:
 
 def test_gpus_and_mig_devices(tmp_path: Path) -> None:
     """Each has its UUID and its device files, and "all" has all of them; each also has the control files."""
-    press = Press(tmp_path, "a100x2", {1: "mixed"})
-    spec = press.print()["gpu"]
+    writer = CdiWriter(tmp_path, "a100x2", {1: "mixed"})
+    spec = writer.specs()["gpu"]
     assert spec["kind"] == f"{VENDOR}/gpu"
-    first, second = press.driver.gpus
+    first, second = writer.driver.gpus
     assert [device["name"] for device in spec["devices"]] == [
         first.uuid,
         second.uuid,
@@ -101,13 +101,13 @@ def test_gpus_and_mig_devices(tmp_path: Path) -> None:
 def test_names_by_index(tmp_path: Path) -> None:
     """The specification uses the same names as the answers."""
     flags = {"plugin": {"deviceListStrategy": "cdi-annotations", "deviceIDStrategy": "index"}}
-    spec = Press(tmp_path, "a100x2", {1: "1g"}, flags=flags).print()["gpu"]
+    spec = CdiWriter(tmp_path, "a100x2", {1: "1g"}, flags=flags).specs()["gpu"]
     assert [device["name"] for device in spec["devices"]] == ["0", "1", *(f"1:{n}" for n in range(7)), "all"]
 
 
 def test_the_driver(tmp_path: Path) -> None:
     """It has the driver's libraries and programs, even without NVIDIA's tool under the names programs look for."""
-    mounts = Press(tmp_path).print()["gpu"]["containerEdits"]["mounts"]
+    mounts = CdiWriter(tmp_path).specs()["gpu"]["containerEdits"]["mounts"]
     paths = {mount["containerPath"]: mount["hostPath"] for mount in mounts}
     library = f"/usr/lib/x86_64-linux-gnu/libcuda.so.{DRIVER}"
     assert paths[library] == library
@@ -118,21 +118,21 @@ def test_the_driver(tmp_path: Path) -> None:
 
 def test_a_driver_in_a_directory_of_its_own(tmp_path: Path) -> None:
     """Machines of cloud providers have one: NVIDIA's images search /usr/local/nvidia/lib64."""
-    press = Press(tmp_path)
+    writer = CdiWriter(tmp_path)
     own = tmp_path / "usr/local/nvidia/lib64"
     own.parent.mkdir(parents=True)
     (tmp_path / "usr/lib/x86_64-linux-gnu").rename(own)
-    mounts = press.print()["gpu"]["containerEdits"]["mounts"]
+    mounts = writer.specs()["gpu"]["containerEdits"]["mounts"]
     assert f"/usr/local/nvidia/lib64/libcuda.so.{DRIVER}" in [mount["containerPath"] for mount in mounts]
-    assert press.problem == ""
+    assert writer.problem == ""
 
 
 def test_no_driver_to_be_found(tmp_path: Path) -> None:
     """Containers would start without it, so the GPUs are unhealthy, and the reason says where it was searched."""
-    press = Press(tmp_path)
+    writer = CdiWriter(tmp_path)
     (tmp_path / "usr/lib/x86_64-linux-gnu").rename(tmp_path / "usr/lib/elsewhere")
-    press.print()
-    assert press.problem.startswith(
+    writer.specs()
+    assert writer.problem.startswith(
         f"the CDI file contains no driver: no library of the driver {DRIVER} was found under /, in /usr/lib64, "
     )
 
@@ -147,7 +147,9 @@ def test_disabled_hooks(tmp_path: Path, disabled: list[str], hooks: list[str]) -
     tool.parent.mkdir(parents=True)
     tool.touch()
     flags = {"plugin": {"deviceListStrategy": "cdi-cri", "nvidiaCTKPath": "/usr/bin/nvidia-cdi-hook"}}
-    edits = Press(tmp_path, flags=flags, dphub={"cdi": {"disable_hooks": disabled}}).print()["gpu"]["containerEdits"]
+    edits = CdiWriter(tmp_path, flags=flags, dphub={"cdi": {"disable_hooks": disabled}}).specs()["gpu"][
+        "containerEdits"
+    ]
     assert [hook["args"][1] for hook in edits.get("hooks", [])] == hooks
 
 
@@ -157,7 +159,7 @@ def test_hooks(tmp_path: Path) -> None:
     tool.parent.mkdir(parents=True)
     tool.touch()
     flags = {"plugin": {"deviceListStrategy": "cdi-cri", "nvidiaCTKPath": "/usr/bin/nvidia-cdi-hook"}}
-    edits = Press(tmp_path, flags=flags).print()["gpu"]["containerEdits"]
+    edits = CdiWriter(tmp_path, flags=flags).specs()["gpu"]["containerEdits"]
     links, cache = edits["hooks"]
     assert (links["path"], links["args"][:2]) == ("/usr/bin/nvidia-cdi-hook", ["nvidia-cdi-hook", "create-symlinks"])
     assert f"--link=libcuda.so.{DRIVER}::/usr/lib/x86_64-linux-gnu/libcuda.so.1" in links["args"]
@@ -185,13 +187,13 @@ def test_graphics(tmp_path: Path) -> None:
         "run/nvidia-persistenced/socket": "run/nvidia-persistenced/socket",
     }
     flags = {"plugin": {"deviceListStrategy": "cdi-cri", "nvidiaCTKPath": "/usr/bin/nvidia-cdi-hook"}}
-    press = Press(tmp_path, flags=flags)
-    gpu = press.driver.gpus[0]
+    writer = CdiWriter(tmp_path, flags=flags)
+    gpu = writer.driver.gpus[0]
     shown = [f"sys/bus/pci/devices/{gpu.pci}/drm/{name}" for name in ("card1", "renderD129")]
     for name in (*given, *shown, "dev/dri/card1", "dev/dri/renderD129", "usr/bin/nvidia-cdi-hook"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    spec = press.print()["gpu"]
+    spec = writer.specs()["gpu"]
     mounts = {mount["hostPath"]: mount for mount in spec["containerEdits"]["mounts"]}
     assert {path: mounts[f"/{path}"]["containerPath"] for path in given} == {
         path: f"/{target}" for path, target in given.items()
@@ -211,10 +213,10 @@ def test_a_driver_root(tmp_path: Path) -> None:
     root = tmp_path / "run/nvidia/driver"
     root.mkdir(parents=True)
     flags = {"nvidiaDriverRoot": "/run/nvidia/driver", "plugin": {"deviceListStrategy": "cdi-cri"}}
-    press = Press(tmp_path, flags=flags)
+    writer = CdiWriter(tmp_path, flags=flags)
     for top in ("usr", "dev"):
         (tmp_path / top).rename(root / top)
-    spec = press.print()["gpu"]
+    spec = writer.specs()["gpu"]
     assert spec["containerEdits"]["deviceNodes"][0] == {
         "path": "/dev/nvidiactl",
         "hostPath": "/run/nvidia/driver/dev/nvidiactl",
@@ -226,7 +228,7 @@ def test_a_driver_root(tmp_path: Path) -> None:
 def test_other_classes(tmp_path: Path) -> None:
     """IMEX channels, GDS, MOFED and GDRCopy have files of their own, as long as they are switched on."""
     flags = {"gdsEnabled": True, "mofedEnabled": True, "gdrcopyEnabled": True}
-    press = Press(tmp_path, flags=flags | {"plugin": {"deviceListStrategy": "cdi-cri"}}, imex={"channelIDs": [0]})
+    writer = CdiWriter(tmp_path, flags=flags | {"plugin": {"deviceListStrategy": "cdi-cri"}}, imex={"channelIDs": [0]})
     for name in ("infiniband", "nvidia-caps-imex-channels"):
         (tmp_path / "dev" / name).mkdir()
     for name in (
@@ -237,78 +239,78 @@ def test_other_classes(tmp_path: Path) -> None:
         "infiniband/umad0",
     ):
         (tmp_path / "dev" / name).touch()
-    specs = press.print()
+    specs = writer.specs()
     assert specs.keys() == {"gpu", "imex-channel", "gds", "mofed", "gdrcopy"}
     assert _nodes(specs["imex-channel"], "0") == ["/dev/nvidia-caps-imex-channels/channel0"]
     assert _nodes(specs["gds"], "all") == ["/dev/nvidia-fs0"]
     assert _nodes(specs["mofed"], "all") == ["/dev/infiniband/uverbs0"]
     assert _nodes(specs["gdrcopy"], "all") == ["/dev/gdrdrv"]
     (tmp_path / "dev/gdrdrv").unlink()
-    assert press.print()["gdrcopy"]["devices"][0]["containerEdits"] == {"env": ["NVIDIA_VISIBLE_DEVICES=void"]}
+    assert writer.specs()["gdrcopy"]["devices"][0]["containerEdits"] == {"env": ["NVIDIA_VISIBLE_DEVICES=void"]}
 
 
 def test_in_step_with_the_devices(tmp_path: Path) -> None:
     """New devices are named, removed ones are not; an equal file is not touched; without GPUs there is none."""
-    press = Press(tmp_path)
-    press.print()
-    path = press.directory / f"{VENDOR}-gpu.json"
+    writer = CdiWriter(tmp_path)
+    writer.specs()
+    path = writer.directory / f"{VENDOR}-gpu.json"
     before = path.stat()
-    press.print()
+    writer.specs()
     assert path.stat().st_mtime_ns == before.st_mtime_ns
-    gone = press.driver.unplug(0)
+    gone = writer.driver.unplug(0)
     assert gone.uuid in path.read_text()
-    assert gone.uuid not in json.dumps(press.print())
+    assert gone.uuid not in json.dumps(writer.specs())
     assert path.stat().st_ino != before.st_ino
     assert path.stat().st_mode & 0o777 == 0o644
-    assert press.print([]) == {}
+    assert writer.specs([]) == {}
 
 
 def test_files_of_others_stay(tmp_path: Path) -> None:
     """Only the plugin's own files are removed, including those of a time when CDI was configured."""
-    Press(tmp_path / "a").print()
-    press = Press(tmp_path / "b", flags={"plugin": {"deviceListStrategy": "envvar"}})
+    CdiWriter(tmp_path / "a").specs()
+    writer = CdiWriter(tmp_path / "b", flags={"plugin": {"deviceListStrategy": "envvar"}})
     (tmp_path / "a/var/run/cdi").rename(tmp_path / "b/cdi")
     (tmp_path / "b/var/run").mkdir(parents=True)
-    (tmp_path / "b/cdi").rename(press.directory)
-    (press.directory / "nvidia.com-gpu.json").write_text("{}")
-    press._node_files.refresh([])
-    press.update(facts(press.driver))
-    assert [path.name for path in press.directory.iterdir()] == ["nvidia.com-gpu.json"]
+    (tmp_path / "b/cdi").rename(writer.directory)
+    (writer.directory / "nvidia.com-gpu.json").write_text("{}")
+    writer._node_files.refresh([])
+    writer.update(facts(writer.driver))
+    assert [path.name for path in writer.directory.iterdir()] == ["nvidia.com-gpu.json"]
 
 
 def test_without_cdi_nothing_is_made(tmp_path: Path) -> None:
     """The directory is not created, either."""
-    press = Press(tmp_path, flags={})
-    assert press.print() == {}
-    assert not press.directory.exists()
+    writer = CdiWriter(tmp_path, flags={})
+    assert writer.specs() == {}
+    assert not writer.directory.exists()
 
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     """The reason is there as long as this lasts."""
-    press = Press(tmp_path)
-    press.directory.parent.mkdir(parents=True)
-    press.directory.write_text("in the way")
-    press.update(facts(press.driver))
-    assert press.problem.startswith("the CDI file cannot be written: ")
-    press.directory.unlink()
-    press.print()
-    assert press.problem == ""
+    writer = CdiWriter(tmp_path)
+    writer.directory.parent.mkdir(parents=True)
+    writer.directory.write_text("in the way")
+    writer.update(facts(writer.driver))
+    assert writer.problem.startswith("the CDI file cannot be written: ")
+    writer.directory.unlink()
+    writer.specs()
+    assert writer.problem == ""
 
 
 @pytest.mark.parametrize("profile", ["single", "switch16"])
 def test_any_number_of_gpus(tmp_path: Path, profile: str) -> None:
     """The files are valid for each profile."""
-    press = Press(tmp_path, profile)
-    assert len(press.print()["gpu"]["devices"]) == len(press.driver.gpus) + 1
+    writer = CdiWriter(tmp_path, profile)
+    assert len(writer.specs()["gpu"]["devices"]) == len(writer.driver.gpus) + 1
 
 
 def test_the_drivers_directories_are_searched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both the content of the file and what is missing come from one search for each scan."""
-    press = Press(tmp_path)
+    writer = CdiWriter(tmp_path)
     searches: list[tuple[Path, str]] = []
     glob = Path.glob
     monkeypatch.setattr(Path, "glob", lambda path, pattern: searches.append((path, pattern)) or glob(path, pattern))
-    press.print()
+    writer.specs()
     found = [where for where, pattern in searches if pattern == f"lib*.so.{DRIVER}"]
     assert found
     assert len(found) == len(set(found))

@@ -141,7 +141,7 @@ def test_an_event_set_in_an_undefined_state(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("machine", ["unified"], indirect=True)
-def test_what_needs_the_memory_is_refused(machine: Machine) -> None:
+def test_mps_without_a_known_memory_size_is_refused(machine: Machine) -> None:
     """MPS cannot divide memory of unknown size; an administrator sees that it is unknown."""
     (gpu,) = machine.poll().gpus
     assert clients_problem(gpu, 2) == (

@@ -133,7 +133,7 @@ def test_pcie_switches() -> None:
     assert _best("pcie8", 4, without=(1,)) == {4, 5, 6, 7}
 
 
-def test_what_is_left_stays_good() -> None:
+def test_the_remaining_gpus_stay_well_connected() -> None:
     """One GPU is taken where its switch has lost the other one, so the pairs stay pairs."""
     assert _best("pcie8", 1, without=(3,)) == {2}
     assert _best("pcie16", 1, without=(8, 0)) in ({1}, {9})

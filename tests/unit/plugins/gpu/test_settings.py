@@ -111,7 +111,7 @@ def test_sharing(tmp_path: Path, mode: str, devices: object) -> None:
     assert (read["renameByDefault"], read["failRequestsGreaterThanOne"]) == (True, True)
 
 
-def test_off_is_a_word_and_not_a_truth_value(tmp_path: Path) -> None:
+def test_off_is_not_a_boolean(tmp_path: Path) -> None:
     """YAML reads `off` as false."""
     text = "resources: {gpus: [{pattern: X, name: x}]}\ndphub: {reset: {nvidia.com/gpu: off, nvidia.com/x: clean}}"
     settings = _read(tmp_path, text)

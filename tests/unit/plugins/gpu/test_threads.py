@@ -37,7 +37,7 @@ def paths(tmp_path: Path, driver: SimulatedNode) -> DriverPaths:  # noqa: ARG001
 
 @pytest.fixture
 def lines() -> Iterator[list[dict[str, object]]]:
-    """Collect what is logged meanwhile."""
+    """Collect what is logged in the meantime."""
     with capture_logs() as found:
         yield found  # type: ignore[misc]
 

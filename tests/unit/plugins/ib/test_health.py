@@ -31,7 +31,7 @@ def _see(watch: PortWatch, *states: str) -> Hca:
     return hca
 
 
-def test_a_port_that_goes_down_is_believed_after_a_while() -> None:
+def test_a_port_that_goes_down_counts_after_a_delay() -> None:
     """The time counts from when it went down, and starts again if it was up in between."""
     clock = Clock()
     watch = PortWatch(clock)
@@ -47,8 +47,8 @@ def test_a_port_that_goes_down_is_believed_after_a_while() -> None:
     assert watch.fault(hca, ANY, USUAL) == "port 1 of mlx5_0 is DOWN (LinkUp)"
 
 
-def test_a_port_that_comes_up_is_believed_after_a_while() -> None:
-    """A port that counted as down has to stay up; if it goes down meanwhile, the time starts again."""
+def test_a_port_that_comes_up_counts_after_a_delay() -> None:
+    """A port that counted as down has to stay up; if it goes down in the meantime, the time starts again."""
     clock = Clock()
     watch = PortWatch(clock)
     hca = _see(watch, "DOWN")

@@ -74,7 +74,7 @@ def test_virtual_functions(divided: list[Hca], selectors: dict[str, object], num
     assert sorted(_selected(divided, Mode.VF, **selectors)) == sorted(f"mlx5_{number + 1}" for number in numbers)
 
 
-def test_who_may_be_in_which_mode(tmp_path: Path) -> None:
+def test_which_hcas_each_mode_accepts(tmp_path: Path) -> None:
     """A divided function is not an HCA, and its parts are not physical; a shared pool accepts what it selects."""
     tree = RdmaTree(tmp_path)
     tree.add("mlx5_0", "0000:07:00.0")

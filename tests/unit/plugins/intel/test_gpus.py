@@ -173,7 +173,7 @@ def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
         ({"allow_ids": f"{BATTLEMAGE},{FLEX_170}"}, [CARD], {INTEGRATED: "0x9a49"}),
         ({"allow_ids": [BATTLEMAGE.upper().replace("X", "x")]}, [CARD], {INTEGRATED: "0x9a49"}),
         ({"deny_ids": "0x9a49, 0x1234"}, [CARD], {INTEGRATED: "0x9a49"}),
-        ({"exclude": [INTEGRATED]}, [CARD], {INTEGRATED: "the setting exclude"}),
+        ({"exclude": [INTEGRATED]}, [CARD], {INTEGRATED: "the exclude setting"}),
     ],
 )
 def test_selected_gpus(tmp_path: Path, settings: dict[str, object], served: list[str], reasons: dict[str, str]) -> None:

@@ -40,7 +40,7 @@ def test_a_response_without_gpus() -> None:
 
 ODD: dict[str, tuple[bytes, Mapping[str, Sequence[tuple[str, int, str]]]]] = {
     "a GPU without address": (response({"": [("memory", xpumd.Severity.FAILED, "x")]}), {}),
-    "a GPU that is no message": (b"\x0a\x01\xff", {}),
+    "a GPU that is not a message": (b"\x0a\x01\xff", {}),
     "a GPU that is a number": (b"\x08\x01", {}),
     "an address in capitals": (response({CARD.upper(): []}), {CARD: []}),
     "words with control characters": (

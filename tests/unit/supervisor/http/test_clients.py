@@ -194,7 +194,7 @@ async def test_a_client_that_stops_is_disconnected(
 
 
 async def test_a_client_that_is_slow_gets_the_whole_answer(directory: Path) -> None:
-    """It gets it even if the server finished long ago, and has other clients meanwhile."""
+    """It gets it even if the server finished long ago, and has other clients in the meantime."""
     async with _port(directory, IN_THE_KERNEL) as port:
         with await _connected(port, _get("/status", "localhost")) as client:
             # The server's end has sent everything (4: FIN-WAIT-1), but the client has not read it.

@@ -25,7 +25,7 @@ async def calls(directory: Path) -> AsyncIterator[list[object]]:
 
 
 @pytest.mark.parametrize("place", ["the socket", "the directory", "the directory above"])
-def test_a_link_on_the_way_to_the_socket(directory: Path, place: str) -> None:
+def test_a_link_in_the_path_of_the_socket(directory: Path, place: str) -> None:
     """It is rejected, because another user may have put it there."""
     above = directory / "above"
     path = above / "plugins" / "model.sock"

@@ -204,7 +204,7 @@ async def test_a_removed_pods_devices_are_free_and_no_plugin_is_notified() -> No
             await it.kubelet.remove("pod")
 
 
-async def test_two_pods_of_one_name_cannot_be() -> None:
+async def test_two_pods_cannot_have_the_same_name() -> None:
     """They can exist only in different namespaces."""
     async with node() as it:
         await it.kubelet.admit("pod")
@@ -213,7 +213,7 @@ async def test_two_pods_of_one_name_cannot_be() -> None:
             await it.kubelet.admit("pod")
 
 
-async def test_a_device_that_vanishes_stays_with_its_pod() -> None:
+async def test_a_device_that_disappears_stays_with_its_pod() -> None:
     """It stays there even when it comes back: no other pod gets it before the pod is gone."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(2))

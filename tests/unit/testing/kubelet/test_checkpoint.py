@@ -27,7 +27,7 @@ def test_a_link_beside_the_checkpoint_is_not_followed(tmp_path: Path) -> None:
     [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.write_bytes(b"\xff")],
     ids=["pipe", "endless device", "garbage"],
 )
-def test_what_is_no_checkpoint_is_ignored(tmp_path: Path, plant: Callable[[Path], object]) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_ignored(tmp_path: Path, plant: Callable[[Path], object]) -> None:
     """The kubelet starts without it."""
     path = tmp_path / CHECKPOINT
     plant(path)

@@ -192,7 +192,7 @@ async def test_pods_keep_their_devices_over_a_restart() -> None:
 
 
 @pytest.mark.fake_kubelet("a real one learns from the API server which pods there are")
-async def test_the_checkpoint_is_the_kubelets_memory() -> None:
+async def test_the_checkpoint_keeps_the_state() -> None:
     """A fake kubelet in another process continues from the file alone."""
     async with node() as it:
         plugin = await it.plugin(listed=[device("near", numa=[1, 0]), device("far"), device("bad", healthy=False)])
@@ -225,7 +225,7 @@ async def test_a_broken_checkpoint_stops_no_kubelet() -> None:
         assert it.kubelet.capacity() == {}
 
 
-async def test_waiting_says_what_is_there_instead() -> None:
+async def test_a_failed_wait_shows_the_state() -> None:
     """A test whose wait fails shows the reason."""
     async with node() as it:
         with pytest.raises(TimeoutError, match="no resource is known"):
@@ -240,7 +240,7 @@ async def test_waiting_says_what_is_there_instead() -> None:
             await it.kubelet.wait_until(lambda _: False, timeout=0, what="the gold")
 
 
-async def test_a_moment_is_long_enough_to_be_seen() -> None:
+async def test_short_lived_states_are_seen() -> None:
     """A caller that waits for a state sees it, even a short-lived one."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
@@ -252,7 +252,7 @@ async def test_a_moment_is_long_enough_to_be_seen() -> None:
         await it.kubelet.wait_until(lambda kubelet: [len(each.devices) for each in kubelet.lists(STUB)] == [1, 2, 1])
 
 
-async def test_a_condition_that_fails_fails_who_waits() -> None:
+async def test_an_error_in_a_condition_reaches_the_caller() -> None:
     """The waiting caller gets the condition's own error, whether at once or at a later change."""
     async with node() as it:
         with pytest.raises(KeyError):

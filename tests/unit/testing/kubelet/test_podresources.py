@@ -72,7 +72,7 @@ async def test_it_reports_one_pod_and_rejects_an_unknown_one() -> None:
 
 
 async def test_it_lists_every_healthy_device_used_or_not() -> None:
-    """All are listed; a vanished device stays with its pod, and is no longer allocatable."""
+    """All are listed; a device that disappeared stays with its pod, and is no longer allocatable."""
     async with node() as it, lister(it.plugin_dir.parent / "pod-resources" / "kubelet.sock") as client:
         plugin = await it.plugin(listed=LISTED)
         await it.kubelet.admit("pod", {STUB: 1})

@@ -80,7 +80,7 @@ async def test_another_version_is_refused() -> None:
         "x" * 64 + "." + "y" * 180 + "/stub",
     ],
 )
-async def test_a_name_that_is_no_extended_resource_is_refused(name: str) -> None:
+async def test_a_name_that_is_not_an_extended_resource_is_refused(name: str) -> None:
     """It is refused in the kubelet's words."""
     async with node() as it:
         plugin = await it.plugin(name, register=False)
@@ -148,7 +148,7 @@ async def test_a_plugin_that_gives_up_waiting_is_not_registered() -> None:
         assert it.kubelet.capacity() == {}
 
 
-async def test_every_list_is_the_whole_truth() -> None:
+async def test_every_list_is_complete() -> None:
     """A device that a list leaves out is gone; nothing arrives that was not sent."""
     async with node() as it:
         plugin = await it.plugin(listed=[device("a"), device("b", numa=[1])])
@@ -355,7 +355,7 @@ async def test_since_1_37_a_plugin_must_not_register_twice() -> None:
         assert await refused(plugin) == words
 
 
-async def test_ending_the_old_stream_before_registering_avoids_the_trap() -> None:
+async def test_ending_the_old_stream_before_registering_avoids_the_pitfall() -> None:
     """A plugin has to keep this order."""
     async with node() as it:
         old = await it.plugin(listed=devices(2))
@@ -380,7 +380,7 @@ async def test_a_refused_registration_takes_the_name_from_its_holder() -> None:
         assert it.kubelet.capacity()[STUB] == Capacity(2, 2)
 
 
-async def test_a_client_that_says_nothing_holds_nothing_up() -> None:
+async def test_an_idle_client_does_not_block_the_end() -> None:
     """A connection to kubelet.sock that stays idle forever does not keep the kubelet from ending."""
     async with node() as it, asyncio.timeout(WAIT_SECONDS):
         with socket.socket(socket.AF_UNIX) as silent:

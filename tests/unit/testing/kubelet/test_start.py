@@ -13,7 +13,7 @@ from tests.harness.kubelet import node
 OTHER = "example.com/other"
 
 
-async def test_a_container_is_announced_at_every_start() -> None:
+async def test_prestart_is_called_at_every_start() -> None:
     """The plugins that request it are notified, with all ids that the container holds."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(2), pre_start=True)
@@ -53,7 +53,7 @@ async def test_one_container_that_does_not_start_leaves_the_others_running() -> 
 
 
 @pytest.mark.fake_kubelet("the deadline is shorter")
-async def test_the_announcement_has_a_deadline_and_holds_up_no_other_pod() -> None:
+async def test_prestart_has_a_deadline_and_delays_no_other_pod() -> None:
     """The deadline is 30 s with a real kubelet."""
     async with node(pre_start_timeout=0.5) as it:
         plugin = await it.plugin(listed=devices(2), pre_start=True)
@@ -66,7 +66,7 @@ async def test_the_announcement_has_a_deadline_and_holds_up_no_other_pod() -> No
             await slow
 
 
-async def test_after_a_restart_no_announcement_is_made_until_the_plugin_is_back() -> None:
+async def test_after_a_restart_prestart_is_skipped_until_the_plugin_is_back() -> None:
     """The kubelet does not know its options yet, and lets the container start."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1), pre_start=True)

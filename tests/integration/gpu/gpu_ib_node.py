@@ -13,7 +13,7 @@ from tests.simulators.rdma.tree import beside_gpus
 HCA = "rdma/hca"
 
 
-class Rack:
+class GpuIbNode:
     """A node with eight GPUs and eight HCAs, two of each on a PCIe switch, and both plugins.
 
     Args:
@@ -38,7 +38,7 @@ class Rack:
         return Counter(self.switch_of[device] for device in response.envs[name].split(","))
 
 
-async def neighbours(rack: Rack, kubelet: FakeKubelet, chance: random.Random, count: int) -> tuple[int, int]:
+async def count_close_hcas(pair: GpuIbNode, kubelet: FakeKubelet, chance: random.Random, count: int) -> tuple[int, int]:
     """Admit this number of pods, and remove some at random.
 
     Returns:
@@ -56,7 +56,7 @@ async def neighbours(rack: Rack, kubelet: FakeKubelet, chance: random.Random, co
             used -= held.pop(name).total()
             await kubelet.remove(name)
         pod = await kubelet.admit(f"pod{turn}", {GPU: size, HCA: size})
-        gpus, hcas = rack.switches(pod, GPU), rack.switches(pod, HCA)
+        gpus, hcas = pair.switches(pod, GPU), pair.switches(pod, HCA)
         free = Counter(dict.fromkeys(range(4), 2))
         for other in held.values():
             free.subtract(other)

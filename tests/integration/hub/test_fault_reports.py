@@ -52,14 +52,14 @@ async def _ready(node: OperatedNode, *, ready: bool, says: str = "") -> None:
 
 async def _recovered(node: OperatedNode) -> None:
     """Check that the status and all endpoints report no problem."""
-    await node.all_well()
+    await node.without_problems()
     said = await node.dphub("status")
     assert (said.code, "No problems" in said.out) == (0, True), said
     assert await node.get("/readyz") == (200, "gpu: registered\nib: registered\nstub: registered\n")
     assert (await node.metric("dphub_ready"), await node.metric("dphub_ok")) == (1, 1)
 
 
-async def test_driver_gone(node: OperatedNode) -> None:
+async def test_driver_removed(node: OperatedNode) -> None:
     """GPUs on the bus without a driver are a fault of the node, not of the plugin, which stays ready."""
     node.gpus.unload()
     await node.kubelet.wait_for(GPU, 0)
@@ -81,7 +81,7 @@ async def test_xid(node: OperatedNode) -> None:
     assert problem.remedy == f"once repaired: dphub uncordon {gpu.uuid}"
     await _ready(node, ready=True)
     assert await node.metric("dphub_devices", resource=GPU, health="unhealthy") == 1
-    await node.status_until(lambda _: bool(node.plugin("gpu")), "a pulse")
+    await node.status_until(lambda _: bool(node.plugin("gpu")), "a heartbeat")
     said = await node.dphub("uncordon", gpu.pci)
     assert said.code == 0, said
     await node.kubelet.wait_for(GPU, 8)
@@ -99,7 +99,7 @@ async def test_port_down(node: OperatedNode) -> None:
     await _recovered(node)
 
 
-async def test_a_plugin_that_is_stopped_dead() -> None:
+async def test_a_plugin_that_is_suspended() -> None:
     """A process whose event loop is blocked is killed and restarted, and the status shows why."""
     async with operated(watchdog=SHORT_WATCHDOG) as node:
         stub = node.plugin("stub")

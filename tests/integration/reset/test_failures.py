@@ -8,12 +8,12 @@ import pytest
 from hub.reset.messages import ResetLimits
 from hub.reset.output import LINE_BYTES, LINES
 from hub.reset.result import Outcome
-from tests.integration.reset.reset_support import ALLOWANCE, SHORT, Workshop, children, reset
+from tests.integration.reset.reset_support import ALLOWANCE, SHORT, ResetRuns, children, reset
 
 OK, FAILED, TIMED_OUT, CRASHED = Outcome.OK, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CRASHED
 LATE = "did not finish in time and was stopped after"
 
-MISDEEDS: list[tuple[dict[str, object], Outcome, str]] = [
+FAILURES: list[tuple[dict[str, object], Outcome, str]] = [
     ({"do": "succeed"}, OK, "succeeded after"),
     ({"do": "succeed", "seconds": 0.1}, OK, "succeeded after"),
     ({"do": "fail", "text": "the link stays down"}, FAILED, r"failed after [\d.]+ s: the link stays down$"),
@@ -45,18 +45,18 @@ MISDEEDS: list[tuple[dict[str, object], Outcome, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "outcome", "words"), MISDEEDS, ids=[str(fault["do"]) for fault, *_ in MISDEEDS])
-async def test_a_misdeed(workshop: Workshop, fault: dict[str, object], outcome: Outcome, words: str) -> None:
+@pytest.mark.parametrize(("fault", "outcome", "words"), FAILURES, ids=[str(fault["do"]) for fault, *_ in FAILURES])
+async def test_every_kind_of_failure(runs: ResetRuns, fault: dict[str, object], outcome: Outcome, words: str) -> None:
     """It ends in time, with a readable message, and leaves nothing behind.
 
     There is no process, zombie or descriptor. The call's other device, and its next reset, succeed.
     """
-    resetter = workshop.stub({"bad": fault}, limits=ResetLimits(memory=1 << 29))
+    resetter = runs.stub({"bad": fault}, limits=ResetLimits(memory=1 << 29))
     deadline = SHORT if outcome is TIMED_OUT else 60
     begin = time.monotonic()
     results = await reset(resetter, ["bad", "good"], deadline)
     took = time.monotonic() - begin
-    assert not workshop.processes()
+    assert not runs.processes()
     assert not children()
     bad = results["bad"]
     assert bad.outcome is outcome
@@ -86,64 +86,64 @@ async def test_a_misdeed(workshop: Workshop, fault: dict[str, object], outcome: 
         ("no_such_module:reset", FAILED, "ModuleNotFoundError: No module named 'no_such_module'"),
     ],
 )
-async def test_a_function_that_is_no_reset(workshop: Workshop, function: str, outcome: Outcome, words: str) -> None:
+async def test_a_function_that_is_not_a_reset(runs: ResetRuns, function: str, outcome: Outcome, words: str) -> None:
     """The message says what is wrong with it, and fits into the header of an answer."""
-    result = (await reset(workshop.resetter(function), "odd"))["odd"]
+    result = (await reset(runs.resetter(function), "odd"))["odd"]
     assert result.outcome is outcome
     assert re.search(words, result.message), result.message
     assert len(result.message) < 1200
 
 
-async def test_a_deed_that_the_stub_does_not_know(workshop: Workshop) -> None:
+async def test_a_fault_that_the_stub_does_not_know(runs: ResetRuns) -> None:
     """It is a failure, with the place of the mistake."""
-    result = (await reset(workshop.stub({"bad": {"do": "no such deed"}}), "bad"))["bad"]
+    result = (await reset(runs.stub({"bad": {"do": "no such action"}}), "bad"))["bad"]
     assert result.outcome is FAILED
-    assert "ValidationError: Invalid enum value 'no such deed' - at `$.reset[...].do`" in result.message
+    assert "ValidationError: Invalid enum value 'no such action' - at `$.reset[...].do`" in result.message
 
 
-async def test_only_memory_that_is_used_is_limited(workshop: Workshop) -> None:
+async def test_only_memory_that_is_used_is_limited(runs: ResetRuns) -> None:
     """A driver's library may reserve far more address space than the limit."""
-    resetter = workshop.resetter("tests.integration.reset.odd_resets:reserve", {"bytes": 1 << 37})
+    resetter = runs.resetter("tests.integration.reset.odd_resets:reserve", {"bytes": 1 << 37})
     assert (await reset(resetter, "odd"))["odd"].outcome is OK
 
 
-async def test_a_guard_that_is_stopped(workshop: Workshop) -> None:
+async def test_a_guard_that_is_stopped(runs: ResetRuns) -> None:
     """Whatever stops the process that should end a reset, it ends at its deadline, and leaves nothing behind."""
-    result = (await reset(workshop.resetter("tests.integration.reset.odd_resets:stop_guard"), "bad", SHORT))["bad"]
+    result = (await reset(runs.resetter("tests.integration.reset.odd_resets:stop_guard"), "bad", SHORT))["bad"]
     assert result.outcome is TIMED_OUT
-    assert not workshop.processes()
+    assert not runs.processes()
 
 
-async def test_processor_time_is_limited(workshop: Workshop) -> None:
+async def test_processor_time_is_limited(runs: ResetRuns) -> None:
     """A reset that loops is ended by the kernel, and the message says so."""
-    resetter = workshop.stub({"bad": {"do": "spin"}}, limits=ResetLimits(processor=1))
+    resetter = runs.stub({"bad": {"do": "spin"}}, limits=ResetLimits(processor=1))
     result = (await reset(resetter, "bad"))["bad"]
     assert result.outcome is CRASHED
     assert "SIGXCPU" in result.message
     assert "it used up its CPU time" in result.message
 
 
-async def test_what_it_prints_is_logged_with_the_device(workshop: Workshop) -> None:
+async def test_what_it_prints_is_logged_with_the_device(runs: ResetRuns) -> None:
     """Both standard output and standard error are logged, even if they are not text."""
-    await reset(workshop.stub({"bad": {"do": "garbage"}}), "bad")
-    lines = workshop.printed("bad")
+    await reset(runs.stub({"bad": {"do": "garbage"}}), "bad")
+    lines = runs.printed("bad")
     assert len(lines) == 4
     assert lines[1] == lines[3]
     assert lines[1].endswith(r"\xfe\xff")
 
 
-async def test_a_flood_is_cut_short(workshop: Workshop) -> None:
+async def test_a_flood_is_cut_short(runs: ResetRuns) -> None:
     """A limited number of lines is logged, the others are counted; of a long line the beginning is logged."""
-    await reset(workshop.stub({"lines": {"do": "flood"}, "line": {"do": "flood line"}}), ["lines", "line"])
-    *lines, rest = workshop.printed("lines")
+    await reset(runs.stub({"lines": {"do": "flood"}, "line": {"do": "flood line"}}), ["lines", "line"])
+    *lines, rest = runs.printed("lines")
     assert lines == ["a line that says nothing"] * LINES
     more = 2 * ((8 << 20) // 25) - LINES
     assert rest == f"... and {more} more lines"
-    assert workshop.printed("line") == ["x" * LINE_BYTES + " ..."]
+    assert runs.printed("line") == ["x" * LINE_BYTES + " ..."]
 
 
-@pytest.mark.parametrize(("deed", "place"), [("segfault", "_segfault"), ("hang", "_hang"), ("raise", "_raise")])
-async def test_the_log_says_where(workshop: Workshop, deed: str, place: str) -> None:
+@pytest.mark.parametrize(("action", "place"), [("segfault", "_segfault"), ("hang", "_hang"), ("raise", "_raise")])
+async def test_the_log_has_the_location(runs: ResetRuns, action: str, place: str) -> None:
     """It has the place where a reset crashed, hung or raised an error."""
-    await reset(workshop.stub({"bad": {"do": deed}}), "bad", SHORT)
-    assert [line for line in workshop.printed("bad") if f"in {place}" in line]
+    await reset(runs.stub({"bad": {"do": action}}), "bad", SHORT)
+    assert [line for line in runs.printed("bad") if f"in {place}" in line]
