@@ -22,7 +22,7 @@ _NAMED = 4
 
 MOST_ABSENT = 1 << 14
 """The unhealthy devices that are remembered while they are absent, such as all of a plugin that restarts. A faulty
-plugin may name its devices anew each time."""
+plugin may give its devices new names each time."""
 
 
 class Pod(NamedTuple):

@@ -40,19 +40,20 @@ class StatusFile:
             self.mark_changed()
 
     def touch(self, moment: int) -> None:
-        """Set the file's modification time, in Unix time, which takes no disk space; write the file if it was changed.
+        """Set the file's modification time, which takes no disk space; write the file first if it was changed.
 
         Args:
-            moment: The time, not before the last write.
+            moment: The Unix time.
         """
         if self._path is None:
             return
         if self._written is None or self._failure or not self._is_intact(self._path):
             self.write()
-            return
-        with suppress(OSError):
-            os.utime(self._path, (moment, moment), follow_symlinks=False)
-            self._written = self._path.lstat()
+        # Otherwise it could not be written, or is that of another process.
+        if self._written and self._is_intact(self._path):
+            with suppress(OSError):
+                os.utime(self._path, (moment, moment), follow_symlinks=False)
+                self._written = self._path.lstat()
 
     def write(self) -> str:
         """Write the file now. A failure, such as a full disk, must not stop the process; it is logged once.

@@ -64,7 +64,10 @@ async def test_a_report_that_is_intact(tmp_path: Path) -> None:
 
 
 def test_the_time_of_a_file(tmp_path: Path) -> None:
-    """It is set without writing the file, unless another process has removed it, or the last write failed."""
+    """It is set without writing the file, unless another process has removed it, or the last write failed.
+
+    A file that is written for this has the given time, too.
+    """
     path = tmp_path / "report"
     content = {"state": "registered"}
     file = StatusFile(path, lambda: content)
@@ -76,6 +79,17 @@ def test_the_time_of_a_file(tmp_path: Path) -> None:
     path.unlink()
     file.touch(3000)
     assert path.stat().st_size
+    assert path.stat().st_mtime == 3000
+    StatusFile(path, lambda: content).touch(4000)
+    assert path.stat().st_mtime == 4000
+
+
+def test_the_time_of_a_file_of_another_process(tmp_path: Path) -> None:
+    """It is left alone by a process that has nothing to write."""
+    path = tmp_path / "report"
+    StatusFile(path, lambda: {"state": "registered"}).touch(1000)
+    StatusFile(path, lambda: None).touch(2000)
+    assert path.stat().st_mtime == 1000
 
 
 async def test_a_file_whose_time_was_set_is_intact(tmp_path: Path) -> None:
