@@ -74,6 +74,8 @@ class ClusterNode:
                 f"--kubeconfig={control_plane.kubeconfig('kubelet')}",
                 f"--hostname-override={NODE}",
                 f"--node-ip={ADDRESS}",
+                # Logs when pods arrive, and when plugins send their lists.
+                "--v=2",
             ],
         )
 
