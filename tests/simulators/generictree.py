@@ -130,15 +130,15 @@ class GenericTree:
         return self._device(interface if interface.exists() else owner, name, subsystem, **attributes)
 
     def remove(self, device: Path) -> None:
-        """Remove a device, with its parts and their files."""
-        files = [line for path in device.rglob("uevent") for line in path.read_text().splitlines()]
+        """Remove a device, with its parts and their files, which the kernel removes first."""
+        lines = [line for path in device.rglob("uevent") for line in path.read_text().splitlines()]
+        for line in lines:
+            if line.startswith("DEVNAME="):
+                (self.root / "dev" / line.removeprefix("DEVNAME=")).unlink()
         for link in [link for link, target in self._links.items() if f"{target}/".startswith(f"{device}/")]:
             del self._links[link]
             link.unlink(missing_ok=True)
         shutil.rmtree(device)
-        for line in files:
-            if line.startswith("DEVNAME="):
-                (self.root / "dev" / line.removeprefix("DEVNAME=")).unlink()
 
     def _device(self, owner: Path, name: str, subsystem: str, **attributes: str) -> Path:
         kernel = name.rpartition("/")[2]

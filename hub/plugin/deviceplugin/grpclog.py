@@ -1,5 +1,6 @@
 """What gRPC's server writes to the log."""
 
+import asyncio
 import logging
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
     """Return whether a message from gRPC is about more than one client.
 
     The sender of a request that cannot be decoded gets that error. The others are about clients that ended their
-    connection before they got an error. Logged here, both could fill the log.
+    connection before they got an error. Logged here, both could fill the log. Calls are cancelled when the server stops.
     """
-    return not (record.exc_info and isinstance(record.exc_info[1], (DecodeError, grpc.aio.InternalError)))
+    harmless = (DecodeError, grpc.aio.InternalError, asyncio.CancelledError)
+    return not (record.exc_info and isinstance(record.exc_info[1], harmless))

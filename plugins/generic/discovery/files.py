@@ -67,8 +67,12 @@ def find_files(host: Host, sysfs: Sysfs, pattern: str) -> Iterator[DeviceFile]:
         if not path.isprintable() or _is_found_by_chance(pattern, path):
             continue
         file = resolve(host, path)
-        if file and host.path(file).exists():
-            yield device_file(sysfs, path, file)
+        if not file or not host.path(file).exists():
+            continue
+        found = device_file(sysfs, path, file)
+        # The kernel removes a device's file first: without its directory in sysfs, it would be another device.
+        if host.path(file).exists():
+            yield found
 
 
 def device_file(sysfs: Sysfs, path: str, file: str = "") -> DeviceFile:
