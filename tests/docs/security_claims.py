@@ -33,6 +33,6 @@ NO_CLAIMS = (
     # What is not protected.
     *("It could send commands", "That guards against mistakes", "File systems that the node has mounted inside"),
     "The plugin directory is still mounted",
-    *("No image is published", "Anyone who controls the image", "The same goes for the base image"),
+    *("No image is published", "Anyone who controls the image", "The same applies to the base image"),
 )
 """Sentences that claim no protection."""

@@ -1,4 +1,4 @@
-"""What an operator does with a running node, and what the commands print."""
+"""What an administrator does with a running node, and what the commands print."""
 
 import asyncio
 import json

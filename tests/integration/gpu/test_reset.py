@@ -106,7 +106,7 @@ async def test_a_process_that_is_about_to_exit_is_waited_for(node: Node, kubelet
     await kubelet.wait_for(GPU, 1)
     admission = asyncio.ensure_future(kubelet.admit("next", {GPU: 1}))
     await wait_until(lambda: _children(plugin.pid), "a reset")
-    gpus.driver.heal(0)
+    gpus.driver.repair(0)
     await admission
 
 
@@ -258,7 +258,7 @@ async def test_a_container_waits_for_its_gpu(node: Node, kubelet: FakeKubelet) -
     with pytest.raises(ContainerStartError, match=r"other processes are using the GPU: process \d+ \(python\)"):
         await kubelet.admit("first", {GPU: 1})
     await kubelet.remove("first")
-    gpus.driver.heal(0)
+    gpus.driver.repair(0)
     await kubelet.admit("second", {GPU: 1})
     assert gpus.driver.value(0, "gpu_clocks_reset") == 1
     assert len(plugin.lines("reset failed")) == 1
