@@ -8,7 +8,7 @@ import pytest
 
 from hub import ProgramFailed
 from plugins.gpu.cdi import toolkit
-from tests.unit.plugins.gpu.test_cdi import VENDOR, Press
+from tests.unit.plugins.gpu.cdi_writer import VENDOR, CdiWriter
 
 HOOK = "/usr/bin/nvidia-cdi-hook"
 
@@ -33,7 +33,7 @@ def _spec(names: list[str], **more: object) -> dict[str, Any]:
     }
 
 
-class Node(Press):
+class Node(CdiWriter):
     """A node with the toolkit.
 
     Args:
