@@ -69,7 +69,7 @@ async def gpu_events(count: int) -> list[Row]:
         for turn in range(max(1, count // 20)):
             gpus.driver.lose(turn % 8)
             found.append(await _list_after(kubelet, time.monotonic()))
-            gpus.driver.heal(turn % 8)
+            gpus.driver.repair(turn % 8)
             await _until(kubelet, 8)
     return [
         *times("from an XID until the kubelet has the list", heard, {"median": 50, "p99": 50, "worst": None}),

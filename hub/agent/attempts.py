@@ -23,7 +23,7 @@ class Attempts:
         self._log = get_logger()
 
     async def until_done(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do something, again and again until it succeeds."""
+        """Do something, and repeat it until it succeeds."""
         while True:
             try:
                 await work()
@@ -53,7 +53,7 @@ class Attempts:
                         await changes.wait_beyond(seen)
 
     def succeeded(self) -> None:
-        """Begin with the shortest delay again."""
+        """Begin again with the shortest delay."""
         self._backoff.reset()
         self._rejected = ""
 

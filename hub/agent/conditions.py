@@ -107,7 +107,7 @@ class Conditions:
         return min((seconds for seconds in left if seconds > 0), default=None)
 
     def _steady(self, plugin: PluginStatus, now: float) -> Finding:
-        """Return what is known about a plugin; for a moment, one that fails counts as one that starts."""
+        """Return what is known about a plugin; one that has just failed counts as starting."""
         found = finding_of(plugin)
         if found.reason != FAILED:
             self._failing.pop(plugin.name, None)

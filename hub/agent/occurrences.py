@@ -33,7 +33,7 @@ class Pod(NamedTuple):
 
 
 class Occurrence(NamedTuple):
-    """Something that happened to a device, or another thing that the node's events show."""
+    """Something that happened to a device or the node, and that becomes an event."""
 
     kind: str
     """Normal or Warning."""

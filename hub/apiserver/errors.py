@@ -57,7 +57,7 @@ class Backoff:
         self._failures = 0
 
     def reset(self) -> None:
-        """Begin with the shortest delay again, after a success."""
+        """Begin again with the shortest delay, after a success."""
         self._failures = 0
 
     def delay(self, error: ApiError) -> float:

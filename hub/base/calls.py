@@ -107,7 +107,7 @@ class Calls:
 
 
 class _Job(Generic[T]):
-    """A call on its way to a thread and back."""
+    """A call that a thread runs, and its future."""
 
     def __init__(self, method: Callable[..., Any], function: Callable[[], T]) -> None:
         self.method = method

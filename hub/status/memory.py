@@ -9,7 +9,7 @@ import time
 
 import psutil
 
-PATIENCE = 0.2
+READ_TIMEOUT = 0.2
 """Seconds to wait for a process's memory; it usually takes a millisecond."""
 
 LIFETIME = 1.0
@@ -50,7 +50,7 @@ class _Reading:
             # There are too many processes and threads.
             self._ended = time.monotonic()
         else:
-            thread.join(PATIENCE)
+            thread.join(READ_TIMEOUT)
 
     @property
     def is_pending(self) -> bool:

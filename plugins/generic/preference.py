@@ -1,4 +1,4 @@
-"""Choose devices for a container: on few NUMA nodes, spread over the hardware, the first ones first."""
+"""Choose devices for a container: on few NUMA nodes, spread over the hardware, in order."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

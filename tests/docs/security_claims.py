@@ -14,7 +14,7 @@ SHOWN_BY = {
         "tests/deploy/test_manifests.py::test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged"
     ),
     "The container's own file system": "tests/deploy/test_manifests.py::test_what_the_pod_may_write_to",
-    "The pod that `helm test` creates": "tests/deploy/test_chart.py::test_the_pod_of_helm_test_can_only_read",
+    "The pod that `helm test` creates": "tests/deploy/test_chart_test_pod.py::test_the_pod_of_helm_test_can_only_read",
     "With `unprivileged`, the pod has no capabilities": f"{_PRIVILEGES}::test_an_unprivileged_pod_serves_adapters",
     "kustomize and Helm refuse": (
         "tests/deploy/test_manifests.py::test_what_needs_privileges_is_refused_with_unprivileged"

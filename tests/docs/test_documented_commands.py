@@ -1,4 +1,4 @@
-"""The commands that the documentation shows an operator."""
+"""The commands that the documentation shows an administrator."""
 
 import re
 import shlex

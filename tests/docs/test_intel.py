@@ -11,7 +11,8 @@ from plugins.intel.resources import declared
 from plugins.intel.settings import AllocationPolicy, IntelSettings, MonitoringMode
 from tests.docs.pages import Page
 from tests.simulators.inteltree import IntelTree, four_vfs, two_flex
-from tests.unit.plugins.intel.test_gpus import for_machines, scan, surviving, unbound, without_drm, without_files
+from tests.unit.plugins.intel.intel_scan import scan
+from tests.unit.plugins.intel.test_gpus import for_machines, surviving, unbound, without_drm, without_files
 
 INTEL = Page("docs/intel.md")
 

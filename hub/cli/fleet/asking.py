@@ -79,7 +79,7 @@ class _Refused(Exception):
     def __init__(self, reason: str, *, is_final: bool = False) -> None:
         super().__init__(reason)
         self.is_final = is_final
-        """Whether another way to ask makes no difference."""
+        """Whether the hub would not answer a different kind of request either."""
 
 
 class Fleet:

@@ -21,7 +21,7 @@ NAMESPACE = "device-plugin-hub"
 TIMEOUT = 5
 
 PARALLEL = 32
-"""More do not make 500 nodes faster (benchmarks/fleet.py)."""
+"""A higher number is not faster for 500 nodes (benchmarks/fleet.py)."""
 
 
 @dataclass(frozen=True)

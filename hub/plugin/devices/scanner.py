@@ -101,6 +101,9 @@ class Scanner:
         self._update(result)
 
     def _update(self, result: Scan) -> None:
+        if self._restart_needed.is_set():
+            # A scan that was already running does not change that.
+            return
         self._inventory.update(result)
         if result.needs_restart:
             self._restart_reason = result.reason

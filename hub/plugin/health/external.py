@@ -98,7 +98,7 @@ class ExternalFaults:
         return Fault(_joined([fault.reason for fault in faults]), faults[0].since) if faults else None
 
     def refresh(self, now: float) -> bool:
-        """Look at the files again; return whether the reports that are valid have changed."""
+        """Check the files again; return whether the reports that are valid have changed."""
         if self._directory and (names := self._names(self._directory, now)) is not None:
             self._files = {name: self._read(self._directory / name, now) for name in names}
             self._rejected = {name: reason for name, reason in self._rejected.items() if name in self._files}

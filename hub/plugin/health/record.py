@@ -84,7 +84,7 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HealthRecord(msgspec.Struct, omit_defaults=True):
-    """The health of one physical device; what it holds is what is kept across restarts."""
+    """The health of one physical device; its fields are kept across restarts."""
 
     faults: dict[str, Fault] = {}
     """By source, the oldest first."""

@@ -201,7 +201,7 @@ def _read_port(number: int, port: Path) -> Port:
 
 
 def _has_pkeys(port: Path) -> bool:
-    """Whether partition keys mean something: other link layers have one for form's sake."""
+    """Whether partition keys mean something: other link layers have one without a meaning."""
     return read_attribute(port / "link_layer") == INFINIBAND
 
 

@@ -47,7 +47,7 @@ def device_number(attribute: Path) -> DeviceNumber:
 _ROUNDS = 20
 """How often to look for processes that were started during the search; each round takes milliseconds."""
 
-_PATIENCE = 3.0
+_SEARCH_TIMEOUT = 3.0
 """Seconds to wait for the next file of a process; looking at one takes microseconds."""
 
 
@@ -63,7 +63,7 @@ def processes_with_open(host: Host, devices: Collection[DeviceNumber]) -> Iterat
             case True:
                 yield name
             case None:
-                yield f"possibly {name}: the kernel did not show its files within {_PATIENCE:g} s"
+                yield f"possibly {name}: the kernel did not show its files within {_SEARCH_TIMEOUT:g} s"
 
 
 def _processes(directory: Path) -> Iterator[Path]:
@@ -81,7 +81,7 @@ def _holds(process: Path, devices: Collection[DeviceNumber]) -> bool | None:
     """Return whether a process has one of these devices open or mapped; None if the kernel does not show it in time.
 
     While a process changes its address space, the kernel keeps readers waiting: forever, if that call hangs, which a
-    file system in user space can bring about, and for seconds, if it changes large mappings, whatever its priority is.
+    file system in user space can cause, and for seconds, if it changes large mappings, whatever its priority is.
     A process with very many files only takes long.
     """
     search = _Search(process, devices)
@@ -89,7 +89,7 @@ def _holds(process: Path, devices: Collection[DeviceNumber]) -> bool | None:
     before = -1
     while search.is_alive() and search.looked_at > before:
         before = search.looked_at
-        search.join(_PATIENCE)
+        search.join(_SEARCH_TIMEOUT)
     return search.found
 
 

@@ -21,7 +21,7 @@ class P(GPU):
 """
 CONFIG = "dphub: {health: {interval: 0.05, stable_for: 0, driver_timeout: 1}}"
 HARMLESS, PASSING = (13, 31, 43), (94, 63, 999)
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds until the list has to be correct; far more than it takes."""
 
 
@@ -59,26 +59,28 @@ class RandomFaults:
             self._keep_alive()
         self.gpus.driver.clear_faults()
         self.node.plugins[:] = self.node.plugins[-3:]
-        await self._wait_for_truth()
+        await self._wait_for_expected()
 
-    async def _wait_for_truth(self) -> None:
-        end = asyncio.get_running_loop().time() + PATIENCE
-        while not self._is_true():
+    async def _wait_for_expected(self) -> None:
+        end = asyncio.get_running_loop().time() + TIMEOUT
+        while not self._is_as_expected():
             self._keep_alive()
             if asyncio.get_running_loop().time() > end:
                 found = {device.id: device.healthy for device in self.kubelet.devices(GPU)}
-                raise AssertionError(f"after {self.caused}: expected {self._truth()}, found {found}\n{self.plugin.log}")
+                raise AssertionError(
+                    f"after {self.caused}: expected {self._expected()}, found {found}\n{self.plugin.log}"
+                )
             await asyncio.sleep(0.01)
 
-    def _truth(self) -> dict[str, bool]:
-        return {gpu.uuid: not (gpu.failures or _is_ill(gpu)) for gpu in self.gpus.driver.gpus}
+    def _expected(self) -> dict[str, bool]:
+        return {gpu.uuid: not (gpu.failures or _is_damaged(gpu)) for gpu in self.gpus.driver.gpus}
 
-    def _is_true(self) -> bool:
+    def _is_as_expected(self) -> bool:
         """Return whether the list is correct, in which a GPU that does not answer may be missing for a new process."""
-        truth = self._truth()
+        expected = self._expected()
         silent = {gpu.uuid for gpu in self.gpus.driver.gpus if gpu.failures}
         found = {device.id: device.healthy for device in self.kubelet.devices(GPU)}
-        return truth == dict.fromkeys(silent, False) | found
+        return expected == dict.fromkeys(silent, False) | found
 
     def _start(self) -> None:
         self.plugin = self.gpus.start(CONFIG, target=self._target)
@@ -102,19 +104,19 @@ class RandomFaults:
             self.gpus.driver.gpus[self._some()].failures["*"] = self.chance.choice([LOST, UNKNOWN])
             self.gpus.driver.apply()
 
-    def _ail(self) -> None:
+    def _damage(self) -> None:
         if self.gpus.driver.gpus:
-            illness = self.chance.choice(["remap_failed", "recovery", "ecc_volatile"])
-            self.gpus.driver.set(self._some(), **{illness: 1})
+            damage = self.chance.choice(["remap_failed", "recovery", "ecc_volatile"])
+            self.gpus.driver.set(self._some(), **{damage: 1})
 
     def _lose_device_file(self) -> None:
         if self.gpus.driver.gpus:
             self.gpus.driver.gpus[self._some()].node = False
             self.gpus.driver.apply()
 
-    def _heal(self) -> None:
+    def _repair(self) -> None:
         if self.gpus.driver.gpus:
-            self.gpus.driver.heal(self._some())
+            self.gpus.driver.repair(self._some())
 
     def _unplug(self) -> None:
         if len(self.gpus.driver.gpus) > 1:
@@ -161,10 +163,10 @@ _FAULTS: list[Callable[[RandomFaults], object]] = [
     RandomFaults._xid,
     RandomFaults._xid,
     RandomFaults._lose,
-    RandomFaults._ail,
+    RandomFaults._damage,
     RandomFaults._lose_device_file,
-    RandomFaults._heal,
-    RandomFaults._heal,
+    RandomFaults._repair,
+    RandomFaults._repair,
     RandomFaults._unplug,
     RandomFaults._plug,
     RandomFaults._unload,
@@ -182,5 +184,5 @@ async def _finished(result: object) -> None:
         await result
 
 
-def _is_ill(gpu: SimulatedGpu) -> bool:
+def _is_damaged(gpu: SimulatedGpu) -> bool:
     return bool(gpu.values.get("remap_failed") or gpu.values.get("recovery") or not gpu.node)

@@ -8,7 +8,7 @@ import pytest
 
 from hub import ProgramFailed
 from plugins.gpu.cdi import toolkit
-from tests.unit.plugins.gpu.test_cdi import VENDOR, CdiWriter
+from tests.unit.plugins.gpu.cdi_writer import VENDOR, CdiWriter
 
 HOOK = "/usr/bin/nvidia-cdi-hook"
 

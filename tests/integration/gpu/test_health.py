@@ -58,7 +58,7 @@ async def test_errors_of_applications_are_ignored(node: Node, kubelet: FakeKubel
 
 
 async def test_a_gpu_recovers(node: Node, kubelet: FakeKubelet) -> None:
-    """It recovers after a probe that finds nothing wrong, and a quiet time."""
+    """It recovers after a probe that finds nothing wrong, and the recovery time."""
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 0.1, stable_for: 2}}")
     gpus.driver.xid(0, 94)
@@ -76,12 +76,12 @@ async def test_a_gpu_with_a_fault_does_not_recover(node: Node, kubelet: FakeKube
     await _reported(plugin, gpus.uuids()[0], "recovery requires a reset of the GPU")
     gpus.driver.xid(0, 94)
     await _reported(plugin, gpus.uuids()[0], "XID 94")
-    gpus.driver.heal(0)
+    gpus.driver.repair(0)
     await kubelet.wait_for(GPU, 2)
 
 
 async def test_a_fatal_xid_stays(node: Node, kubelet: FakeKubelet) -> None:
-    """It stays even when the plugin is restarted, until an operator removes the record."""
+    """It stays even when the plugin is restarted, until an administrator uncordons it."""
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet)
     gpus.driver.xid(0, 79)
@@ -177,12 +177,12 @@ async def test_what_a_probe_finds(node: Node, kubelet: FakeKubelet, values: dict
     gpus.driver.set(1, **values)
     await kubelet.wait_for(GPU, 1)
     await _reported(plugin, gpus.uuids()[1], words)
-    gpus.driver.heal(1)
+    gpus.driver.repair(1)
     await kubelet.wait_for(GPU, 2)
 
 
 async def test_memory_errors(node: Node, kubelet: FakeKubelet) -> None:
-    """New uncorrected errors count, earlier ones do not; the quiet time begins with the last one."""
+    """New uncorrected errors count, earlier ones do not; the recovery time begins with the last one."""
     gpus = GpuNode(node, "pair")
     gpus.driver.set(0, ecc_volatile=7)
     plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 0.1, stable_for: 0.3}}")
@@ -201,7 +201,7 @@ async def test_a_lost_gpu(node: Node, kubelet: FakeKubelet) -> None:
     await kubelet.wait_for(GPU, 7)
     await _reported(plugin, gpus.uuids()[5], "the GPU is lost")
     await kubelet.admit("others", {GPU: 7})
-    gpus.driver.heal(5)
+    gpus.driver.repair(5)
     await kubelet.wait_for(GPU, 8)
 
 
@@ -223,7 +223,7 @@ async def test_a_device_file_that_is_gone(node: Node, kubelet: FakeKubelet) -> N
     gpus.driver.apply()
     await kubelet.wait_for(GPU, 1)
     await _reported(plugin, gpus.uuids()[0], "its device file is missing: /dev/nvidia1")
-    gpus.driver.heal(0)
+    gpus.driver.repair(0)
     await kubelet.wait_for(GPU, 2)
 
 
@@ -235,7 +235,7 @@ async def test_unmonitored_gpus_are_not_healthy(node: Node, kubelet: FakeKubelet
     plugin = gpus.start(QUICK)
     await kubelet.wait_for(GPU, 1)
     await _reported(plugin, gpus.uuids()[0], "its errors (XIDs) cannot be monitored: nvmlDeviceRegisterEvents")
-    gpus.driver.heal(0)
+    gpus.driver.repair(0)
     await kubelet.wait_for(GPU, 2)
     gpus.driver.xid(0, 79)
     await kubelet.wait_for(GPU, 1)
@@ -290,14 +290,14 @@ async def test_a_finding(node: Node, kubelet: FakeKubelet) -> None:
     assert state.warnings == (f"{gpus.uuids()[0]}: its PCIe link has only 8 of 16 lanes",)
     raised = [line["reason"] for line in plugin.lines("device warning raised")]
     assert f"{gpus.uuids()[1]}: the registration with the NVLink fabric is in progress" in raised
-    gpus.driver.heal(0)
-    gpus.driver.heal(1)
+    gpus.driver.repair(0)
+    gpus.driver.repair(1)
     await kubelet.wait_for(GPU, 2)
     await plugin.resource_until(lambda state: not state.warnings, GPU)
 
 
 async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
-    """A GPU that recovers again and again waits for an operator."""
+    """A GPU that recovers again and again waits for an administrator."""
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet)
     for _ in range(3):

@@ -215,7 +215,7 @@ async def test_mig_is_reconfigured(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
-    """Excluded GPUs, and GPUs that never answered, are in the state with the reason."""
+    """Excluded GPUs, and GPUs that never answered, are in the status with the reason."""
     gpus = GpuNode(node, "switch8")
     gpus.driver.lose(5)
     gpus.driver.gpus[6].failures["*"] = UNKNOWN

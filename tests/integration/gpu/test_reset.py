@@ -1,7 +1,6 @@
 """GPUs are checked, cleaned or reset before a container starts, as configured for their resource."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from structlog.testing import capture_logs
 from hub import Host, ResetDevice, Runtime
 from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import ResetRunner
-from hub.testing.kubelet import ContainerStartError, FakeKubelet
+from hub.testing.kubelet import FakeKubelet
 from hub.testing.waiting import wait_until
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.nvml.driverlock import DriverLock, exclusive_driver
@@ -21,8 +20,8 @@ from tests.harness.gpu_support import GPU, GpuNode
 from tests.harness.node import Node
 from tests.simulators.nvml import LOST, NOT_SUPPORTED, UNKNOWN, SimulatedNode
 
-CHECK, CLEAN, RESET = ResetLevel.CHECK, ResetLevel.CLEAN, ResetLevel.RESET
 GB = 1 << 30
+CHECK, CLEAN, RESET = ResetLevel.CHECK, ResetLevel.CLEAN, ResetLevel.RESET
 
 
 class GpuResets:
@@ -106,7 +105,7 @@ async def test_a_process_that_is_about_to_exit_is_waited_for(node: Node, kubelet
     await kubelet.wait_for(GPU, 1)
     admission = asyncio.ensure_future(kubelet.admit("next", {GPU: 1}))
     await wait_until(lambda: _children(plugin.pid), "a reset")
-    gpus.driver.heal(0)
+    gpus.driver.repair(0)
     await admission
 
 
@@ -247,57 +246,3 @@ def test_the_plugins_release_the_driver(tmp_path: Path) -> None:
         assert not newer.acquire()
     assert not older.wanted
     assert newer.acquire()
-
-
-async def test_a_container_waits_for_its_gpu(node: Node, kubelet: FakeKubelet) -> None:
-    """A resource with resets refuses a container, naming the holder, and starts it once the GPU is free."""
-    gpus = GpuNode(node, "single")
-    plugin = gpus.start("dphub: {reset: {nvidia.com/gpu: clean}}")
-    await kubelet.wait_for(GPU, 1)
-    gpus.driver.processes(0, (os.getpid(), GB, "python"))
-    with pytest.raises(ContainerStartError, match=r"other processes are using the GPU: process \d+ \(python\)"):
-        await kubelet.admit("first", {GPU: 1})
-    await kubelet.remove("first")
-    gpus.driver.heal(0)
-    await kubelet.admit("second", {GPU: 1})
-    assert gpus.driver.value(0, "gpu_clocks_reset") == 1
-    assert len(plugin.lines("reset failed")) == 1
-
-
-async def test_without_the_setting_nothing_is_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """Off is the default, even if another resource has it on."""
-    gpus = GpuNode(node, "single")
-    gpus.driver.processes(0, (4711, GB, "python"))
-    other = "resources: {gpus: [{pattern: other, name: other}]}"
-    plugin = gpus.start(f"{other}\ndphub: {{reset: {{nvidia.com/other: reset, nvidia.com/gpu: 'off'}}}}")
-    await kubelet.wait_for(GPU, 1)
-    await kubelet.admit("first", {GPU: 1})
-    await plugin.registered(GPU)
-    assert not plugin.lines("reset failed")
-    assert not plugin.lines("reset skipped")
-
-
-async def test_a_shared_gpu_is_never_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """Other containers may be using it; this is logged, and the container starts."""
-    sharing = "{timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}"
-    gpus = GpuNode(node, "single")
-    gpus.driver.processes(0, (4711, GB, "python"))
-    plugin = gpus.start(f"sharing: {sharing}\ndphub: {{reset: {{nvidia.com/gpu: reset}}}}")
-    await kubelet.wait_for(GPU, 2)
-    await kubelet.admit("first", {GPU: 1})
-    line = await plugin.logged("reset skipped")
-    assert line["reason"].endswith("it is shared (time-slicing): other containers may be using it")
-
-
-async def test_a_fatal_xid_is_fixed_by_a_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """At the `reset` level the plugin resets an unused broken GPU by itself, and allocates it again."""
-    gpus = GpuNode(node, "single")
-    quick = "from plugins.gpu import GPU\nclass P(GPU):\n    probing = ProbePolicy(interval=0.1, startup_delay=0)\n"
-    config = "dphub: {health: {interval: 0.2, stable_for: 0}, reset: {nvidia.com/gpu: reset}}"
-    plugin = gpus.start(config, target=node.write_plugin(quick))
-    await kubelet.wait_for(GPU, 1)
-    gpus.driver.xid(0, 79)
-    await kubelet.wait_for(GPU, 0)
-    await kubelet.wait_for(GPU, 1)
-    assert gpus.driver.value(0, "gpu_reset") == 1
-    assert plugin.lines("devices recovered")

@@ -104,7 +104,7 @@ def test_faults(tmp_path: Path) -> None:
         "show([error(handle, 0), error(handle, 1), error(n.nvmlDeviceGetComputeMode, handle(0))])\n"
         "show(n.nvmlDeviceGetTotalEccErrors(handle(0), 1, 0))",
     ) == [[None, LOST, 3], 3]
-    node.heal(1)
+    node.repair(1)
     assert _run(node, "show(error(handle, 1))") == [None]
     node.mismatch()
     with pytest.raises(AssertionError, match="LibRmVersionMismatch"):

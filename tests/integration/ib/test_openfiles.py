@@ -184,7 +184,7 @@ def test_a_process_whose_files_the_kernel_does_not_show(tmp_path: Path, monkeypa
         yield "/dev/zero"
 
     monkeypatch.setattr(openfiles, "_open_files", open_files)
-    monkeypatch.setattr(openfiles, "_PATIENCE", 0.2)
+    monkeypatch.setattr(openfiles, "_SEARCH_TIMEOUT", 0.2)
     found = list(processes_with_open(Host(tmp_path), {ZERO}))
     released.set()
     assert found == [
@@ -205,5 +205,5 @@ def test_a_process_with_very_many_files(tmp_path: Path, monkeypatch: pytest.Monk
             yield "/dev/null"
 
     monkeypatch.setattr(openfiles, "_open_files", open_files)
-    monkeypatch.setattr(openfiles, "_PATIENCE", patience)
+    monkeypatch.setattr(openfiles, "_SEARCH_TIMEOUT", patience)
     assert list(processes_with_open(Host(tmp_path), {ZERO})) == []

@@ -1,4 +1,4 @@
-"""What a kubelet gets for devices that it chose, and how a plugin helps it to choose."""
+"""What a kubelet gets for devices that it chose."""
 
 import asyncio
 import json
@@ -8,11 +8,11 @@ import time
 import grpc
 import pytest
 
-from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import AdmissionError, FakeKubelet
-from hub.testing.plugin import STUB, PluginProcess
+from hub.testing.plugin import STUB
 from hub.testing.waiting import wait_until
 from tests.harness.node import Node, asking_for, dialled
+from tests.integration.plugin.served import LIMITED, serving
 
 
 async def refused(node: Node, *ids: str) -> tuple[grpc.StatusCode, str]:
@@ -21,13 +21,6 @@ async def refused(node: Node, *ids: str) -> tuple[grpc.StatusCode, str]:
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await client.Allocate(asking_for(*ids))
     return error.value.code(), error.value.details() or ""
-
-
-async def serving(node: Node, code: str) -> PluginProcess:
-    """Start a plugin with this code, and wait until it is registered."""
-    plugin = node.start_plugin(node.write_plugin(code))
-    await plugin.registered()
-    return plugin
 
 
 async def test_a_container_gets_what_its_devices_define(node: Node, kubelet: FakeKubelet) -> None:
@@ -109,21 +102,6 @@ async def test_a_slow_allocation_is_waited_for(node: Node, kubelet: FakeKubelet)
     begin = time.monotonic()
     await kubelet.admit("trainer", {STUB: 1})
     assert time.monotonic() - begin >= 0.3
-
-
-LIMITED = """
-class P(Plugin):
-    resource = "example.com/stub"
-    allocate_timeout = 0.2
-    prefer_timeout = 0.2
-    def devices(self):
-        return [Device("good"), Device("hangs"), *(Device(f"d{n}") for n in range(100))]
-    def allocate(self, devices):
-        if devices[0].id == "hangs":
-            Path("hangs").touch()
-            threading.Event().wait()
-        return super().allocate(devices)
-"""
 
 
 async def test_a_hanging_allocation_fails_at_its_limit(node: Node, kubelet: FakeKubelet) -> None:
@@ -239,77 +217,3 @@ async def test_an_allocation_makes_no_log_line(node: Node, kubelet: FakeKubelet)
     for _ in range(20):
         await refused(node, "stub-7")
     assert [line["event"] for line in plugin.lines()[before:]] == ["allocation rejected"]
-
-
-async def preferred(node: Node, size: int, required: tuple[str, ...] = ()) -> list[list[str]]:
-    """Return the plugin's answer to the question which devices of d0 to d3 to take."""
-    container = wire.ContainerPreferredAllocationRequest(
-        available_deviceIDs=["d0", "d1", "d2", "d3"], must_include_deviceIDs=required, allocation_size=size
-    )
-    async with dialled(node.sockets()[0]) as client:
-        answer = await client.GetPreferredAllocation(wire.PreferredAllocationRequest(container_requests=[container]))
-    return [list(each.deviceIDs) for each in answer.container_responses]
-
-
-PREFERRING = """
-class P(Plugin):
-    resource = "example.com/stub"
-    prefer_timeout = TIMEOUT
-    def devices(self):
-        return [Device(f"d{n}") for n in range(5)]
-    def prefer(self, available, required, size):
-        CODE
-"""
-
-
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        ("raise RuntimeError('no idea')", "prefer() failed at {place}: RuntimeError: no idea"),
-        ("return next(iter([]))", "prefer() failed at {place}: StopIteration"),
-        ("threading.Event().wait()", "prefer() did not return within 0.2 s; it is at {place}"),
-        ("return None", "prefer() failed at {method}: TypeError: it returned None, {expected}"),
-        ("return 'd0'", "prefer() failed at {method}: TypeError: it returned 'd0', {expected}"),
-        ("return available[:1]", "the plugin prefers 'd0', which is not a valid choice of 2"),
-        ("return [available[0]] * 2", "the plugin prefers 'd0', 'd0', which is not a valid choice of 2"),
-        ("return [available[0], Device('d4')]", "the plugin prefers 'd0', 'd4', which is not a valid choice of 2"),
-        ("return available[:2]", "the plugin prefers 'd0', 'd1', which is not a valid choice of 2"),
-        ("return []", ""),
-    ],
-)
-async def test_a_preference_that_is_none_leaves_the_choice_to_the_kubelet(
-    node: Node, kubelet: FakeKubelet, code: str, reason: str
-) -> None:
-    """An error, a hang or nonsense gives an empty answer, since an error fails the pod; the reason is logged once."""
-    timeout = "0.2" if "0.2 s" in reason else "10"
-    # An alternative return, since a method that can only return what is wrong is refused at the start.
-    code = f"if available: {code}\n        return []"
-    plugin = await serving(node, PREFERRING.replace("CODE", code).replace("TIMEOUT", timeout))
-    file = node.directory / "thirdparty.py"
-    expected = "expected a list of hub.Device: the available ones that it prefers"
-    reason = reason.format(place=f"{file}:12", method=f"{file}:11", expected=expected)
-    for _ in range(2):
-        assert await preferred(node, 2, required=("d3",)) == [[]]
-    assert [line["reason"] for line in plugin.lines("preference ignored")] == ([reason] if reason else [])
-    await kubelet.wait_for(STUB, 5)
-    await kubelet.admit("trainer", {STUB: 2})
-
-
-async def test_a_preference_is_followed(node: Node, kubelet: FakeKubelet) -> None:
-    """The kubelet takes what the plugin prefers, and learns from the options that it may ask for it."""
-    code = "return [*required, *sorted(available, key=lambda device: device.id, reverse=True)][:size]"
-    await serving(node, PREFERRING.replace("CODE", code).replace("TIMEOUT", "10"))
-    assert await preferred(node, 2, required=("d1",)) == [["d1", "d3"]]
-    await kubelet.wait_for(STUB, 5)
-    pod = await kubelet.admit("trainer", {STUB: 2})
-    assert sorted(pod.containers["main"].devices[STUB]) == ["d3", "d4"]
-
-
-async def test_options_follow_from_the_code(node: Node, kubelet: FakeKubelet) -> None:
-    """Without a preference or a reset, the options do not advertise its call, so the kubelet does not make it."""
-    await serving(node, LIMITED)
-    async with dialled(node.sockets()[0]) as client:
-        assert await client.GetDevicePluginOptions(wire.Empty()) == wire.DevicePluginOptions()
-        assert await client.PreStartContainer(wire.PreStartContainerRequest()) == wire.PreStartContainerResponse()
-    assert await preferred(node, 1) == [[]]
-    await kubelet.wait_for(STUB, 102)

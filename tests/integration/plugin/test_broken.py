@@ -140,14 +140,14 @@ async def test_what_is_left_out_is_in_the_state(node: Node, kubelet: FakeKubelet
     """Devices that are left out are not advertised, but reported with the reason, and logged once."""
     target = node.write_plugin(
         'class P(Plugin):\n    resource = "example.com/stub"\n    scan_interval = 0.05\n'
-        '    def devices(self):\n        return [Device("d0"), Excluded("d1", "the console of the operator")]\n'
+        '    def devices(self):\n        return [Device("d0"), Excluded("d1", "the console of the node")]\n'
     )
     plugin = node.start_plugin(target)
     await kubelet.wait_for(STUB, 1)
     state = await wait_until(
         lambda: found if (found := plugin.state()) and found.excluded else None, "what is left out"
     )
-    assert [(each.id, each.reason) for each in state.excluded] == [("d1", "the console of the operator")]
+    assert [(each.id, each.reason) for each in state.excluded] == [("d1", "the console of the node")]
     async with dialled(node.sockets()[0]) as client:
         await client.Allocate(asking_for("d0"))
     assert len(plugin.lines("device excluded")) == 1
@@ -155,7 +155,7 @@ async def test_what_is_left_out_is_in_the_state(node: Node, kubelet: FakeKubelet
 
 @pytest.mark.parametrize("where", ["devices", "watch"])
 async def test_a_process_that_cannot_go_on(node: Node, kubelet: FakeKubelet, where: str) -> None:
-    """It exits with a code of its own, and its last state has the reason."""
+    """It exits with a code of its own, and its last report has the reason."""
     hopeless = "raise NeedsRestart('the driver was exchanged')"
     watch = f"def watch(self, changed):\n        while not Path('go').exists(): time.sleep(0.01)\n        {hopeless}\n"
     breakable = Breakable(node, watch if where == "watch" else "")

@@ -195,7 +195,7 @@ async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKub
 async def test_a_device_that_no_kubelet_takes_is_left_out(
     node: Node, kubelet: FakeKubelet, offer: str, problem: str
 ) -> None:
-    """Log and state name it once with its mistake; the others are served."""
+    """Log and status name it once with its mistake; the others are served."""
     offering = OfferingPlugin(node, f"[Device('good'), {offer}, Device('other')]")
     await kubelet.wait_for(STUB, 2)
     state = await offering.plugin.resource_until(lambda state: bool(state.problems))
@@ -233,7 +233,7 @@ async def test_many_bad_devices_are_reported_in_few_words(node: Node, kubelet: F
 async def test_a_resource_that_no_kubelet_takes_is_left_out(
     node: Node, kubelet: FakeKubelet, name: str, problem: str
 ) -> None:
-    """Log and state give the reason once, and the plugin's other resources are served."""
+    """Log and status give the reason once, and the plugin's other resources are served."""
     offering = OfferingPlugin(node, f"[Device('bad', resource='{name}'), Device('good')]")
     await kubelet.wait_for(STUB, 1)
 
@@ -269,7 +269,7 @@ async def test_a_resource_may_come_go_and_come_back(node: Node, kubelet: FakeKub
 
 
 async def test_a_plugin_without_devices_says_why(node: Node, kubelet: FakeKubelet) -> None:
-    """Its resource is registered and empty, with the plugin's reason in log and state."""
+    """Its resource is registered and empty, with the plugin's reason in log and status."""
     target = node.write_plugin("""
 class P(Plugin):
     resource = "example.com/stub"

@@ -60,7 +60,7 @@ def _device(plugin: PluginProcess, n: int = 0) -> DeviceStatus | None:
 
 
 async def test_probes_that_fail_are_reported_once(node: Node, kubelet: FakeKubelet) -> None:
-    """A device that stays broken does not fill the log; the state says since when, and what reported it."""
+    """A device that stays broken does not fill the log; the status says since when, and what reported it."""
     plugin = await _plugin(node, kubelet)
     node.faults("reset: {stub-0: {do: fail, text: no answer}}")
     begin = time.time()

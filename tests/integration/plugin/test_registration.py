@@ -1,34 +1,19 @@
 """A plugin process stays registered, whatever the kubelet does."""
 
 import asyncio
-import signal
 import socket
 
 import grpc.aio
-import psutil
 import pytest
 
-from hub.base.exits import Exit
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import RegistrationStatus
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB
 from hub.testing.scripted import ScriptedKubelet
 from hub.testing.waiting import WAIT_SECONDS, wait_until
-from tests.harness.files import remove_tree
-from tests.harness.node import Node, chance, dialled
-
-THREE = """
-resources:
-  - {name: example.com/a, devices: 1}
-  - {name: example.com/b, devices: 2}
-  - {name: other.example.org/C_3, devices: 3}
-"""
-
-
-def registered_in(kubelet: FakeKubelet, start: int) -> list[str]:
-    """Return the resources that registered with one start of the kubelet, in order."""
-    return sorted(each.resource for each in kubelet.registrations if each.start == start)
+from tests.harness.node import Node, dialled
+from tests.integration.plugin.registered import THREE, registered_in
 
 
 async def test_a_plugin_registers_what_it_serves(node: Node, kubelet: FakeKubelet) -> None:
@@ -102,7 +87,7 @@ async def test_a_hanging_kubelet_does_not_delay_the_next(node: Node) -> None:
 
 
 async def test_a_rejection_is_reported_in_the_kubelets_words(node: Node) -> None:
-    """Log and state have them, the log only once however often it is tried; a kubelet that accepts ends it."""
+    """Log and status have them, the log only once however often it is tried; a kubelet that accepts ends it."""
     async with ScriptedKubelet(node.plugin_dir, "no plugins on Sundays").listening() as odd:
         plugin = node.start_plugin()
         rejected = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
@@ -192,98 +177,6 @@ async def test_a_deleted_socket_is_made_again(node: Node, kubelet: FakeKubelet) 
     await plugin.resource_until(lambda state: state.registrations >= 2)
     await kubelet.wait_for(STUB, 4)
     await kubelet.admit("trainer", {STUB: 1})
-
-
-async def test_a_kubelet_that_lost_its_socket_keeps_its_devices(node: Node, kubelet: FakeKubelet) -> None:
-    """Only an open stream counts: nothing is dropped when kubelet.sock disappears."""
-    plugin = node.start_plugin()
-    await plugin.registered()
-    (node.plugin_dir / "kubelet.sock").unlink()
-    plugin.hup()
-    await asyncio.sleep(1.5)
-    assert plugin.resource().registration is RegistrationStatus.REGISTERED  # type: ignore[union-attr]
-    assert kubelet.capacity()[STUB].allocatable == 4
-
-
-@pytest.mark.parametrize("recreated", [False, True])
-async def test_a_plugin_directory_that_is_recreated_ends_the_process(node: Node, recreated: bool) -> None:  # noqa: FBT001 - a case
-    """The process reports it and exits with a code of its own, since a mount never shows the new directory."""
-    async with FakeKubelet(node.plugin_dir) as kubelet:
-        plugin = node.start_plugin()
-        await kubelet.wait_for(STUB, 4)
-        await plugin.registered()
-    remove_tree(node.plugin_dir)
-    if recreated:
-        node.plugin_dir.mkdir()
-    assert await plugin.exited() == Exit.PLUGIN_DIR_REPLACED
-    assert plugin.lines("plugin directory replaced")[0]["plugin_dir"] == str(node.plugin_dir)
-    assert node.sockets() == []
-
-
-async def test_a_crashed_kubelet_is_awaited(node: Node, kubelet: FakeKubelet) -> None:
-    """The old socket file stays, and the next kubelet gets one registration."""
-    plugin = node.start_plugin(config=THREE)
-    await kubelet.wait_for("example.com/b", 2)
-    await plugin.registered("other.example.org/C_3")
-    await kubelet.crash()
-    await plugin.resource_until(lambda state: state.registration is RegistrationStatus.WAITING, "example.com/a")
-    await kubelet.start()
-    for name in ("example.com/a", "example.com/b", "other.example.org/C_3"):
-        await kubelet.wait_for(name)
-    assert registered_in(kubelet, 2) == ["example.com/a", "example.com/b", "other.example.org/C_3"]
-
-
-async def test_a_restart_without_a_signal_is_noticed(node: Node, kubelet: FakeKubelet) -> None:
-    """A plugin that was started by hand needs no hub to register again."""
-    node.start_plugin()
-    await kubelet.wait_for(STUB, 4)
-    await kubelet.restart()
-    await kubelet.wait_for(STUB, 4)
-    assert registered_in(kubelet, 2) == [STUB]
-
-
-async def test_each_kubelet_start_gets_one_registration_per_resource(node: Node, kubelet: FakeKubelet) -> None:
-    """The restarts and crashes happen at random moments, each announced once, several times, or with a delay."""
-    luck = chance()
-    plugin = node.start_plugin(config=THREE, hup_blocked=True)
-    names = ["example.com/a", "example.com/b", "other.example.org/C_3"]
-    accepted = []
-    for _ in range(25):
-        await asyncio.sleep(luck.choice([0, 0, luck.uniform(0, 0.2)]))
-        # A real one that stops ends its streams first, and accepts registrations until it closes its socket.
-        accepted.append(registered_in(kubelet, kubelet.starts))
-        await luck.choice([kubelet.stop, kubelet.crash])()
-        await asyncio.sleep(luck.choice([0, luck.uniform(0, 0.1)]))
-        await kubelet.start()
-        for _ in range(luck.choice([1, 2, 3])):
-            plugin.hup()
-            await asyncio.sleep(luck.choice([0, luck.uniform(0, 0.02)]))
-        if luck.random() < 0.7:
-            for name in names:
-                await kubelet.wait_for(name)
-    for name in names:
-        await kubelet.wait_for(name)
-    await asyncio.sleep(1.2)  # one more check of the sockets
-    for start, registered in enumerate(accepted, 1):
-        assert len(registered) == len(set(registered)), f"start {start} has {registered}"
-    assert registered_in(kubelet, kubelet.starts) == names
-    assert plugin.lines("registered")
-
-
-async def test_a_stopped_process_catches_up(node: Node, kubelet: FakeKubelet) -> None:
-    """A frozen process that missed a kubelet's restart registers again when it continues."""
-    plugin = node.start_plugin()
-    await plugin.registered()
-    plugin.signal(signal.SIGSTOP)
-    await wait_until(lambda: psutil.Process(plugin.pid).status() == psutil.STATUS_STOPPED, "it to be frozen")
-    await kubelet.restart()
-    plugin.hup()
-    await kubelet.restart()
-    plugin.hup()
-    plugin.signal(signal.SIGCONT)
-    await kubelet.wait_for(STUB, 4)
-    assert registered_in(kubelet, 2) == []
-    assert registered_in(kubelet, 3) == [STUB]
 
 
 async def test_a_stream_before_the_kubelets_is_not_taken_for_it(node: Node) -> None:

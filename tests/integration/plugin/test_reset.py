@@ -176,7 +176,7 @@ async def test_a_health_file_that_cannot_be_read_is_renamed(node: Node, kubelet:
 
 
 async def test_shares_of_a_device_are_not_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """Another container may use the other share; the state says why the reset was skipped, and the container starts."""
+    """Another container may use the other share; the status says why its reset was skipped, and it starts."""
     target = node.write_plugin(
         "class P(Plugin):\n"
         "    resource = 'example.com/shared'\n"

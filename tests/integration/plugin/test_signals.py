@@ -84,7 +84,7 @@ async def stopped(plugin: PluginProcess) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_stop_ends_streams_and_sockets(node: Node, kubelet: FakeKubelet, number: signal.Signals) -> None:
-    """The kubelet sees the stream end, the socket is removed, the exit code is 0, and the state is up to date."""
+    """The kubelet sees the stream end, the socket is removed, the exit code is 0, and the report is up to date."""
     plugin = node.start_plugin()
     await plugin.registered()
     await kubelet.wait_for(STUB, 4)

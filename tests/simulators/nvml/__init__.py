@@ -148,7 +148,7 @@ class SimulatedNode:
         self.gpus.append(gpu)
         self.apply()
 
-    def heal(self, gpu: int) -> None:
+    def repair(self, gpu: int) -> None:
         """Remove all its faults."""
         healed = self.gpus[gpu]
         self._absorb()

@@ -26,7 +26,7 @@ from hub.plugin.resets.service import ResetService
 from hub.testing.waiting import wait_until
 from tests.unit.plugin.plugin_setup import STUB, CountingStore, Setup
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 class Kubelet:
@@ -180,7 +180,7 @@ async def test_an_error_does_not_end_the_probes(plugin_dir: Path) -> None:
     it.scan(Device("a"))
     with capture_logs() as log:
         running = asyncio.create_task(Tasks(it.status, retry=0).run("recovery", prober.run))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await store.done.wait()
         running.cancel()
     # Threads of other tests may still log something.

@@ -37,7 +37,7 @@ def test_a_process_whose_memory_cannot_be_read(hang: threading.Event) -> None:
     found = Memory()
     begin = time.monotonic()
     assert [found.of(HANGS) for _ in range(50)] == [None] * 50
-    assert time.monotonic() - begin < 10 * memory.PATIENCE
+    assert time.monotonic() - begin < 10 * memory.READ_TIMEOUT
     assert (_eventually(found, os.getpid()) or 0) > 1 << 20
     hang.set()
     assert _eventually(found, HANGS) == 5
@@ -53,7 +53,7 @@ def _eventually(found: Memory, pid: int) -> int | None:
 
 def test_many_processes_whose_memory_cannot_be_read(monkeypatch: pytest.MonkeyPatch, hang: threading.Event) -> None:
     """Only a limited number of threads waits for them, which a plugin that hangs again and again does not use up."""
-    monkeypatch.setattr(memory, "PATIENCE", 0.01)
+    monkeypatch.setattr(memory, "READ_TIMEOUT", 0.01)
     monkeypatch.setattr(memory, "proportional_set_size", lambda _pid: hang.wait(WAIT_SECONDS))
     before = threading.active_count()
     found = Memory()

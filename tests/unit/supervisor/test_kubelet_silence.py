@@ -17,7 +17,7 @@ from hub.testing.waiting import WAIT_SECONDS
 LOOK = 0.05
 
 
-class Heard:
+class ObservedEvents:
     """The events of a watch, in order."""
 
     def __init__(self) -> None:
@@ -58,9 +58,9 @@ def listening(plugin_dir: Path) -> socket.socket:
 
 
 @asynccontextmanager
-async def watching(plugin_dir: Path, look: float = LOOK) -> AsyncIterator[Heard]:
+async def watching(plugin_dir: Path, look: float = LOOK) -> AsyncIterator[ObservedEvents]:
     """Run a watch."""
-    heard = Heard()
+    heard = ObservedEvents()
     with KubeletWatch(plugin_dir, interval=look) as watch:
         task = asyncio.create_task(heard.follow(watch))
         yield heard

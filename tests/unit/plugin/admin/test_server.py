@@ -11,7 +11,7 @@ from hub.model.admin import Response
 from hub.plugin.admin.server import AdminServer
 from hub.testing.waiting import wait_until
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ async def test_a_malformed_request_gets_an_answer(tmp_path: Path, request_line: 
     """Whatever a client sends, the response says what is wrong, and the next request is served."""
     commands: Any = None
     running = asyncio.create_task(AdminServer(tmp_path / "admin", commands).run())
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await wait_until((tmp_path / "admin").exists, "the socket")
         for _ in range(2):
             reader, writer = await asyncio.open_unix_connection(tmp_path / "admin")

@@ -71,7 +71,7 @@ def test_an_aborted_probe_keeps_the_reason() -> None:
 
 
 def test_time_passes() -> None:
-    """A recovery ends after the quiet time, and is forgotten after the period."""
+    """A recovery ends after the recovery time, and is forgotten after the period."""
     clock = Clock()
     book = _book(RecoveryPolicy(stable_for=30, window=3600), clock)
     device = Device("x")

@@ -1,73 +1,12 @@
 """CDI files are valid, complete at every moment, and match the devices."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import msgspec
 import pytest
 
-from hub import Host
-from plugins.gpu.allocation.devicefiles import DeviceFiles
-from plugins.gpu.cdi import CdiFiles
-from plugins.gpu.discovery.driverpaths import DriverPaths
-from plugins.gpu.discovery.facts import Gpu
-from plugins.gpu.settings.file import GPUSettings
-from tests.harness.gpu_support import facts
-from tests.simulators.nvml import DRIVER, SimulatedNode
-
-VENDOR = "k8s.device-plugin.nvidia.com"
-SCHEMA = json.loads((Path(__file__).parent / "cdi_schema.json").read_text())
-
-
-class CdiWriter:
-    """Writes CDI files for a simulated node.
-
-    Args:
-        root: The node's directory.
-        profile: Its GPUs.
-        mig: Their MIG layouts.
-        sections: The configuration.
-    """
-
-    def __init__(self, root: Path, profile: str = "pair", mig: Any = None, **sections: object) -> None:  # noqa: ANN401 - the node's
-        self.driver = SimulatedNode(root, profile, mig)
-        sections.setdefault("flags", {"plugin": {"deviceListStrategy": "cdi-cri"}})
-        self._sections = sections
-        settings = self.settings()
-        driver_root = settings.flags.nvidia_driver_root
-        self.paths = DriverPaths(Host(root), driver_root, settings.flags.nvidia_dev_root or driver_root)
-        self._node_files = DeviceFiles(self.paths, settings.imex)
-        self.files = CdiFiles(settings, self.paths, self._node_files)
-        self.directory = root / "var/run/cdi"
-        self.problem = ""
-
-    def settings(self, **dphub: object) -> GPUSettings:
-        """Return the configuration."""
-        return msgspec.convert(self._sections | ({"dphub": dphub} if dphub else {}), GPUSettings)
-
-    def gpus(self) -> list[Gpu]:
-        """Return the GPUs that discovery finds."""
-        return facts(self.driver)
-
-    def update(self, gpus: list[Gpu]) -> None:
-        """Make the files match these GPUs."""
-        self.files.build(gpus, self.driver.driver)
-        self.problem = self.files.write() or self.files.problem
-
-    def specs(self, gpus: list[Gpu] | None = None) -> dict[str, Any]:
-        """Make the files match the driver; return the valid specifications by class."""
-        gpus = self.gpus() if gpus is None else gpus
-        self._node_files.refresh(gpus)
-        self.update(gpus)
-        found = {}
-        for path in sorted(self.directory.glob("*")) if self.directory.exists() else ():
-            spec = json.loads(path.read_text())
-            jsonschema.validate(spec, SCHEMA)
-            assert path.name == f"{spec['kind'].replace('/', '-')}.json"
-            found[spec["kind"].partition("/")[2]] = spec
-        return found
+from tests.simulators.nvml import DRIVER
+from tests.unit.plugins.gpu.cdi_writer import VENDOR, CdiWriter
 
 
 def _nodes(spec: dict[str, Any], name: str) -> list[str]:
@@ -247,54 +186,6 @@ def test_other_classes(tmp_path: Path) -> None:
     assert _nodes(specs["gdrcopy"], "all") == ["/dev/gdrdrv"]
     (tmp_path / "dev/gdrdrv").unlink()
     assert writer.specs()["gdrcopy"]["devices"][0]["containerEdits"] == {"env": ["NVIDIA_VISIBLE_DEVICES=void"]}
-
-
-def test_in_step_with_the_devices(tmp_path: Path) -> None:
-    """New devices are named, removed ones are not; an equal file is not touched; without GPUs there is none."""
-    writer = CdiWriter(tmp_path)
-    writer.specs()
-    path = writer.directory / f"{VENDOR}-gpu.json"
-    before = path.stat()
-    writer.specs()
-    assert path.stat().st_mtime_ns == before.st_mtime_ns
-    gone = writer.driver.unplug(0)
-    assert gone.uuid in path.read_text()
-    assert gone.uuid not in json.dumps(writer.specs())
-    assert path.stat().st_ino != before.st_ino
-    assert path.stat().st_mode & 0o777 == 0o644
-    assert writer.specs([]) == {}
-
-
-def test_files_of_others_stay(tmp_path: Path) -> None:
-    """Only the plugin's own files are removed, including those of a time when CDI was configured."""
-    CdiWriter(tmp_path / "a").specs()
-    writer = CdiWriter(tmp_path / "b", flags={"plugin": {"deviceListStrategy": "envvar"}})
-    (tmp_path / "a/var/run/cdi").rename(tmp_path / "b/cdi")
-    (tmp_path / "b/var/run").mkdir(parents=True)
-    (tmp_path / "b/cdi").rename(writer.directory)
-    (writer.directory / "nvidia.com-gpu.json").write_text("{}")
-    writer._node_files.refresh([])
-    writer.update(facts(writer.driver))
-    assert [path.name for path in writer.directory.iterdir()] == ["nvidia.com-gpu.json"]
-
-
-def test_without_cdi_nothing_is_made(tmp_path: Path) -> None:
-    """The directory is not created, either."""
-    writer = CdiWriter(tmp_path, flags={})
-    assert writer.specs() == {}
-    assert not writer.directory.exists()
-
-
-def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
-    """The reason is there as long as this lasts."""
-    writer = CdiWriter(tmp_path)
-    writer.directory.parent.mkdir(parents=True)
-    writer.directory.write_text("in the way")
-    writer.update(facts(writer.driver))
-    assert writer.problem.startswith("the CDI file cannot be written: ")
-    writer.directory.unlink()
-    writer.specs()
-    assert writer.problem == ""
 
 
 @pytest.mark.parametrize("profile", ["single", "switch16"])

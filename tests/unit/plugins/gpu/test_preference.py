@@ -1,37 +1,19 @@
 """Which GPUs a container should get: the best connected ones, or shares of as many GPUs as possible."""
 
 import random
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.gpu.discovery.facts import Ancestor, Gpu, Link, MigDevice, Topology
-from plugins.gpu.preference import group_of, prefer
+from plugins.gpu.discovery.facts import Ancestor, Link, Topology
 from plugins.gpu.preference.connected import best_connected, score
 from plugins.gpu.preference.partition import _partitions as _partitions_in_order
 from plugins.gpu.preference.partition import best_partition, set_score
-from plugins.gpu.resources import Share, Sharing
-from plugins.gpu.settings.file import AllocationPolicy
-from tests.simulators.nvml import SimulatedGpu
-from tests.simulators.nvml.profiles import ancestor, make_profile
-
-DISTRIBUTED, PACKED = AllocationPolicy.DISTRIBUTED, AllocationPolicy.PACKED
-
-
-def _topology(gpus: Sequence[SimulatedGpu]) -> Topology:
-    return Topology(
-        {
-            (min(one.uuid, other.uuid), max(one.uuid, other.uuid)): Link(
-                Ancestor(ancestor(one, other)), one.peers.get(other.uuid, 0)
-            )
-            for one, other in combinations(gpus, 2)
-        }
-    )
+from tests.simulators.nvml.profiles import make_profile
+from tests.unit.plugins.gpu.gpu_topology import topology_of
 
 
 def _random_topology(names: Sequence[str], chance: random.Random) -> Topology:
@@ -46,7 +28,7 @@ def _best(profile: str, size: int, *, without: Sequence[int] = (), required: Seq
     available = [name for number, name in enumerate(names) if number not in without]
     return {
         names.index(name)
-        for name in best_connected(_topology(gpus), available, [names[number] for number in required], size)
+        for name in best_connected(topology_of(gpus), available, [names[number] for number in required], size)
     }
 
 
@@ -117,7 +99,7 @@ def test_scores(link: Link, value: int) -> None:
 def test_cube_mesh(size: int, scores: list[int]) -> None:
     """On a DGX-1 each container gets a set as good as that of the others."""
     gpus = make_profile("mesh8")
-    assert _in_turn(_topology(gpus), [gpu.uuid for gpu in gpus], size) == scores
+    assert _in_turn(topology_of(gpus), [gpu.uuid for gpu in gpus], size) == scores
 
 
 def test_required_gpus_of_a_cube_mesh() -> None:
@@ -178,7 +160,7 @@ def test_up_to_eight_gpus_with_required_ones(count: int, chance: random.Random) 
 def test_sixteen_gpus(profile: str, size: int) -> None:
     """The search is bounded, and finds the best set where a machine is built regularly: neighbors stay together."""
     gpus = make_profile(profile)
-    names, topology = [gpu.uuid for gpu in gpus], _topology(gpus)
+    names, topology = [gpu.uuid for gpu in gpus], topology_of(gpus)
     scores = _in_turn(topology, names, size)
     if 16 % size == 0:
         blocks = [_sum(topology, names[start : start + size]) for start in range(0, 16, size)]
@@ -221,131 +203,3 @@ def test_beyond_eight_gpus_any_question_has_an_answer(count: int, chance: random
     assert set(required) <= set(chosen)
     assert len(set(chosen)) == size
     assert chosen == best_connected(topology, names, required[::-1], size)
-
-
-def _gpu(number: int, migs: int = 0) -> Gpu:
-    devices = tuple(MigDevice(f"MIG-{number}-{n}", n, "1g.5gb", n, 0, 1, 1, 5) for n in range(migs))
-    return Gpu(f"GPU-{number}", number, number, "x", f"0000:{number:02x}:00.0", 1, None, (8, 0), bool(migs), devices)
-
-
-def _replicas(gpus: int, replicas: int) -> list[Share]:
-    return [
-        Share("r", _gpu(number), None, Sharing.TIME_SLICING, replica, replicas)
-        for number in range(gpus)
-        for replica in range(replicas)
-    ]
-
-
-def _migs(gpus: int, migs: int) -> list[Share]:
-    return [Share("r", gpu, mig) for gpu in (_gpu(number, migs) for number in range(gpus)) for mig in gpu.migs]
-
-
-def _chosen(
-    shares: Sequence[Share],
-    held: Sequence[str],
-    policy: AllocationPolicy,
-    size: int,
-    required: Sequence[str] = (),
-) -> list[str]:
-    """Return the preferred ids if some are held by others."""
-    totals = Counter(map(group_of, shares))
-    available = [share for share in shares if share.id not in held]
-    kept = [share for share in available if share.id in required]
-    return [share.id for share in prefer(Topology(), totals, policy, available, kept, size)]
-
-
-@pytest.mark.parametrize(
-    ("policy", "gpus", "replicas", "size", "counts"),
-    [
-        (DISTRIBUTED, 2, 4, 2, [1, 1]),
-        (DISTRIBUTED, 3, 2, 3, [1, 1, 1]),
-        (DISTRIBUTED, 2, 4, 4, [2, 2]),
-        (DISTRIBUTED, 2, 4, 5, [2, 3]),
-        (DISTRIBUTED, 1, 4, 1, [1]),
-        (PACKED, 2, 4, 2, [2]),
-        (PACKED, 3, 2, 3, [1, 2]),
-        (PACKED, 2, 4, 4, [4]),
-        (PACKED, 2, 4, 5, [1, 4]),
-        (PACKED, 1, 4, 1, [1]),
-    ],
-)
-def test_policies(policy: AllocationPolicy, gpus: int, replicas: int, size: int, counts: list[int]) -> None:
-    """How many replicas of each GPU a container gets is the same as with NVIDIA's plugin."""
-    chosen = _chosen(_replicas(gpus, replicas), [], policy, size)
-    assert sorted(Counter(name.partition("::")[0] for name in chosen).values()) == counts
-
-
-def test_distributed_replicas_of_one_container_are_on_different_gpus() -> None:
-    """This holds as long as there are GPUs left, even if one of them has more free replicas."""
-    held = ["GPU-0::0", "GPU-0::1", "GPU-0::2"]
-    assert _chosen(_replicas(2, 4), held, DISTRIBUTED, 2) == ["GPU-1::0", "GPU-0::3"]
-
-
-def test_distributed_and_packed_replicas() -> None:
-    """They take the GPU with the fewest allocated replicas, or with the most."""
-    held = ["GPU-0::0", "GPU-0::1", "GPU-1::0"]
-    assert _chosen(_replicas(3, 4), held, DISTRIBUTED, 1) == ["GPU-2::0"]
-    assert _chosen(_replicas(3, 4), held, PACKED, 1) == ["GPU-0::2"]
-    assert _chosen(_replicas(3, 4), held, DISTRIBUTED, 2) == ["GPU-2::0", "GPU-1::1"]
-    assert _chosen(_replicas(3, 4), held, PACKED, 2) == ["GPU-0::2", "GPU-0::3"]
-    assert _chosen(_replicas(3, 4), held, PACKED, 3) == ["GPU-0::2", "GPU-0::3", "GPU-1::1"]
-
-
-def test_a_full_gpu_is_not_preferred() -> None:
-    """The policy packed does not choose replicas that are not available."""
-    held = [f"GPU-0::{replica}" for replica in range(4)]
-    assert _chosen(_replicas(2, 4), held, PACKED, 2) == ["GPU-1::0", "GPU-1::1"]
-
-
-def test_required_replicas_count() -> None:
-    """They are part of the answer, and their GPU counts as used."""
-    assert _chosen(_replicas(2, 4), [], DISTRIBUTED, 2, ["GPU-0::3"]) == ["GPU-0::3", "GPU-1::0"]
-
-
-def test_mig_devices() -> None:
-    """They are spread over the GPUs, or on as few as possible."""
-    held = ["MIG-0-0", "MIG-1-0", "MIG-1-1"]
-    assert _chosen(_migs(3, 3), held, DISTRIBUTED, 2) == ["MIG-2-0", "MIG-0-1"]
-    assert _chosen(_migs(3, 3), held, PACKED, 2) == ["MIG-1-2", "MIG-0-1"]
-
-
-def test_whole_gpus_by_topology() -> None:
-    """Neither policy applies where nothing is shared."""
-    gpus = make_profile("pcie8")
-    shares = [Share("r", msgspec.structs.replace(_gpu(number), uuid=gpu.uuid)) for number, gpu in enumerate(gpus)]
-    for policy in (DISTRIBUTED, PACKED):
-        chosen = prefer(_topology(gpus), {}, policy, shares[1:], [], 2)
-        assert [share.gpu.index for share in chosen] == [2, 3]
-
-
-@pytest.mark.parametrize("shares", [_replicas(2, 2), [Share("r", _gpu(number)) for number in range(4)]])
-def test_odd_questions(shares: list[Share]) -> None:
-    """They get no preference, and no error: a kubelet that asks so chooses for itself."""
-
-    def ask(available: Sequence[Share], required: Sequence[Share], size: int) -> list[Share]:
-        return prefer(Topology(), {}, DISTRIBUTED, available, required, size)
-
-    assert ask(shares, [], 5) == []
-    assert ask(shares[:2], shares[2:], 3) == []
-    assert ask(shares, shares[:2], 1) == []
-    assert ask(shares, [shares[0], shares[0]], 2) == []
-    assert ask(shares, [], -1) == []
-    assert ask([], [], 0) == []
-    assert ask(shares, shares, 4) != []
-
-
-@given(st.integers(1, 6), st.integers(2, 6), st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
-def test_any_question_about_shares(gpus: int, replicas: int, chance: random.Random) -> None:
-    """The answer has the requested number of shares with the required ones, in whatever order they are named."""
-    shares = _replicas(gpus, replicas)
-    available = chance.sample(shares, chance.randint(1, len(shares)))
-    size = chance.randint(1, len(available))
-    required = chance.sample(available, chance.randint(0, size))
-    totals = Counter(map(group_of, shares))
-    policy = chance.choice([DISTRIBUTED, PACKED])
-    chosen = prefer(Topology(), totals, policy, available, required, size)
-    assert len({share.id for share in chosen}) == size
-    assert {share.id for share in required} <= {share.id for share in chosen} <= {share.id for share in available}
-    again = prefer(Topology(), totals, policy, available[::-1], required[::-1], size)
-    assert {share.id for share in again} == {share.id for share in chosen}

@@ -8,19 +8,17 @@ import pytest
 
 from hub.base.errors import ConfigError
 from plugins.gpu.settings.environment import VARIABLES, apply_environment
-from plugins.gpu.settings.file import GPUSettings, HealthSettings, XidTable
-from plugins.gpu.settings.notes import notes
+from plugins.gpu.settings.file import GPUSettings
 from plugins.gpu.settings.sharing import Pattern
-from plugins.gpu.settings.xids import FATAL, IGNORED, OTHERS, XidMeaning, XidPolicy, describe
+from tests.unit.plugins.gpu.gpu_settings import notes_of, read_settings
 
 GPU_UUID = "GPU-b1028956-cfa2-0990-bf4a-5da9abb51763"
+
+
 TIME_SLICING = "sharing: {timeSlicing: {resources: [%s]}}"
+
+
 GOOD = "{name: nvidia.com/gpu, replicas: 2}"
-
-
-def _read(tmp_path: Path, text: str) -> GPUSettings:
-    (tmp_path / "gpu.yaml").write_text(text)
-    return GPUSettings.read(tmp_path / "gpu.yaml")
 
 
 def _plain(settings: object) -> Any:  # noqa: ANN401 - JSON
@@ -114,7 +112,7 @@ def test_sharing(tmp_path: Path, mode: str, devices: object) -> None:
 def test_off_is_not_a_boolean(tmp_path: Path) -> None:
     """YAML reads `off` as false."""
     text = "resources: {gpus: [{pattern: X, name: x}]}\ndphub: {reset: {nvidia.com/gpu: off, nvidia.com/x: clean}}"
-    settings = _read(tmp_path, text)
+    settings = read_settings(tmp_path, text)
     assert settings.dphub.reset_levels == {"nvidia.com/gpu": "off", "nvidia.com/x": "clean"}
 
 
@@ -124,7 +122,7 @@ def test_off_is_not_a_boolean(tmp_path: Path) -> None:
 )
 def test_what_is_empty_is_the_default(tmp_path: Path, text: str) -> None:
     """This includes a file with nothing but comments, and the keys that NVIDIA's plugin completes."""
-    settings = _read(tmp_path, text)
+    settings = read_settings(tmp_path, text)
     assert settings.flags == GPUSettings().flags
     assert settings.sharing == GPUSettings().sharing
 
@@ -132,14 +130,14 @@ def test_what_is_empty_is_the_default(tmp_path: Path, text: str) -> None:
 def test_keys_without_a_value(tmp_path: Path) -> None:
     """They count as missing, as in NVIDIA's plugin."""
     text = "version: v1\nflags:\n  migStrategy:\n  plugin:\nsharing:\n  mps: null\nresources:\ndphub:\n"
-    assert _read(tmp_path, text) == GPUSettings()
+    assert read_settings(tmp_path, text) == GPUSettings()
 
 
 def test_what_nvidia_completes(tmp_path: Path) -> None:
     """A name gets NVIDIA's domain, one strategy need not be a list, and devices are all by default."""
-    settings = _read(tmp_path, f"flags: {{plugin: {{deviceListStrategy: cdi-cri}}}}\n{TIME_SLICING % GOOD}")
+    settings = read_settings(tmp_path, f"flags: {{plugin: {{deviceListStrategy: cdi-cri}}}}\n{TIME_SLICING % GOOD}")
     assert settings.flags.plugin.device_lists == ("cdi-cri",)
-    settings = _read(tmp_path, TIME_SLICING % "{name: gpu, replicas: 2}")
+    settings = read_settings(tmp_path, TIME_SLICING % "{name: gpu, replicas: 2}")
     assert settings.sharing.mode is not None
     assert (settings.sharing.mode.resources[0].name, settings.sharing.mode.resources[0].devices) == (
         "nvidia.com/gpu",
@@ -159,7 +157,7 @@ def test_what_nvidia_completes(tmp_path: Path) -> None:
 )
 def test_requests_for_one(tmp_path: Path, text: str, *, single: bool) -> None:
     """With MPS more than one share is refused unless it is allowed, with time-slicing only if it is forbidden."""
-    assert _read(tmp_path, f"version: v1\n{text}").sharing.single_requests is single
+    assert read_settings(tmp_path, f"version: v1\n{text}").sharing.single_requests is single
 
 
 @pytest.mark.parametrize(
@@ -205,7 +203,7 @@ def test_requests_for_one(tmp_path: Path, text: str, *, single: bool) -> None:
 def test_refusals(tmp_path: Path, text: str, place: str, words: str) -> None:
     """Each mistake is one error with the file, the place in it, and what is wrong."""
     with pytest.raises(ConfigError) as error:
-        _read(tmp_path, text)
+        read_settings(tmp_path, text)
     message = str(error.value)
     assert message.startswith(f"{tmp_path / 'gpu.yaml'}: {place}")
     assert words in message
@@ -262,87 +260,27 @@ def test_a_variable_with_a_bad_value(variable: str, text: str) -> None:
 
 def test_a_variable_that_does_not_go_with_the_file(tmp_path: Path) -> None:
     """A combination is refused wherever its parts come from."""
-    settings = _read(tmp_path, f"sharing: {{mps: {{resources: [{GOOD}]}}}}")
+    settings = read_settings(tmp_path, f"sharing: {{mps: {{resources: [{GOOD}]}}}}")
     with pytest.raises(ConfigError, match=r"^MIG_STRATEGY: sharing.mps cannot be combined with"):
         apply_environment(settings, {"MIG_STRATEGY": "mixed"})
-
-
-I, R, F = XidMeaning.IGNORE, XidMeaning.RECOVER, XidMeaning.FATAL  # noqa: E741 - a table is read by its columns
-
-
-@pytest.mark.parametrize(
-    ("table", "environment", "meanings"),
-    [
-        ({}, {}, {13: I, 31: I, 43: I, 45: I, 68: I, 109: I, 79: F, 48: F, 94: R, 999: R}),
-        ({"ignore": [94, 48], "recover": [79], "fatal": [13, 999]}, {}, {94: I, 48: I, 79: R, 13: F, 999: F}),
-        ({}, {"DP_DISABLE_HEALTHCHECKS": "all"}, {13: I, 79: I, 94: I}),
-        ({}, {"DP_DISABLE_HEALTHCHECKS": "XIDS"}, {13: I, 79: I, 94: I}),
-        ({}, {"DP_DISABLE_HEALTHCHECKS": "79, 94"}, {13: I, 79: I, 94: I, 48: F, 92: R}),
-        ({}, {"DP_ENABLE_HEALTHCHECKS": "13,48"}, {13: R, 48: F, 31: I}),
-        ({"ignore": [79]}, {"DP_ENABLE_HEALTHCHECKS": "79"}, {79: F}),
-        ({}, {"DP_DISABLE_HEALTHCHECKS": "all", "DP_ENABLE_HEALTHCHECKS": "79,94"}, {79: F, 94: R, 48: I}),
-        ({}, {"DP_DISABLE_HEALTHCHECKS": "all", "DP_ENABLE_HEALTHCHECKS": "all"}, {79: F, 94: R, 13: R}),
-        ({"recover": [79]}, {"DP_DISABLE_HEALTHCHECKS": "48", "DP_ENABLE_HEALTHCHECKS": "all"}, {79: R, 48: F, 31: R}),
-        ({}, {"DP_DISABLE_HEALTHCHECKS": "79, twelve, 0x1F, -3"}, {79: I, 94: R}),
-    ],
-)
-def test_what_xids_mean(table: dict[str, list[int]], environment: dict[str, str], meanings: dict[int, Any]) -> None:
-    """NVIDIA's defaults apply, the table of the settings, and the two variables, of which enabling has precedence."""
-    policy = XidPolicy.of(msgspec.convert(table, XidTable), environment)
-    assert {code: policy.meaning(code) for code in meanings} == meanings
-
-
-@pytest.mark.parametrize(
-    ("environment", "listens", "probes"),
-    [
-        ({}, True, True),
-        ({"DP_DISABLE_HEALTHCHECKS": "xids"}, False, True),
-        ({"DP_DISABLE_HEALTHCHECKS": "all"}, False, False),
-        ({"DP_DISABLE_HEALTHCHECKS": "all", "DP_ENABLE_HEALTHCHECKS": "79"}, True, True),
-    ],
-)
-def test_health_checks_that_are_off(environment: dict[str, str], *, listens: bool, probes: bool) -> None:
-    """`xids` switches off the XIDs, and `all` also the findings of probes."""
-    policy = XidPolicy.of(HealthSettings().xids, environment)
-    assert (policy.listens, policy.probes) == (listens, probes)
-
-
-def _notes(tmp_path: Path, text: str, **environment: str) -> list[str]:
-    return list(notes(_read(tmp_path, text), environment))
-
-
-@pytest.mark.parametrize("value", ["79;94", "²", "1" * 5000], ids=["words", "other digits", "many digits"])
-def test_a_health_check_variable_with_a_bad_value(tmp_path: Path, value: str) -> None:
-    """It is ignored, as in NVIDIA's plugin, and a note names it."""
-    (note,) = _notes(tmp_path, "version: v1", DP_DISABLE_HEALTHCHECKS=f"{value},94")
-    assert note == (
-        f'DP_DISABLE_HEALTHCHECKS: "{value}" is ignored, expected "all", "xids" or a list of XIDs such as "13,31"'
-    )
 
 
 def test_what_is_ignored_is_named(tmp_path: Path) -> None:
     """If both kinds of sharing are set, MPS applies, and of several entries the largest, as in NVIDIA's plugin."""
     both = f"sharing: {{timeSlicing: {{resources: [{GOOD}]}}, mps: {{resources: [{GOOD}]}}}}"
-    settings = _read(tmp_path, both)
+    settings = read_settings(tmp_path, both)
     assert settings.sharing.mode is settings.sharing.mps
-    assert _notes(tmp_path, both) == [
+    assert notes_of(tmp_path, both) == [
         "sharing.timeSlicing is ignored: sharing.mps is set, and only one of the two applies"
     ]
     more = TIME_SLICING % f"{GOOD}, {{name: gpu, replicas: 5}}, {{name: nvidia.com/gpu, replicas: 3}}"
-    mode = _read(tmp_path, more).sharing.mode
+    mode = read_settings(tmp_path, more).sharing.mode
     assert mode is not None
     assert [entry.replicas for entry in mode.entries] == [5]
-    assert _notes(tmp_path, more) == [
+    assert notes_of(tmp_path, more) == [
         "sharing.timeSlicing.resources has 3 entries for nvidia.com/gpu: the one with 5 replicas applies"
     ]
-    assert _notes(tmp_path, TIME_SLICING % GOOD, DP_ENABLE_HEALTHCHECKS="all") == []
-
-
-def test_xids_have_words() -> None:
-    """Known ones have a description, each in one table; others refer to NVIDIA's catalogue."""
-    assert not IGNORED.keys() & FATAL.keys() | FATAL.keys() & OTHERS.keys() | IGNORED.keys() & OTHERS.keys()
-    assert describe(79) == "the GPU has fallen off the bus"
-    assert "catalogue" in describe(4711)
+    assert notes_of(tmp_path, TIME_SLICING % GOOD, DP_ENABLE_HEALTHCHECKS="all") == []
 
 
 def test_a_pattern_of_very_many_stars() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.simulators.inteltree import IntelTree, battlemage
-from tests.unit.plugins.intel.test_gpus import CARD, INTEGRATED, scan
+from tests.unit.plugins.intel.intel_scan import scan
+from tests.unit.plugins.intel.test_gpus import CARD, INTEGRATED
 
 
 def _faults(tree: IntelTree, **settings: object) -> dict[str, str]:

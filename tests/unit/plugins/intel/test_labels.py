@@ -12,7 +12,7 @@ import pytest
 from hub.base.featurefiles import label_problem
 from tests.harness.scanned import scanned
 from tests.simulators.inteltree import IntelTree, battlemage, eight_max, four_vfs, integrated, two_flex
-from tests.unit.plugins.intel.test_gpus import plugin_of
+from tests.unit.plugins.intel.intel_scan import plugin_of
 
 USABLE = {"intel.feature.node.kubernetes.io/gpu": "true"}
 

@@ -7,7 +7,7 @@ import pytest
 from hub import ConfigError, Unmatched
 from plugins.intel.settings import AllocationPolicy, ByPath, IntelSettings, MonitoringMode
 from tests.simulators.inteltree import IntelTree, battlemage, integrated
-from tests.unit.plugins.intel.test_gpus import plugin_of
+from tests.unit.plugins.intel.intel_scan import plugin_of
 
 FLAGS = """\
 shared-dev-num: 30
