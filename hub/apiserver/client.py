@@ -65,6 +65,26 @@ class ApiClient:
         """
         return await self._call("POST", path, content, JSON)
 
+    async def replace(self, path: str, content: Object) -> Object:
+        """Replace an object, and return it.
+
+        Raises:
+            ApiError: the call failed; with 409, the object is not the version that the content names.
+        """
+        return await self._call("PUT", path, content, JSON)
+
+    async def delete(self, path: str, options: Object) -> None:
+        """Delete an object.
+
+        Args:
+            path: The object.
+            options: Conditions for it.
+
+        Raises:
+            ApiError: the call failed.
+        """
+        await self._call("DELETE", path, options, JSON)
+
     async def patch(self, path: str, content: object, kind: str) -> Object:
         """Change an object, and return it.
 

@@ -1,4 +1,4 @@
-"""Tasks of the agent that call the API server: each tries again until it succeeds, ever more slowly."""
+"""Tasks that call the API server: each tries again until it succeeds, ever more slowly."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
