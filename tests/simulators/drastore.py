@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 Object = dict[str, Any]
@@ -78,7 +78,7 @@ class DraStore:
             return self._write(method, path.removeprefix(SLICES).lstrip("/"), copy.deepcopy(body))
         return 404, status(404, f"there is no {path}")
 
-    async def watch(self, since: str) -> AsyncIterator[Object]:
+    async def watch(self, since: str) -> AsyncGenerator[Object, None]:
         """Yield the events after a version, for ever."""
         seen = 0
         while True:

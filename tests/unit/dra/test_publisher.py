@@ -34,7 +34,9 @@ class Publishing:
     async def published(self, *names: str) -> None:
         """Wait until these devices are published."""
         done = f"{names} published"
-        await wait_until(lambda: self.store.devices == list(names) and any(each.published for each in self.states[-1:]), done)
+        await wait_until(
+            lambda: self.store.devices == list(names) and any(each.published for each in self.states[-1:]), done
+        )
 
 
 def device(name: str, *taints: dict[str, str]) -> dict[str, Any]:

@@ -213,5 +213,3 @@ async def test_without_the_component_a_claim_says_what_to_do(directory: Path) ->
 
     with pytest.raises(ClaimRejected, match=r"the DRA component is not running: it needs a section \[watcher:dra\]"):
         await driver.prepare("u1")
-
-
