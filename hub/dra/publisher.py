@@ -110,7 +110,7 @@ class Publisher:
         """
         if not self._drops_taints and _has_taints(sent) and not _has_taints(answer):
             self._drops_taints, self._problem = True, _NO_TAINTS
-            self._log.warning("taints dropped by API server", reason=_NO_TAINTS)
+            self._log.warning("taints dropped", reason=_NO_TAINTS)
             return
         raise ApiError(UNPROCESSABLE, _DROPPED)
 
