@@ -107,13 +107,13 @@ class DraComponent:
         """
         last: PublicationState | None = None
 
-        def tell(state: PublicationState) -> None:
+        def report(state: PublicationState) -> None:
             nonlocal last
             if state != last:
                 last = state
                 _send(writer, state)
 
-        publisher = Publisher(self._slices, self._node, first.driver, tell)
+        publisher = Publisher(self._slices, self._node, first.driver, report)
         publisher.publish(first)
         if previous := self._publishing.pop(first.driver, None):
             previous.cancel()

@@ -11,7 +11,7 @@ SLICES = f"{API}/resourceslices"
 
 DEVICES_PER_SLICE = 64
 """The limit of the API server for slices in which a device has a taint; up to 128 are allowed in others. Always the
-lower one, or else the first taint would cut all slices anew."""
+lower one, or else the first taint would move devices between all slices."""
 
 _NAME_CHARACTERS = 253
 _DIGEST_CHARACTERS = 12

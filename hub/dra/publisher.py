@@ -25,14 +25,14 @@ class Publisher:
         client: Calls the API server.
         node: The node's name.
         driver: The driver's name.
-        tell: Takes what has become of the publication.
+        report: Takes what has become of the publication.
     """
 
-    def __init__(self, client: ApiClient, node: str, driver: str, tell: Callable[[PublicationState], None]) -> None:
+    def __init__(self, client: ApiClient, node: str, driver: str, report: Callable[[PublicationState], None]) -> None:
         self._client = client
         self._node = node
         self._driver = driver
-        self._tell = tell
+        self._report = report
         self._changes = Version()
         self._slices = Slices(client, driver, node, self._changes)
         self._publication: Publication | None = None
@@ -136,7 +136,7 @@ class Publisher:
         return self._pool
 
     def _state(self, *, published: bool, problem: str = "") -> None:
-        self._tell(PublicationState(published, self._node, problem or self._problem))
+        self._report(PublicationState(published, self._node, problem or self._problem))
 
 
 def _has_taints(content: Object) -> bool:

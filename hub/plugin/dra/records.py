@@ -46,7 +46,7 @@ class ClaimState(StrEnum):
 
 
 class PreparedDevice(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One device of a claim, as the kubelet is told."""
+    """One device of a claim, as the kubelet gets it."""
 
     result: ClaimResult
     resource: str = ""

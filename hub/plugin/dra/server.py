@@ -14,7 +14,7 @@ from hub.kubelet.wire.pluginregistration_pb2_grpc import RegistrationServicer, a
 TYPE = "DRAPlugin"
 
 STOP_SECONDS = 2.0
-"""Seconds for calls that are running when the process stops; a call that takes longer is finished all the same."""
+"""Seconds for calls that are running when the process stops; a call that takes longer is still finished."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
