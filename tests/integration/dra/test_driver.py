@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB, PluginProcess
 from hub.testing.waiting import wait_until
 from tests.harness.files import remove_tree
@@ -186,6 +187,7 @@ async def test_a_plugin_without_dra_loads_nothing_of_it(node: DraNode) -> None:
         assert module not in plugin.log
 
 
+@pytest.mark.fake_kubelet("a real one takes the driver, too, and then deletes its slices")
 async def test_an_administrator_chooses_the_api_and_a_reload_changes_it(node: DraNode) -> None:
     """One line in circus.ini; the plugin is restarted, and serves the other API with the same devices."""
     node.stop_component()
@@ -207,9 +209,9 @@ async def test_an_administrator_chooses_the_api_and_a_reload_changes_it(node: Dr
             assert await kubelet.unprepare("u1") == {"u1": ""}
 
         config.write_text(f"{stub}{component}{host}")
-        async with node.kubelet:
+        async with FakeKubelet(node.plugin_dir) as device_manager:
             assert (await node.dphub("reload")).code == 0
-            await node.kubelet.wait_for(STUB)
+            await device_manager.wait_for(STUB)
             assert node.registration_sockets == []
     finally:
         await node.stop_hub()
