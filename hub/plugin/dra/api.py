@@ -73,7 +73,7 @@ class DraApi:
         while self._ownership.role is Role.STANDBY:
             await _first_change(self._changed, self._inventory.version)
         self._dirs.remove_dead(self._driver)
-        await self._server.open()
+        await self._server.bind()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tasks.run("publication of devices", self._publish))
@@ -100,7 +100,7 @@ class DraApi:
             self._update_state()
             if not self._server.is_reachable:
                 self._log.warning("driver socket removed", socket=str(self._socket))
-                await self._server.open()
+                await self._server.bind()
             await self._changed.wait_beyond(seen)
 
     def _update_state(self) -> None:

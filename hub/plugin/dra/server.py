@@ -125,7 +125,7 @@ class DraServer:
         """Whether both sockets exist."""
         return bool(self._servers) and all(path.exists() for path in self._paths)
 
-    async def open(self) -> None:
+    async def bind(self) -> None:
         """Bind both sockets, the ones of before removed: the kubelet takes each new registration socket at once.
 
         Raises:
