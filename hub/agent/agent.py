@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Coroutine, Iterator
 
-from hub.agent.attempts import Attempts
 from hub.agent.conditionwriter import ConditionWriter
 from hub.agent.cordons import Cordons
 from hub.agent.eventwriter import EventWriter
@@ -11,6 +10,7 @@ from hub.agent.node import NodeObject
 from hub.agent.settings import AgentSettings
 from hub.agent.startuptaint import StartupTaint
 from hub.agent.view import AGENT, View
+from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import ApiClient
 from hub.apiserver.errors import ApiError
 from hub.base.changecount import Version

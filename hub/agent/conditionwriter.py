@@ -3,11 +3,11 @@
 import random
 import time
 
-from hub.agent.attempts import Attempts
 from hub.agent.conditions import Conditions, NodeCondition, patch_of, timestamp
 from hub.agent.node import NodeObject
 from hub.agent.settings import AgentSettings
 from hub.agent.view import View
+from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import STRATEGIC_PATCH, ApiClient
 from hub.apiserver.errors import ApiError
 from hub.base.changecount import Version

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from hub.agent.attempts import Attempts
 from hub.agent.eventwriter import EventWriter
 from hub.agent.node import NodeObject
 from hub.agent.occurrences import WARNING, Occurrence
 from hub.agent.view import View
+from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import MERGE_PATCH, ApiClient
 from hub.base.changecount import Version
 from hub.base.errors import HubError

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from hub.agent.conditions import shorten
+from hub.agent.objects import PartialObject
 from hub.agent.occurrences import Occurrence
 from hub.apiserver.client import MERGE_PATCH, ApiClient, Object
 from hub.apiserver.errors import CONFLICT, NOT_FOUND, ApiError
@@ -95,7 +96,7 @@ class EventSink:
         if related:
             content["related"] = related
         try:
-            await self._client.create(collection, content)
+            await self._client.create(collection, content, PartialObject)
         except ApiError as error:
             # The answer to an earlier attempt was lost.
             if error.status != CONFLICT:

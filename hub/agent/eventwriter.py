@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from hub.agent.attempts import Attempts
 from hub.agent.events import EventSink
 from hub.agent.node import NodeObject
 from hub.agent.objects import PartialObject
 from hub.agent.occurrences import Announced, Occurrence, Occurrences, Pod
 from hub.agent.view import AGENT, View
+from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import METADATA_ONLY, ApiClient
 from hub.apiserver.errors import NOT_FOUND, ApiError
 from hub.base.changecount import Version

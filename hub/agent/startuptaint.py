@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from hub.agent.attempts import Attempts
 from hub.agent.node import NodeObject
 from hub.agent.objects import Node
 from hub.agent.settings import AgentSettings
 from hub.agent.view import View
+from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import JSON_PATCH, ApiClient
 from hub.base.changecount import Version
 from hub.base.log import get_logger

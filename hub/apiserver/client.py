@@ -70,13 +70,43 @@ class ApiClient:
         """
         return await self._call("GET", path, lambda body: decode_json(body, kind, path), accept=accept)
 
-    async def create(self, path: str, content: Object) -> None:
-        """Create an object in a collection.
+    async def create(self, path: str, content: Object, kind: type[T]) -> T:
+        """Create an object in a collection, and return it.
+
+        Args:
+            path: The collection.
+            content: The object.
+            kind: What to read of the answer.
 
         Raises:
             ApiError: the call failed.
         """
-        await self._call("POST", path, _ignore, content)
+        return await self._call("POST", path, lambda body: decode_json(body, kind, path), content)
+
+    async def replace(self, path: str, content: Object, kind: type[T]) -> T:
+        """Replace an object, and return it.
+
+        Args:
+            path: The object.
+            content: What it becomes.
+            kind: What to read of the answer.
+
+        Raises:
+            ApiError: the call failed; with 409, the object is not the version that the content names.
+        """
+        return await self._call("PUT", path, lambda body: decode_json(body, kind, path), content)
+
+    async def delete(self, path: str, options: Object) -> None:
+        """Delete an object.
+
+        Args:
+            path: The object.
+            options: Conditions for it.
+
+        Raises:
+            ApiError: the call failed.
+        """
+        await self._call("DELETE", path, _ignore, options)
 
     async def patch(self, path: str, content: object, media_type: str) -> None:
         """Change an object.

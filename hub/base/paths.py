@@ -114,6 +114,15 @@ class RunDir:
         """The socket on which a plugin takes an administrator's commands."""
         return self.path / f"{self.instance}.{plugin}.admin"
 
+    @property
+    def dra_socket(self) -> Path:
+        """The socket on which the DRA component answers plugins."""
+        return self.path / f"{self.instance}.dra"
+
+    def claims(self, plugin: str) -> Path:
+        """The directory with what was prepared for claims. It belongs to the node, not to one hub."""
+        return node_path(self.path, plugin, "claims")
+
     def log(self, plugin: str) -> Path:
         """A plugin's latest log lines."""
         return self.path / f"{self.instance}.{plugin}.log"

@@ -80,6 +80,15 @@ def another_socket_name(name: str, number: int, directory: Path) -> str:
     return _fitting(f"{name.removesuffix(_SUFFIX)}~{number}", directory)
 
 
+def short_socket_name(stem: str, directory: Path) -> str:
+    """Return the file name of a socket: the stem, truncated with a digest at its end if the path would be too long.
+
+    Raises:
+        ConfigError: the directory's path is too long even for a digest.
+    """
+    return _fitting(stem, directory)
+
+
 def _fitting(stem: str, directory: Path) -> str:
     room = SOCKET_PATH_BYTES - len(os.fsencode(directory)) - len("/") - len(_SUFFIX)
     if len(stem) <= room:

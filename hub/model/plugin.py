@@ -7,6 +7,9 @@ import msgspec
 
 from hub.base.untrusted import Integer
 
+DRIVER_VARIABLE = "DPHUB_DRA_DRIVER"
+"""The variable in which a plugin gets the name of its DRA driver; without it, it serves the device plugin API."""
+
 
 class RegistrationStatus(StrEnum):
     """The state of a resource's registration with the kubelet."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,9 @@ SETTLE = 0.5
 EMPTY_ANSWERS = 2
 """After this many answers without a container, there is no request until the next allocation. Each request costs more
 CPU time than everything else that an idle plugin does, because gRPC's threads stay awake for a while."""
+
+
+Claims = Callable[[], DeviceHolders]
 
 
 class Holder(NamedTuple):
@@ -46,18 +49,30 @@ class Holders:
         inventory: The plugin's devices.
         status: Written when an answer differs from the previous one.
         history: Keeps what the answers say, and the health of the devices in use.
+        claims: Returns the devices that claims have, in the form of an answer; the kubelet's has only those that pods
+            got by the device plugin API.
 
     Attributes:
         socket: The socket of the kubelet's pod resources API.
         known: Whether the last request was answered.
     """
 
-    def __init__(self, plugin_dir: Path, inventory: Inventory, status: StatusFile, history: History) -> None:
+    def __init__(
+        self,
+        plugin_dir: Path,
+        inventory: Inventory,
+        status: StatusFile,
+        history: History,
+        claims: Claims = dict,
+    ) -> None:
         self.socket = pod_resources_socket(plugin_dir)
         self.known = False
         self._inventory = inventory
         self._status = status
         self._history = history
+        self._claims = claims
+        self._containers: DeviceHolders = {}
+        """The kubelet's last answer."""
         self._requested = asyncio.Event()
         self._answer: DeviceHolders = {}
         """The devices on the whole node that are in use."""
@@ -86,7 +101,8 @@ class Holders:
         answer = await list_holders(self.socket) if self.socket.exists() else None
         before = self._holders, self.known
         names = self._inventory.names
-        self._answer = answer or {}
+        self._containers = answer or {}
+        self._answer = {**self._containers, **self._claims()}
         self._holders = {device: holder for device, holder in self._answer.items() if device[0] in names}
         self.known = answer is not None
         if self.known:
@@ -107,6 +123,10 @@ class Holders:
         """Return the containers that use devices of a resource of the plugin, by device id, as of the last answer."""
         # Not of `_holders`: a resource may be new since the answer.
         return {name: holder for (used, name), holder in self._answer.items() if used == resource}
+
+    def container_of(self, resource: str, device_id: str) -> str:
+        """Return the container that got a device by the device plugin API; empty if none did, as of the last answer."""
+        return self._containers.get((resource, device_id), "")
 
     def of_device(self, key: str) -> list[Holder]:
         """Return the containers that use a physical device, or may use it, as of the last answer.

@@ -5,8 +5,10 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hub.api.plugin import Plugin
+from hub.base.errors import ConfigError
 from hub.base.exits import Exit
 from hub.base.log import get_logger
 from hub.base.optional import optional
@@ -17,7 +19,7 @@ from hub.base.tasks import Tasks
 from hub.base.ticks import sleep_until_tick
 from hub.kubelet.checkpoint import Checkpoint
 from hub.model.heartbeat import heartbeat_interval
-from hub.model.plugin import ConfigFile, PluginReport
+from hub.model.plugin import DRIVER_VARIABLE, ConfigFile, PluginReport
 from hub.plugin.admin.commands import AdminCommands
 from hub.plugin.admin.server import AdminServer
 from hub.plugin.deviceplugin.api import DevicePluginApi
@@ -29,11 +31,15 @@ from hub.plugin.health.store import HealthStore
 from hub.plugin.heartbeat import Heartbeat
 from hub.plugin.history import History
 from hub.plugin.holders import Holders
+from hub.plugin.kubeletapi import ApiParts, KubeletApi
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership, Role
 from hub.plugin.report import Reporter
 from hub.plugin.resets.prober import Prober
 from hub.plugin.resets.service import ResetService
+
+if TYPE_CHECKING:
+    from hub.plugin.dra.records import ClaimRecords
 
 CHECK_INTERVAL = 5.0
 """Seconds between checks of the files and sockets. A plugin started by hand notices a kubelet restart only after this;
@@ -52,10 +58,14 @@ class PluginFiles:
         run_dir: The run directory, and the hub to which the process belongs.
         exists: Whether there is a run directory.
         features_dir: Where it writes node labels; None for no labels.
+        driver: The name of its DRA driver; empty if it serves the device plugin API.
     """
 
-    def __init__(self, name: str, run_dir: RunDir, *, exists: bool, features_dir: Path | None = None) -> None:
+    def __init__(
+        self, name: str, run_dir: RunDir, *, exists: bool, features_dir: Path | None = None, driver: str = ""
+    ) -> None:
         self.name = name
+        self.driver = driver
         self.instance = run_dir.instance
         self.run_dir = run_dir if exists else None
         self.report = run_dir.report(name) if exists else None
@@ -99,10 +109,12 @@ class PluginProcess:
         self._health = HealthStore(files.health, plugin.recovery, self._ownership, external=files.external_faults)
         self._inventory = self._make_inventory(plugin, plugin_dir)
         self._history = History(files.history, self._inventory, self._ownership, self._metrics)
-        self._holders = Holders(plugin_dir, self._inventory, self._status, self._history)
+        self._records = _claim_records(files) if files.driver else None
+        claims = self._records.holders if self._records else dict
+        self._holders = Holders(plugin_dir, self._inventory, self._status, self._history, claims)
         self._resets = ResetService(plugin, self._health, self._inventory, self._metrics, self._status)
         self._prober = self._make_prober(plugin, plugin_dir)
-        self._api = self._make_api(plugin, plugin_dir, files.instance)
+        self._api = self._make_api(plugin, plugin_dir, files)
         self._labels = NodeLabels(files.features_dir, files.name, self._inventory, self._ownership)
         self._scanner = Scanner(plugin, self._inventory, self._labels, self._metrics)
         self._heartbeat = Heartbeat(files.heartbeat, heartbeat_interval(watchdog), plugin, self._scanner, self._metrics)
@@ -129,11 +141,10 @@ class PluginProcess:
             holders=self._holders,
         )
 
-    def _make_api(self, plugin: Plugin, plugin_dir: Path, instance: str) -> DevicePluginApi:
-        return DevicePluginApi(
+    def _make_api(self, plugin: Plugin, plugin_dir: Path, files: PluginFiles) -> KubeletApi:
+        parts = ApiParts(
             plugin,
             plugin_dir,
-            instance,
             inventory=self._inventory,
             resets=self._resets,
             holders=self._holders,
@@ -142,6 +153,11 @@ class PluginProcess:
             status=self._status,
             tasks=self._tasks,
         )
+        if self._records is None:
+            return DevicePluginApi(parts, files.instance)
+        from hub.plugin.dra.api import DraApi  # noqa: PLC0415 - a plugin that does not use it does not load it
+
+        return DraApi(parts, files.driver, _required(files.run_dir), self._records)
 
     def _make_commands(self) -> AdminCommands:
         return AdminCommands(
@@ -193,7 +209,7 @@ class PluginProcess:
     def _work(self) -> Iterator[tuple[str, Callable[[], Coroutine[None, None, None]]]]:
         """Yield the tasks of the process: those that serve the kubelet work without the others."""
         yield "heartbeat", self._heartbeat.run
-        yield "device plugin API", self._api.run
+        yield "kubelet API", self._api.run
         yield "scan", self._scan
         yield "check of files and sockets", self._keep_checking
         yield "query for devices in use", self._holders.run
@@ -282,3 +298,15 @@ class PluginProcess:
 
     def _report(self) -> PluginReport:
         return self._reporter.build()
+
+
+def _claim_records(files: PluginFiles) -> "ClaimRecords":
+    from hub.plugin.dra.records import ClaimRecords  # noqa: PLC0415 - as above
+
+    return ClaimRecords(_required(files.run_dir).claims(files.name))
+
+
+def _required(run_dir: RunDir | None) -> RunDir:
+    if run_dir is None:
+        raise ConfigError(DRIVER_VARIABLE, "set without a run directory, which dynamic resource allocation needs")
+    return run_dir

@@ -15,13 +15,12 @@ from hub.model.plugin import (
     ResourceStatus,
     UnmatchedSetting,
 )
-from hub.plugin.deviceplugin.api import DevicePluginApi
-from hub.plugin.deviceplugin.resource import ServedResource
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.pci import PciTree
 from hub.plugin.health.record import ANNOTATION, CORDON
 from hub.plugin.health.store import DeviceHealth, HealthStore
 from hub.plugin.holders import Holders
+from hub.plugin.kubeletapi import KubeletApi, ResourceView
 from hub.plugin.ownership import Ownership, Role
 from hub.plugin.resets.service import ResetService
 
@@ -49,7 +48,7 @@ class Reporter:
         config: ConfigFile | None,
         *,
         inventory: Inventory,
-        api: DevicePluginApi,
+        api: KubeletApi,
         health: HealthStore,
         holders: Holders,
         resets: ResetService,
@@ -103,32 +102,31 @@ class Reporter:
         faults = self._health.admin_faults(ANNOTATION) | self._health.admin_faults(CORDON)
         return {key: fault.reason for key, fault in faults.items()}
 
-    def _resource(self, resource: ServedResource) -> ResourceStatus:
-        registrar, devices = resource.registrar, resource.devices.list
-        sent = resource.servicer.messages.latest()
+    def _resource(self, resource: ResourceView) -> ResourceStatus:
+        devices = resource.devices.list
         holders = self._holders.of(resource.devices.name)
         states = tuple(
             self._device(device, devices.health[name], holders.get(name, ""))
             for name, device in devices.devices.items()
-            if name not in sent.omitted
+            if name not in resource.omitted
         )
         return ResourceStatus(
             name=resource.devices.name,
-            socket=resource.server.path.name,
-            registration=registrar.state,
-            since=registrar.since,
-            registrations=registrar.registrations,
-            detail=registrar.detail,
+            socket=resource.socket,
+            registration=resource.registration,
+            since=resource.since,
+            registrations=resource.registrations,
+            detail=resource.detail,
             capacity=len(states),
             allocatable=sum(state.healthy for state in states),
             allocated=len(holders) if self._holders.known else None,
             reason=devices.reason,
-            problems=(*devices.problems, *filter(None, [sent.problem])),
+            problems=(*devices.problems, *resource.problems),
             warnings=devices.warnings,
             devices=states,
             removed_in_use={name: holder for name, holder in holders.items() if name not in devices.devices},
-            failing=resource.servicer.failing,
-            rejection=resource.servicer.rejection,
+            failing=resource.failing,
+            rejection=resource.rejection,
         )
 
     def _device(self, device: Device, health: DeviceHealth, holder: str) -> DeviceStatus:

@@ -24,6 +24,7 @@ from hub.base.optional import optional
 from hub.base.untrusted import UnreadableError, read_tail
 from hub.model.heartbeat import HANDOVER_TIMEOUT, STACK_SIGNAL, WATCHDOG_VARIABLE, is_handing_over
 from hub.model.hub import RestartReason
+from hub.model.plugin import DRIVER_VARIABLE
 from hub.supervisor.backoff import BackOff
 from hub.supervisor.circus.process import WatchedProcess, why_not_started
 from hub.supervisor.config.watchers import PluginConfig
@@ -66,6 +67,8 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         # Not through the constructor, which would add a PYTHONPATH in the variables to the hub's own.
         self.env = settings.environment(config.name, parse_env_dict(config.env))
         self.env[WATCHDOG_VARIABLE] = f"{config.watchdog:g}"
+        if config.dra_driver:
+            self.env[DRIVER_VARIABLE] = config.dra_driver
         self.config = config
         self.record = record
         self._stack = settings.run_dir.stack(config.name)

@@ -9,6 +9,7 @@ import resource
 import shlex
 import signal
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any
 
 
@@ -107,6 +108,25 @@ def _signal(text: str) -> int:
         raise ValueError(f"{text!r} is not a signal, expected one such as SIGTERM or 15") from None
 
 
+class Api(StrEnum):
+    """The values of `api`."""
+
+    DEVICE_PLUGIN = "device-plugin"
+    DRA = "dra"
+
+
+def _api(text: str) -> str:
+    if text not in tuple(Api):
+        raise ValueError(f"{text!r} is not an API, expected {' or '.join(Api)}")
+    return text
+
+
+def _driver(text: str) -> str:
+    if not _DRIVER.fullmatch(text):
+        raise ValueError(f"{text!r} is not the name of a DRA driver, expected one such as gpu.example.com")
+    return text
+
+
 def _rlimit(key: str, text: str) -> int:
     """Return a limit for `resource.setrlimit`; an empty string means unlimited."""
     name = key.removeprefix(_RLIMIT)
@@ -130,6 +150,8 @@ _VARIABLE = re.compile(r"\s*['\"]?([A-Za-z_]\w*)=")
 _SWALLOWED = re.compile(r"\s*(\[|[A-Za-z_]\w*\s*(=|:\s))")
 _BOOLEANS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(("no", "false", "off", "0"), False)
 _RLIMIT = "rlimit_"
+_DRIVER = re.compile(r"(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+"""A DNS subdomain of at most 63 characters, as Kubernetes requires."""
 
 KEYS: Mapping[str, Callable[[str], object]] = {
     "cmd": _command,
@@ -140,6 +162,8 @@ KEYS: Mapping[str, Callable[[str], object]] = {
     "graceful_timeout": _seconds,
     "stop_signal": _signal,
     "watchdog": _seconds,
+    "api": _api,
+    "driver": _driver,
 }
 
 FIXED: Mapping[str, Callable[[str], None]] = {"numprocesses": _one_process, "singleton": _single}

@@ -17,9 +17,12 @@ from typing import Any
 from hub.base.errors import ConfigError
 from hub.base.trust import check_own
 from hub.supervisor.config.ini import Section, read_sections
-from hub.supervisor.config.keys import add_value, check_circus_key
+from hub.supervisor.config.keys import Api, add_value, check_circus_key
 
 CONFIG_NAME = "circus.ini"
+
+DRIVER_DOMAIN = "dphub.dev"
+"""The domain of the drivers whose name is not configured."""
 
 SAFE_PATH = "-P"
 """The interpreter's option not to import anything from the working directory."""
@@ -51,6 +54,11 @@ class PluginConfig:
     """The signal that asks it to stop."""
     watchdog: float = 30.0
     """Seconds without a heartbeat after which the process is killed and restarted; 0 disables the watchdog."""
+    api: str = Api.DEVICE_PLUGIN
+    """The API with which the kubelet gives its devices to containers: `device-plugin`, or `dra` for dynamic resource
+    allocation, which needs the DRA component."""
+    driver: str = ""
+    """The name of its DRA driver; by default the plugin's name in the domain `dphub.dev`, such as `gpu.dphub.dev`."""
     rlimits: Mapping[str, int] = field(default_factory=dict)
     """From `rlimit_NAME`: any limit of `man 2 setrlimit`, in lower case; an empty value means unlimited."""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +75,13 @@ class PluginConfig:
         return next(
             (word for word in self._arguments or () if word.rpartition(":")[2].isidentifier() and ":" in word), ""
         )
+
+    @property
+    def dra_driver(self) -> str:
+        """The name of its DRA driver; empty if it serves the device plugin API."""
+        if self.api != Api.DRA or not self.is_hub_plugin:
+            return ""
+        return self.driver or f"{re.sub('[^a-z0-9]+', '-', self.name.lower()).strip('-')}.{DRIVER_DOMAIN}"
 
     @property
     def _arguments(self) -> Sequence[str] | None:

@@ -1,4 +1,4 @@
-"""Tasks of the agent that call the API server: each tries again until it succeeds, at increasing intervals."""
+"""Tasks that call the API server: each tries again until it succeeds, at increasing intervals."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,0 +1,32 @@
+"""`python -m hub.dra`: run the DRA component."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from hub.apiserver.program import parser_for, run_program
+from hub.base.exits import Exit
+from hub.base.paths import RunDir
+
+ACCOUNT_DIR = Path("/run/dphub-dra")
+
+
+def main() -> int:
+    """Read the command line and run."""
+    return run_program("dra", parser_for("hub.dra", "Run the DRA component of a node.", ACCOUNT_DIR), _run)
+
+
+def _run(options: argparse.Namespace, run_dir: RunDir, node: str) -> Exit:
+    # Imported late: a wrong flag is rejected before the time that these take.
+    from hub.apiserver.account import Account  # noqa: PLC0415 - see above
+    from hub.dra.component import DraComponent  # noqa: PLC0415 - see above
+
+    async def run() -> Exit:
+        return await DraComponent(Account(options.account), run_dir, node).run()
+
+    return asyncio.run(run())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""What the containers of a claim get, as a CDI file of its own: a CDI device for each group of devices of a request.
+
+The name of a file never gets other content, since container runtimes keep what they have read.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from os import fspath
+from pathlib import Path
+from typing import Any
+
+from hub.api.cdi import VERSION
+from hub.api.device import Allocation
+from hub.base.jsonfile import replace_bytes
+
+CLASS = "claim"
+
+_NUMBERED = "{name}-{number}"
+
+
+def cdi_kind(driver: str) -> str:
+    """Return the kind of the CDI devices of a driver. The driver's name is the vendor, so that no other has it."""
+    return f"{driver}/{CLASS}"
+
+
+def cdi_device(uid: str, request: str, number: int = 0) -> str:
+    """Return the name of a CDI device: of a request of a claim, or of one more group of devices in it."""
+    name = f"{uid}-{request}"
+    return _NUMBERED.format(name=name, number=number) if number else name
+
+
+def cdi_spec(driver: str, groups: Mapping[str, Allocation]) -> dict[str, Any]:
+    """Return a CDI specification.
+
+    Args:
+        driver: The driver's name.
+        groups: What a container gets, by the name of the CDI device.
+    """
+    devices = [{"name": name, "containerEdits": _edits(name, each)} for name, each in groups.items()]
+    return {"cdiVersion": VERSION, "kind": cdi_kind(driver), "devices": devices}
+
+
+def _edits(name: str, allocation: Allocation) -> dict[str, Any]:
+    """Return the edits. Those without any would be invalid, so a container without anything else gets a variable."""
+    edits: dict[str, Any] = {}
+    if allocation.nodes:
+        edits["deviceNodes"] = [
+            {
+                "path": fspath(node.container_path),
+                "hostPath": fspath(node.host_path),
+                "permissions": node.permissions,
+            }
+            for node in allocation.nodes
+        ]
+    if allocation.mounts:
+        edits["mounts"] = [
+            {
+                "hostPath": fspath(mount.host_path),
+                "containerPath": fspath(mount.container_path),
+                "options": ["ro" if mount.read_only else "rw", "nosuid", "nodev", "rbind"],
+            }
+            for mount in allocation.mounts
+        ]
+    env = [f"{key}={value}" for key, value in allocation.env.items()]
+    if env or not edits:
+        edits["env"] = env or [f"DPHUB_CLAIM={name}"]
+    return edits
+
+
+class ClaimCdiFiles:
+    """The CDI files of the claims of one driver.
+
+    Args:
+        driver: The driver's name.
+        directory: Where container runtimes look for them.
+    """
+
+    def __init__(self, driver: str, directory: Path) -> None:
+        self._driver = driver
+        self._directory = directory
+
+    def path(self, uid: str) -> Path:
+        """Return the file of a claim."""
+        return self._directory / f"{self._driver}-{CLASS}-{uid}.json"
+
+    def write(self, uid: str, spec: bytes) -> None:
+        """Write the file of a claim.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        # A runtime sees the old content or the new, never a part.
+        self._directory.mkdir(parents=True, exist_ok=True)
+        replace_bytes(self.path(uid), spec, mode=0o644)
+
+    def restore(self, files: Mapping[str, bytes]) -> None:
+        """Write the missing files of these claims, by uid, and remove those of all other claims.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        for uid, spec in files.items():
+            if not self.path(uid).exists():
+                self.write(uid, spec)
+        for path in _others(self._directory.glob(f"{self._driver}-{CLASS}-*.json"), map(self.path, files)):
+            path.unlink(missing_ok=True)
+
+    def remove(self, uid: str) -> None:
+        """Remove the file of a claim.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        self.path(uid).unlink(missing_ok=True)
+
+
+def _others(found: Iterable[Path], known: Iterable[Path]) -> set[Path]:
+    return {Path(os.fspath(path)) for path in found} - set(known)

@@ -1,0 +1,131 @@
+"""A plugin's devices as the devices of a ResourceSlice: names, attributes and taints, within the API server's limits.
+
+One invalid value makes the API server reject the whole slice, so a value that does not fit is shortened or left out
+here, and what an administrator should know of that is a problem in the status.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from hub.api.device import Device
+from hub.api.kernel import PCI_ADDRESS
+from hub.base.wording import counted
+from hub.plugin.devices.inventory import Inventory
+from hub.plugin.devices.pci import PciTree
+from hub.plugin.health.record import BROKEN, CORDONS, FLAPPING
+from hub.plugin.health.store import DeviceHealth
+
+NAME_CHARACTERS = 63
+"""The limit of the name of a device, which is a DNS label."""
+
+ATTRIBUTES = 32
+"""The limit of attributes of a device."""
+
+ATTRIBUTE_CHARACTERS = 32
+VALUE_CHARACTERS = 64
+
+_DIGEST_CHARACTERS = 8
+_DNS_LABEL = re.compile("[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_STANDARD = "resource.kubernetes.io/"
+"""The domain of the attributes that have the same meaning for all drivers."""
+
+
+class DraDevice(NamedTuple):
+    """One device as a claim names it."""
+
+    name: str
+    resource: str
+    device: Device
+    health: DeviceHealth
+    content: Mapping[str, Any]
+    """As in the specification of a ResourceSlice."""
+    problem: str = ""
+    """What was left out."""
+
+
+def dra_devices(inventory: Inventory, own_resource: str, driver: str, tree: PciTree) -> dict[str, DraDevice]:
+    """Return all devices by their names, in the plugin's order.
+
+    Args:
+        inventory: The devices.
+        own_resource: The resource of devices that do not set one.
+        driver: The driver's name.
+        tree: Finds the PCI root of a device.
+    """
+    found: dict[str, DraDevice] = {}
+    for resource in inventory:
+        for device in resource.list.devices.values():
+            name = device_name(device.id, resource.name, own_resource)
+            health = resource.list.health[device.id]
+            attributes, problem = _attributes(device, resource.name, tree)
+            content: dict[str, Any] = {"name": name, "attributes": attributes}
+            if health.reason:
+                content["taints"] = [taint(driver, health)]
+            found[name] = DraDevice(name, resource.name, device, health, content, problem)
+    return found
+
+
+def device_name(device_id: str, resource: str, own_resource: str) -> str:
+    """Return the name of a device in its pool. It stands in claims, so it depends on nothing but these arguments.
+
+    An id is unique within its resource only, and may have characters that a name cannot have: then a digest of both
+    makes the name unique.
+    """
+    if resource == own_resource and len(device_id) <= NAME_CHARACTERS and _DNS_LABEL.fullmatch(device_id):
+        return device_id
+    digest = hashlib.sha256(f"{resource} {device_id}".encode()).hexdigest()[:_DIGEST_CHARACTERS]
+    readable = re.sub("[^a-z0-9]+", "-", device_id.lower()).strip("-")
+    return f"{readable[: NAME_CHARACTERS - _DIGEST_CHARACTERS - 1].rstrip('-') or 'device'}-{digest}"
+
+
+def taint_key(driver: str, source: str) -> str:
+    """Return the key of the taint of a device with a fault of this source."""
+    if source in CORDONS:
+        return f"{driver}/cordon"
+    return f"{driver}/broken" if source in (BROKEN, FLAPPING) else f"{driver}/unhealthy"
+
+
+def taint(driver: str, health: DeviceHealth) -> dict[str, str]:
+    """Return the taint of a device that cannot be used: no new claim gets it, and those that have it keep it."""
+    return {"key": taint_key(driver, health.source), "value": health.source, "effect": "NoSchedule"}
+
+
+def _attributes(device: Device, resource: str, tree: PciTree) -> tuple[dict[str, Any], str]:
+    """Return the attributes, and what was left out."""
+    found: dict[str, Any] = {"resource": _text(resource), "id": _text(device.id)}
+    if device.physical:
+        found["physical"] = _text(device.physical)
+    found |= dict(_standard_attributes(device, tree))
+    omitted = []
+    for name, value in device.attributes.items():
+        known = _attribute_name(name)
+        if known in found or len(found) >= ATTRIBUTES:
+            omitted.append(name)
+        else:
+            found[known] = _text(value)
+    if not omitted:
+        return found, ""
+    left_out = counted(len(omitted), "attribute")
+    return found, f"{left_out} left out: a device has at most {ATTRIBUTES}, each with a name of its own"
+
+
+def _standard_attributes(device: Device, tree: PciTree) -> Iterator[tuple[str, Any]]:
+    addresses = [address.lower() for address in device.pci if PCI_ADDRESS.fullmatch(address.lower())]
+    if addresses:
+        yield f"{_STANDARD}pciBusID", {"string": addresses[0]}
+    if len(roots := {tree.root(address) for address in addresses}) == 1 and (root := roots.pop()):
+        yield f"{_STANDARD}pcieRoot", {"string": root}
+    if len(device.numa) == 1:
+        yield f"{_STANDARD}numaNode", {"int": device.numa[0]}
+
+
+def _attribute_name(name: str) -> str:
+    """Return a C identifier for a plugin's name of an attribute."""
+    plain = re.sub("[^A-Za-z0-9_]", "_", name)[:ATTRIBUTE_CHARACTERS]
+    return plain if plain and not plain[0].isdigit() else f"_{plain}"[:ATTRIBUTE_CHARACTERS]
+
+
+def _text(value: str) -> dict[str, str]:
+    return {"string": value[:VALUE_CHARACTERS]}

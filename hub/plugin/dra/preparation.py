@@ -1,0 +1,253 @@
+"""What happens when a pod gets a claim: its devices are reserved, reset and allocated, and a CDI file is written.
+
+A call may be repeated, may overlap an earlier one for the same claim, and may be the last one before the process is
+killed. So every step is written down before its effect, and a repetition gives the answer of the record.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from hub.api.cdi import CDI_DIRECTORY
+from hub.api.device import Allocation, Device
+from hub.api.plugin import overrides
+from hub.base.calls import Calls
+from hub.base.failures import PluginError
+from hub.base.log import get_logger
+from hub.model.dra import ClaimResult
+from hub.plugin.devices.validation import validate_allocation, wrong_answer
+from hub.plugin.dra.cdifile import ClaimCdiFiles, cdi_device, cdi_kind, cdi_spec
+from hub.plugin.dra.claimlocks import ClaimLocks
+from hub.plugin.dra.component import Component
+from hub.plugin.dra.mapping import DraDevice
+from hub.plugin.dra.publication import DraDevices
+from hub.plugin.dra.records import ClaimRecord, ClaimRecords, ClaimState, DeviceHeldError, PreparedDevice
+from hub.plugin.kubeletapi import ApiParts
+
+
+class ClaimRejected(Exception):
+    """Why a claim cannot be prepared now, as text for the pod's events."""
+
+
+class Group(NamedTuple):
+    """Devices of one request and one resource: `allocate` is called once for them, and they have one CDI device."""
+
+    cdi: str
+    """The name of the CDI device."""
+    resource: str
+    devices: Sequence[Device]
+    members: Sequence[tuple[ClaimResult, DraDevice]]
+
+
+class Preparation:
+    """Prepares and releases the claims of one driver.
+
+    Args:
+        parts: The parts of the process.
+        driver: The driver's name.
+        devices: The devices, as claims name them.
+        component: Reads claims.
+        records: What was prepared.
+    """
+
+    def __init__(
+        self, parts: ApiParts, driver: str, *, devices: DraDevices, component: Component, records: ClaimRecords
+    ) -> None:
+        self._plugin = parts.plugin
+        self._resets = parts.resets
+        self._holders = parts.holders
+        self._driver = driver
+        self._devices = devices
+        self._component = component
+        self._records = records
+        self._files = ClaimCdiFiles(driver, parts.plugin.host.path(CDI_DIRECTORY))
+        self._calls = Calls()
+        self._locks = ClaimLocks()
+        self._log = get_logger()
+
+    def restore(self) -> None:
+        """Write the missing CDI files of prepared claims, and remove those of no claim.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        self._files.restore({each.uid: each.spec.encode() for each in self._records.all() if each.spec})
+
+    async def prepare(self, namespace: str, name: str, uid: str) -> Sequence[PreparedDevice]:
+        """Prepare a claim, and return its devices.
+
+        Raises:
+            ClaimRejected: that is not possible now.
+        """
+        async with self._locks.of(uid):
+            known = self._records.get(uid)
+            if known and known.state is ClaimState.PREPARED:
+                self._write_file(known)
+                return known.devices
+            if self._records.is_released(uid):
+                raise ClaimRejected("it has just been released: this is most likely a late repetition of a call")
+            answer = await self._component.claim(namespace, name, uid)
+            if answer.problem:
+                raise ClaimRejected(answer.problem)
+            if not answer.results:
+                return ()
+            record = ClaimRecord(uid, namespace, name, ClaimState.PREPARING, time.time(), answer.pod)
+            return await self._prepare(record, answer.results)
+
+    async def release(self, uid: str) -> None:
+        """Undo what was prepared for a claim; a claim that is not known needs nothing.
+
+        Raises:
+            OSError: that is not possible now.
+        """
+        async with self._locks.of(uid):
+            record = self._records.get(uid)
+            if record is not None and record.is_active:
+                self._files.remove(uid)
+                self._records.release(record)
+                self._log.info("claim released", claim=f"{record.namespace}/{record.name}")
+                self._changed()
+
+    async def _prepare(self, record: ClaimRecord, results: Sequence[ClaimResult]) -> Sequence[PreparedDevice]:
+        record = msgspec.structs.replace(record, devices=tuple(map(PreparedDevice, results)))
+        groups = self._groups(record.uid, results)
+        await self._reserve(record)
+        try:
+            await self._reset(groups)
+            allocations = {group.cdi: await self._allocate(group) for group in groups}
+            record = self._prepared(record, groups, allocations)
+            self._write_file(record)
+            self._records.finish(record)
+        except BaseException:
+            # A cancelled call, too: the kubelet repeats it.
+            self._files.remove(record.uid)
+            self._records.remove(record.uid)
+            raise
+        self._log.info("claim prepared", claim=f"{record.namespace}/{record.name}", devices=len(record.devices))
+        self._changed()
+        return record.devices
+
+    def _groups(self, uid: str, results: Sequence[ClaimResult]) -> list[Group]:
+        """Group the devices of a claim by request and resource.
+
+        Raises:
+            ClaimRejected: a device does not exist, or cannot be used.
+        """
+        members: dict[tuple[str, str], list[tuple[ClaimResult, DraDevice]]] = {}
+        for result in results:
+            device = self._devices.get(result.device)
+            if device is None:
+                raise ClaimRejected(f"device {result.device} does not exist")
+            self._require_usable(result, device)
+            members.setdefault((result.main_request, device.resource), []).append((result, device))
+        numbers: dict[str, int] = {}
+        groups = []
+        for (request, resource), each in members.items():
+            number = numbers[request] = numbers.get(request, -1) + 1
+            cdi = cdi_device(uid, request, number)
+            groups.append(Group(cdi, resource, [device.device for _, device in each], each))
+        return groups
+
+    def _require_usable(self, result: ClaimResult, device: DraDevice) -> None:
+        if result.admin:
+            return
+        if holder := self._holders.container_of(device.resource, device.device.id):
+            raise ClaimRejected(f"device {result.device} is used by {holder}, which got it by the device plugin API")
+        keys = {each["key"] for each in device.content.get("taints", ())}
+        if device.health.reason and not keys <= set(result.tolerated) and "*" not in result.tolerated:
+            raise ClaimRejected(f"device {result.device} is not healthy: {device.health.reason}")
+
+    async def _reserve(self, record: ClaimRecord) -> None:
+        """Let the claim hold its devices.
+
+        Raises:
+            ClaimRejected: another claim holds one of them.
+        """
+        try:
+            self._records.reserve(record)
+        except DeviceHeldError as error:
+            if not await self._discard(error.holder):
+                raise ClaimRejected(str(error)) from None
+            self._reserve_again(record)
+        except OSError as error:
+            raise ClaimRejected(f"its record cannot be written: {error}") from error
+
+    def _reserve_again(self, record: ClaimRecord) -> None:
+        try:
+            self._records.reserve(record)
+        except DeviceHeldError as error:
+            raise ClaimRejected(str(error)) from None
+
+    async def _discard(self, holder: ClaimRecord) -> bool:
+        """Remove the record of a claim that was never prepared and no longer exists: nothing else would."""
+        if holder.state is not ClaimState.PREPARING or holder.uid in self._locks:
+            return False
+        answer = await self._component.claim(holder.namespace, holder.name, holder.uid)
+        if not answer.gone:
+            return False
+        self._files.remove(holder.uid)
+        self._records.remove(holder.uid)
+        self._log.info("claim record removed", claim=f"{holder.namespace}/{holder.name}", reason="the claim is gone")
+        return True
+
+    async def _reset(self, groups: Iterable[Group]) -> None:
+        """Reset the devices, unless the claim only looks at them.
+
+        Raises:
+            ClaimRejected: a device could not be reset.
+        """
+        for group in groups:
+            own = [device.device for result, device in group.members if not result.admin]
+            failed = await self._resets.reset_for_container(group.resource, own) if own else ()
+            if failed:
+                raise ClaimRejected("; ".join(result.message for result in failed))
+
+    async def _allocate(self, group: Group) -> Allocation:
+        """Return what a container gets for a group of devices.
+
+        Raises:
+            ClaimRejected: the plugin does not return that.
+        """
+        try:
+            if overrides(self._plugin, "allocate"):
+                limit = self._plugin.allocate_timeout
+                return await self._calls.call(self._plugin.allocate, lambda: self._respond(group), limit)
+            return self._respond(group)
+        except PluginError as failure:
+            raise ClaimRejected(f"allocation failed: {failure}") from failure
+        except Exception as error:
+            raise ClaimRejected(f"allocation failed: {PluginError.of(error, self._plugin.allocate)}") from error
+
+    def _respond(self, group: Group) -> Allocation:
+        answer = self._plugin.allocate(group.devices)
+        if not isinstance(answer, Allocation):
+            raise wrong_answer(answer, "a hub.Allocation: return Allocation(nodes=[...], env={...})")
+        if problem := validate_allocation(answer):
+            raise TypeError(problem)
+        if answer.annotations:
+            raise ValueError("it returned annotations, which dynamic resource allocation does not have")
+        return answer
+
+    def _prepared(
+        self, record: ClaimRecord, groups: Sequence[Group], allocations: Mapping[str, Allocation]
+    ) -> ClaimRecord:
+        """Return the record of a claim that is prepared: the first device of a group has its CDI names."""
+        devices = []
+        for group in groups:
+            names = (f"{cdi_kind(self._driver)}={group.cdi}", *allocations[group.cdi].cdi)
+            for result, device in group.members:
+                devices.append(PreparedDevice(result, device.resource, device.device.id, names))
+                names = ()
+        spec = msgspec.json.encode(cdi_spec(self._driver, allocations)).decode()
+        return msgspec.structs.replace(record, state=ClaimState.PREPARED, devices=tuple(devices), spec=spec)
+
+    def _write_file(self, record: ClaimRecord) -> None:
+        try:
+            self._files.write(record.uid, record.spec.encode())
+        except OSError as error:
+            raise ClaimRejected(f"its CDI file cannot be written: {error}") from error
+
+    def _changed(self) -> None:
+        self._holders.refresh_soon()

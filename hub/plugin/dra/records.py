@@ -1,0 +1,232 @@
+"""What was prepared for each claim: one file for each, in the run directory, shared by all hubs on the node.
+
+    state      event                          next
+    ---------  -----------------------------  -----------------------------------------------------
+    (none)     Prepare: reserve()             preparing: its devices are held, nothing else is known
+    preparing  Prepare succeeds: finish()     prepared
+    preparing  Prepare fails: remove()        (none)
+    preparing  Unprepare: release()           released, so that a late repetition of Prepare is refused
+    prepared   Prepare again                  prepared: the same answer, from the record
+    prepared   Unprepare: release()           (none)
+    released   a minute later                 (none)
+
+The files live as long as the CDI files: until the node boots. Then the kubelet has every claim prepared again.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from hub.base.jsonfile import put_aside, read_file, replace_file
+from hub.base.locks import open_lock, try_lock
+from hub.base.log import get_logger
+from hub.base.removal import make_directory
+from hub.base.untrusted import UnreadableError
+from hub.model.dra import ClaimResult
+
+RELEASED_SECONDS = 60.0
+"""The time for which a late repetition of a call is refused: a call of the kubelet lasts at most 45 seconds."""
+
+_LOCK = ".lock"
+_LOCK_SECONDS = 0.5
+_POLL = 0.01
+
+
+class ClaimState(StrEnum):
+    """How far a claim is."""
+
+    PREPARING = "preparing"
+    PREPARED = "prepared"
+    RELEASED = "released"
+
+
+class PreparedDevice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One device of a claim, as the kubelet gets it."""
+
+    result: ClaimResult
+    resource: str = ""
+    id: str = ""
+    """The plugin's id of the device; empty while that is not known."""
+    cdi: tuple[str, ...] = ()
+    """The CDI names that a container with it gets."""
+
+
+class ClaimRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One claim."""
+
+    uid: str
+    namespace: str
+    name: str
+    state: ClaimState
+    since: float
+    """Unix time."""
+    pod: str = ""
+    """The pod for which it was prepared; others may share it."""
+    devices: tuple[PreparedDevice, ...] = ()
+    spec: str = ""
+    """The content of its CDI file; empty if it has none."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it holds its devices."""
+        return self.state is not ClaimState.RELEASED
+
+    @property
+    def holder(self) -> str:
+        """The pod and the claim, in the form of a container that uses a device."""
+        return f"{self.namespace}/{self.pod}/claim:{self.name}"
+
+    def __str__(self) -> str:
+        return f"claim {self.namespace}/{self.name}"
+
+
+class DeviceHeldError(Exception):
+    """A device that another claim holds.
+
+    Args:
+        device: The device's name.
+        holder: The record of the claim.
+    """
+
+    def __init__(self, device: str, holder: ClaimRecord) -> None:
+        super().__init__(f"device {device} is held by {holder}, which is still {holder.state}")
+        self.holder = holder
+
+
+class ClaimRecords:
+    """The records of one plugin's claims.
+
+    Args:
+        directory: Where the files are; it is created when needed.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._log = get_logger()
+
+    def all(self) -> list[ClaimRecord]:
+        """Return all records; a file that cannot be read is put aside, and logged."""
+        return [record for path in self._paths() if (record := self._read(path))]
+
+    def active(self) -> list[ClaimRecord]:
+        """Return the records of the claims that hold devices."""
+        return [record for record in self.all() if record.is_active]
+
+    def holders(self) -> dict[tuple[str, str], str]:
+        """Return who holds devices, by resource and id. Access as an administrator is no use of a device."""
+        return {
+            (each.resource, each.id): record.holder
+            for record in self.active()
+            for each in record.devices
+            if each.id and not each.result.admin
+        }
+
+    def get(self, uid: str) -> ClaimRecord | None:
+        """Return the record of a claim; None if there is none."""
+        return self._read(self._path(uid))
+
+    def is_released(self, uid: str) -> bool:
+        """Return whether a claim was released so recently that a call for it may be a late repetition."""
+        record = self.get(uid)
+        return (
+            record is not None
+            and record.state is ClaimState.RELEASED
+            and 0 <= time.time() - record.since < RELEASED_SECONDS
+        )
+
+    def reserve(self, record: ClaimRecord) -> None:
+        """Let a claim hold its devices.
+
+        Raises:
+            DeviceHeldError: another claim holds one of them.
+            OSError: the record cannot be written.
+        """
+        with self._locked():
+            require_free(record, self.active())
+            self._write(record)
+
+    def finish(self, record: ClaimRecord) -> None:
+        """Replace the record of a claim that is prepared now.
+
+        Raises:
+            OSError: the record cannot be written.
+        """
+        self._write(record)
+
+    def remove(self, uid: str) -> None:
+        """Remove the record of a claim, and those of all that were released long ago.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        self._path(uid).unlink(missing_ok=True)
+        for record in self.all():
+            if not record.is_active and not self.is_released(record.uid):
+                self._path(record.uid).unlink(missing_ok=True)
+
+    def release(self, record: ClaimRecord) -> None:
+        """Let a claim no longer hold its devices.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        if record.state is ClaimState.PREPARED:
+            self.remove(record.uid)
+            return
+        self._write(msgspec.structs.replace(record, state=ClaimState.RELEASED, since=time.time(), devices=(), spec=""))
+
+    def _paths(self) -> Iterable[Path]:
+        return sorted(path for path in self._directory.glob("*.json") if not path.name.startswith("."))
+
+    def _path(self, uid: str) -> Path:
+        return self._directory / f"{uid}.json"
+
+    def _read(self, path: Path) -> ClaimRecord | None:
+        try:
+            return read_file(path, ClaimRecord)
+        except UnreadableError as error:
+            self._log.error("claim record unreadable", reason=str(error), kept=put_aside(path))
+            return None
+
+    def _write(self, record: ClaimRecord) -> None:
+        make_directory(self._directory)
+        replace_file(self._path(record.uid), record)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep the processes of other hubs from reserving devices; each does so for a moment only.
+
+        Raises:
+            OSError: another process does not release the lock.
+        """
+        make_directory(self._directory)
+        file = open_lock(self._directory / _LOCK)
+        try:
+            end = time.monotonic() + _LOCK_SECONDS
+            while not try_lock(file):
+                if time.monotonic() > end:
+                    raise TimeoutError(f"{self._directory / _LOCK} is locked by another process")
+                time.sleep(_POLL)
+            yield
+        finally:
+            with suppress(OSError):
+                os.close(file)
+
+
+def require_free(record: ClaimRecord, others: Iterable[ClaimRecord]) -> None:
+    """Check that no other claim holds a device of a claim; an administrator's access to a device holds nothing.
+
+    Raises:
+        DeviceHeldError: one does.
+    """
+    wanted = {(each.result.pool, each.result.device) for each in record.devices if not each.result.admin}
+    for other in others:
+        for each in other.devices:
+            held = (each.result.pool, each.result.device)
+            if other.uid != record.uid and not each.result.admin and held in wanted:
+                raise DeviceHeldError(each.result.device, other)

@@ -1,0 +1,158 @@
+"""The two sockets of a driver: one by which the kubelet finds it, and one on which it serves."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import grpc.aio
+
+from hub.base.changecount import Version
+from hub.base.log import get_logger
+from hub.base.sockets import is_served, short_socket_name
+from hub.kubelet.wire import pluginregistration_pb2 as wire
+from hub.kubelet.wire.pluginregistration_pb2_grpc import RegistrationServicer, add_RegistrationServicer_to_server
+
+TYPE = "DRAPlugin"
+
+STOP_SECONDS = 2.0
+"""Seconds for calls that are running when the process stops; a call that takes longer is still finished."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Service(Protocol):
+    """A service of the driver."""
+
+    def attach(self, server: grpc.aio.Server) -> None:
+        """Add the service to a server."""
+
+
+class KubeletDirs:
+    """The directories of the kubelet for drivers, next to its directory for device plugins.
+
+    Args:
+        plugin_dir: The directory for device plugins.
+    """
+
+    def __init__(self, plugin_dir: Path) -> None:
+        self.registry = plugin_dir.parent / "plugins_registry"
+        self._drivers = plugin_dir.parent / "plugins"
+
+    def registration_socket(self, driver: str, instance: str) -> Path:
+        """Return the socket that the kubelet watches for.
+
+        Raises:
+            ConfigError: the path would be too long.
+        """
+        return self.registry / short_socket_name(f"{driver}-{instance}-reg", self.registry)
+
+    def service_socket(self, driver: str, instance: str) -> Path:
+        """Return the socket on which the driver serves.
+
+        Raises:
+            ConfigError: the path would be too long.
+        """
+        directory = self._drivers / driver
+        return directory / short_socket_name(f"dra-{instance}", directory)
+
+    def remove_dead(self, driver: str) -> None:
+        """Remove the registration sockets of processes that were killed: kubelets dial them in vain, for ever."""
+        for path in self.registry.glob(f"{driver}-*.sock"):
+            if path.is_socket() and not is_served(path):
+                path.unlink(missing_ok=True)
+
+
+class Registration(RegistrationServicer):
+    """Says what the driver is, and hears whether the kubelet takes it.
+
+    Args:
+        driver: The driver's name.
+        endpoint: The socket on which it serves.
+        versions: The services and their versions, the preferred ones first.
+        changed: Notified when the kubelet has said something.
+
+    Attributes:
+        accepted: Whether the kubelet has taken the driver; None if it has not said so yet.
+        error: Why not.
+        count: How often the kubelet has taken it.
+    """
+
+    def __init__(self, driver: str, endpoint: Path, versions: tuple[str, ...], changed: Version) -> None:
+        self.accepted: bool | None = None
+        self.error = ""
+        self.count = 0
+        self._info = wire.PluginInfo(type=TYPE, name=driver, endpoint=str(endpoint), supported_versions=versions)
+        self._changed = changed
+        self._log = get_logger()
+
+    async def GetInfo(self, _request: wire.InfoRequest, _context: Context) -> wire.PluginInfo:
+        """Say what the driver is."""
+        return self._info
+
+    async def NotifyRegistrationStatus(
+        self, request: wire.RegistrationStatus, _context: Context
+    ) -> wire.RegistrationStatusResponse:
+        """Hear whether the kubelet has taken the driver."""
+        self.accepted, self.error = request.plugin_registered, request.error
+        if self.accepted:
+            self.count += 1
+            self._log.info("driver registered", driver=self._info.name)
+        else:
+            self._log.warning("driver rejected", driver=self._info.name, reason=self.error)
+        self._changed.bump()
+        return wire.RegistrationStatusResponse()
+
+
+class DraServer:
+    """Serves a driver. The registration socket appears last and disappears first, so the kubelet never dials in vain.
+
+    Args:
+        registration_socket: The one that the kubelet watches for.
+        service_socket: The one on which the driver serves.
+        registration: The service on the first.
+        services: Those on the second.
+    """
+
+    def __init__(
+        self, registration_socket: Path, service_socket: Path, registration: Registration, *services: Service
+    ) -> None:
+        self._paths = registration_socket, service_socket
+        self._registration = registration
+        self._services = services
+        self._servers: list[grpc.aio.Server] = []
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether both sockets exist."""
+        return bool(self._servers) and all(path.exists() for path in self._paths)
+
+    async def bind(self) -> None:
+        """Bind both sockets, the ones of before removed: the kubelet takes each new registration socket at once.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        await self.close()
+        registration, service = self._paths
+        service_server = grpc.aio.server()
+        for each in self._services:
+            each.attach(service_server)
+        registration_server = grpc.aio.server()
+        add_RegistrationServicer_to_server(self._registration, registration_server)
+        for server, path in ((service_server, service), (registration_server, registration)):
+            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            try:
+                server.add_insecure_port(f"unix:{path}")
+            except RuntimeError:
+                raise OSError(f"cannot bind {path}") from None
+            await server.start()
+            self._servers.insert(0, server)
+
+    async def close(self) -> None:
+        """Unregister, finish the calls that are running, and remove the sockets."""
+        servers, self._servers = self._servers, []
+        for server in servers:
+            await server.stop(STOP_SECONDS)
+        if servers:
+            for path in self._paths:
+                path.unlink(missing_ok=True)

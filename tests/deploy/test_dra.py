@@ -1,0 +1,85 @@
+"""The DRA component's rights and its token in the manifests."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hub.dra.__main__ import ACCOUNT_DIR
+from hub.supervisor.config.watchers import read_config
+from tests.deploy.manifest_tools import CONTAINER, Object, container, kustomized, only, pod
+from tests.deploy.manifest_validity import mistakes
+
+COMPONENT = CONTAINER / "dra"
+SECTION = """
+# Reads claims and publishes devices for the plugins whose section has the line `api = dra`.
+[watcher:dra]
+cmd = python -m hub.dra
+"""
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+    """Make what a cluster gets of an overlay with the component, as the page says."""
+    tree = tmp_path_factory.mktemp("container")
+    for name in ("base", "overlays", "dra"):
+        shutil.copytree(CONTAINER / name, tree / name)
+    (tree / "own").mkdir()
+    text = "resources: [../overlays/kubernetes]\ncomponents: [../dra]\n"
+    (tree / "own" / "kustomization.yaml").write_text(text)
+    return kustomized(tree / "own")
+
+
+def test_they_are_valid(objects: list[Object]) -> None:
+    """With all that the base has."""
+    assert mistakes(objects) == []
+
+
+def test_the_rights_are_those_that_are_used(objects: list[Object]) -> None:
+    """Nothing else of the cluster can be read or written."""
+    rights = {
+        (group, resource): set(rule["verbs"])
+        for rule in only(objects, "ClusterRole")["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert rights == {
+        ("resource.k8s.io", "resourceclaims"): {"get"},
+        ("resource.k8s.io", "resourceslices"): {"get", "list", "watch", "create", "update", "delete"},
+        ("", "nodes"): {"get"},
+    }
+
+
+def test_a_policy_denies_the_slices_of_other_nodes(objects: list[Object]) -> None:
+    """For everything that can be written, only for this account; an error of the policy denies it."""
+    spec = only(objects, "ValidatingAdmissionPolicy")["spec"]
+    (rule,) = spec["matchConstraints"]["resourceRules"]
+    assert (rule["resources"], set(rule["operations"])) == (["resourceslices"], {"CREATE", "UPDATE", "DELETE"})
+    assert spec["failurePolicy"] == "Fail"
+    (condition,) = spec["matchConditions"]
+    assert f"^system:serviceaccount:[^:]+:{pod(objects)['serviceAccountName']}$" in condition["expression"]
+    assert only(objects, "ValidatingAdmissionPolicyBinding")["spec"]["validationActions"] == ["Deny"]
+
+
+def test_the_token_is_where_no_library_looks(objects: list[Object]) -> None:
+    """But where the component does; bound to the pod, short-lived, and for root only."""
+    mounts = {each["name"]: Path(each["mountPath"]) for each in container(objects)["volumeMounts"]}
+    assert mounts["dra-account"] == ACCOUNT_DIR
+    (volume,) = [each for each in pod(objects)["volumes"] if each["name"] == "dra-account"]
+    assert volume["projected"]["defaultMode"] == 0o400
+    assert pod(objects)["automountServiceAccountToken"] is False
+
+
+def test_the_kubelets_directories_have_the_same_path_in_the_pod(objects: list[Object]) -> None:
+    """The kubelet dials the path that the driver names."""
+    mounts = {each["name"]: each["mountPath"] for each in container(objects)["volumeMounts"]}
+    paths = {each["name"]: each["hostPath"]["path"] for each in pod(objects)["volumes"] if "hostPath" in each}
+    for name in ("plugins-registry", "kubelet-plugins"):
+        assert mounts[name] == paths[name]
+
+
+def test_its_circus_ini_is_that_of_the_manifests_with_one_section_more() -> None:
+    """It is read as it is."""
+    base = (CONTAINER / "base" / "circus.ini").read_text()
+    assert (COMPONENT / "circus.ini").read_text() == base + SECTION
+    assert "dra" in {plugin.name for plugin in read_config(COMPONENT / "circus.ini")}

@@ -1,0 +1,217 @@
+"""A plugin serves dynamic resource allocation: real processes, with an API server and a kubelet's calls."""
+
+import json
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from hub.testing.kubelet import FakeKubelet
+from hub.testing.plugin import STUB, PluginProcess
+from hub.testing.waiting import wait_until
+from tests.harness.files import remove_tree
+from tests.integration.dra.dranode import DRIVER, DraNode
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[DraNode]:
+    """Make a node with an API server and the component."""
+    directory = Path(tempfile.mkdtemp(prefix="dra", dir="/tmp"))
+    node = DraNode(directory)
+    async with node.api:
+        node.start_component()
+        yield node
+        node.kill_plugins()
+        node.stop_component()
+    remove_tree(directory)
+
+
+async def test_a_pod_gets_a_device_and_gives_it_back(node: DraNode) -> None:
+    """The whole way: registration, slices, a claim, its CDI file, the report, and the release."""
+    plugin = node.start_driver()
+    async with node.registered() as kubelet:
+        assert kubelet.info.type == "DRAPlugin"
+        assert kubelet.info.name == DRIVER
+        assert list(kubelet.info.supported_versions) == [
+            *("v1.DRAPlugin", "v1beta1.DRAPlugin", "v1.DRAResourceHealth", "v1alpha1.DRAResourceHealth")
+        ]
+        await wait_until(lambda: node.api.store.devices, "the slices")
+        first, second, *_ = node.api.store.devices
+        await plugin.registered()
+        node.api.store.allocate("u1", first)
+        node.api.store.allocate("u2", second)
+
+        assert await kubelet.prepare("u1") == {"u1": [f"{DRIVER}/claim=u1-main"]}
+        assert await kubelet.prepare_by_v1beta1("u2") == [second]
+        kinds = {json.loads(path.read_text())["kind"] for path in node.cdi_files}
+        assert kinds == {f"{DRIVER}/claim"}
+        await wait_until(lambda: "team/pod-u1/claim:claim-u1" in holders(plugin), "the holder in the report")
+
+        assert await kubelet.unprepare("u1", "unknown") == {"u1": "", "unknown": ""}
+        assert len(node.cdi_files) == 1
+        await wait_until(lambda: "team/pod-u1/claim:claim-u1" not in holders(plugin), "no holder")
+
+
+def holders(plugin: PluginProcess) -> list[str]:
+    """Return the holders of devices in the report."""
+    report = plugin.resource()
+    return [device.holder for device in report.devices] if report else []
+
+
+async def test_each_claim_of_a_pod_has_its_own_answer(node: DraNode) -> None:
+    """A claim that cannot be prepared keeps the others from nothing."""
+    node.start_driver()
+    async with node.registered() as kubelet:
+        await wait_until(lambda: node.api.store.devices, "the slices")
+        node.api.store.allocate("u1", node.api.store.devices[0])
+
+        answers = await kubelet.prepare("u1", "missing")
+
+        assert answers["u1"] == [f"{DRIVER}/claim=u1-main"]
+        assert "claim team/claim-missing: the claim cannot be read from the API server: 404" in answers["missing"]
+
+
+async def test_a_device_that_fails_is_tainted_and_its_pod_hears_why(node: DraNode) -> None:
+    """Both go when the reason goes."""
+    node.start_driver()
+    async with node.registered() as kubelet, aclosing(kubelet.health()) as stream:
+        first = await anext(stream)
+        await wait_until(lambda: node.api.store.devices, "the slices")
+        (name,) = (each for each in first if each.startswith("stub-0"))
+        assert first[name] == "healthy"
+
+        node.faults("unhealthy: {stub-0: too hot}")
+        async for health in stream:
+            if health[name] == "too hot":
+                break
+        taint = (f"{DRIVER}/unhealthy", "plugin")
+        await wait_until(lambda: node.api.store.taints() == {name: [taint]}, "the taint")
+
+        node.faults("")
+        await wait_until(lambda: not node.api.store.taints(), "no taint", timeout=60)
+
+
+async def test_a_killed_plugin_finds_its_claims_again(node: DraNode) -> None:
+    """It answers a repeated call from its record, refuses a second claim for the device, and writes no slice."""
+    node.start_driver()
+    async with node.registered() as kubelet:
+        await wait_until(lambda: node.api.store.devices, "the slices")
+        device = node.api.store.devices[0]
+        node.api.store.allocate("u1", device)
+        node.api.store.allocate("u2", device)
+        await kubelet.prepare("u1")
+    writes = len(node.api.store.writes)
+    node.kill_plugins()
+    (node.cdi_files[0]).unlink()
+    (old,) = node.registration_sockets
+    created = old.stat().st_ctime_ns
+
+    plugin = node.start_driver()
+    await wait_until(lambda: old.exists() and old.stat().st_ctime_ns != created, "a new socket")
+    async with node.registered() as kubelet:
+        assert len(node.cdi_files) == 1
+        assert "is held by claim team/claim-u1" in (await kubelet.prepare("u2"))["u2"]
+        assert await kubelet.prepare("u1") == {"u1": [f"{DRIVER}/claim=u1-main"]}
+        await plugin.logged("devices published")
+        assert len(node.api.store.writes) == writes
+
+
+async def test_slices_are_restored_after_a_kubelet_has_deleted_them(node: DraNode) -> None:
+    """Only while it has the driver: it deletes them at its start, perhaps after the registration."""
+    node.start_driver()
+    async with node.registered():
+        await wait_until(lambda: node.api.store.slices, "the slices")
+        (name,) = node.api.store.slices
+        node.api.store.remove(name)
+        await wait_until(lambda: name in node.api.store.slices, "the slice again")
+
+
+async def test_a_component_that_was_killed_does_not_matter_for_long(node: DraNode) -> None:
+    """Claims that are prepared can be released meanwhile; the plugin connects again by itself."""
+    plugin = node.start_driver()
+    async with node.registered() as kubelet:
+        await wait_until(lambda: node.api.store.devices, "the slices")
+        first, second, *_ = node.api.store.devices
+        node.api.store.allocate("u1", first)
+        node.api.store.allocate("u2", second)
+        await kubelet.prepare("u1")
+
+        node.stop_component()
+        assert "the DRA component" in (await kubelet.prepare("u2"))["u2"]
+        assert await kubelet.unprepare("u1") == {"u1": ""}
+
+        node.start_component()
+        await wait_until(lambda: len(plugin.lines("devices published")) > 1, "published again")
+        assert await kubelet.prepare("u2") == {"u2": [f"{DRIVER}/claim=u2-main"]}
+
+
+async def test_a_plugin_that_stops_unregisters_and_keeps_its_slices_and_claims(node: DraNode) -> None:
+    """An update of the hub must not delete what pods use; nothing is left that a kubelet dials in vain."""
+    plugin = node.start_driver()
+    async with node.registered() as kubelet:
+        await wait_until(lambda: node.api.store.devices, "the slices")
+        node.api.store.allocate("u1", node.api.store.devices[0])
+        await kubelet.prepare("u1")
+    plugin.signal(signal.SIGTERM)
+    assert await plugin.exited() == 0
+
+    assert node.registration_sockets == []
+    assert node.api.store.slices
+    assert len(node.cdi_files) == 1
+
+
+async def test_resets_happen_before_the_pod_gets_its_device(node: DraNode) -> None:
+    """A reset that fails keeps the pod from starting, with the reason."""
+    node.faults("reset: {'*': {do: fail, text: no power}}")
+    node.start_driver(config="reset: true")
+    async with node.registered() as kubelet:
+        await wait_until(lambda: node.api.store.devices, "the slices")
+        node.api.store.allocate("u1", node.api.store.devices[0])
+
+        assert "no power" in (await kubelet.prepare("u1"))["u1"]
+
+        node.faults("")
+        assert await kubelet.prepare("u1") == {"u1": [f"{DRIVER}/claim=u1-main"]}
+
+
+async def test_a_plugin_without_dra_loads_nothing_of_it(node: DraNode) -> None:
+    """Its memory stays what it was."""
+    plugin = node.start_plugin(env={"PYTHONVERBOSE": "1"})
+    await plugin.resource_until(lambda report: report.name == STUB)
+
+    assert "hub.plugin.deviceplugin.api" in plugin.log
+    for module in ("hub.plugin.dra", "hub.dra", "hub.kubelet.wire.dra", "pluginregistration", "hub.apiserver"):
+        assert module not in plugin.log
+
+
+@pytest.mark.fake_kubelet("a real one takes the driver, too, and then deletes its slices")
+async def test_an_administrator_chooses_the_api_and_a_reload_changes_it(node: DraNode) -> None:
+    """One line in circus.ini; the plugin is restarted, and serves the other API with the same devices."""
+    node.stop_component()
+    config = node.directory / "circus.ini"
+    component = f"[watcher:dra]\ncmd = python -m hub.dra --account {node.api.account_dir}\n"
+    stub = "[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub\n"
+    host = f"[env:stub]\nDPHUB_HOST_ROOT = {node.host}\n"
+    config.write_text(f"{stub}api = dra\n{component}{host}")
+    node.use(config)
+    await node.start_hub()
+    try:
+        async with node.registered() as kubelet:
+            assert kubelet.info.name == "stub.dphub.dev"
+            await wait_until(lambda: node.api.store.devices, "the slices")
+            node.api.store.allocate("u1", node.api.store.devices[0])
+            assert await kubelet.prepare("u1") == {"u1": [f"{DRIVER}/claim=u1-main"]}
+            devices = await node.dphub("devices", "stub-0")
+            assert "team/pod-u1/claim:claim-u1" in devices.out
+            assert await kubelet.unprepare("u1") == {"u1": ""}
+
+        config.write_text(f"{stub}{component}{host}")
+        async with FakeKubelet(node.plugin_dir) as device_manager:
+            assert (await node.dphub("reload")).code == 0
+            await device_manager.wait_for(STUB)
+            assert node.registration_sockets == []
+    finally:
+        await node.stop_hub()

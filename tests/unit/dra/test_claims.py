@@ -1,0 +1,56 @@
+"""What a claim says about the devices of one driver."""
+
+from hub.dra.claims import claim_answer, read_claim
+from hub.model.dra import ClaimQuery, ClaimResult
+from tests.simulators.drastore import DraStore
+from tests.unit.dra.apiclient import MemoryClient
+
+QUERY = ClaimQuery("team", "claim-u1", "u1", "stub.dphub.dev")
+
+
+def test_only_the_results_of_the_driver_count() -> None:
+    """A claim may have devices of several drivers, and says which taints it tolerates."""
+    claim = DraStore().allocate("u1", "a", shareID="s", adminAccess=True, tolerations=[{"key": "k"}, {}])
+    other = {"request": "other", "driver": "nic.example.com", "pool": "p", "device": "a"}
+    claim["status"]["allocation"]["devices"]["results"].append(other)
+
+    answer = claim_answer(claim, QUERY)
+
+    assert answer.results == (ClaimResult("main", "node-1", "a", "s", admin=True, tolerated=("k", "*")),)
+    assert answer.pod == "pod-u1"
+
+
+def test_a_claim_of_the_same_name_is_another_claim() -> None:
+    """The old one was deleted, and what was prepared for it can go."""
+    claim = DraStore().allocate("u2", "a")
+
+    answer = claim_answer(claim, QUERY)
+
+    assert answer.gone
+    assert "another one has its name" in answer.problem
+
+
+def test_a_claim_that_no_pod_has_is_not_prepared() -> None:
+    """A late repetition of a call would otherwise take a device that nothing releases."""
+    claim = DraStore().allocate("u1", "a")
+    claim["status"]["reservedFor"] = []
+
+    assert claim_answer(claim, QUERY).problem == "the claim is not reserved for a pod"
+
+
+def test_a_claim_without_an_allocation_is_not_prepared() -> None:
+    """The kubelet asks again."""
+    claim = DraStore().allocate("u1", "a")
+    del claim["status"]["allocation"]
+
+    assert claim_answer(claim, QUERY).problem == "the claim is not allocated"
+
+
+async def test_a_claim_that_does_not_exist_is_gone() -> None:
+    """An outage is not the same: then it is unknown whether the claim exists."""
+    store = DraStore()
+
+    answer = await read_claim(MemoryClient(store), QUERY)  # type: ignore[arg-type] # does what ApiClient does
+
+    assert answer.gone
+    assert "404" in answer.problem

@@ -1,0 +1,107 @@
+"""The parts of a DRA driver in one event loop, with the DRA component on its socket and claims in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from hub.api.device import Allocation, Device, DeviceNode
+from hub.api.host import Host
+from hub.api.plugin import Plugin
+from hub.base.tasks import Tasks
+from hub.dra.claims import read_claim
+from hub.model.dra import ClaimQuery
+from hub.plugin.dra.component import Component
+from hub.plugin.dra.preparation import Preparation
+from hub.plugin.dra.publication import DraDevices
+from hub.plugin.dra.records import ClaimRecords
+from hub.plugin.holders import Holders
+from hub.plugin.kubeletapi import ApiParts
+from hub.plugin.resets.service import ResetService
+from tests.simulators.drastore import DraStore
+from tests.unit.dra.apiclient import MemoryClient
+from tests.unit.plugin.plugin_setup import STUB, Setup
+
+DRIVER = "stub.dphub.dev"
+
+
+class AnyPlugin(Plugin):
+    """A plugin whose allocations a test decides."""
+
+    resource = STUB
+    answer: Callable[[Sequence[Device]], Allocation] = staticmethod(Allocation.merge)
+
+    def devices(self) -> list[Device]:
+        """Return none: the test scans."""
+        return []
+
+    def allocate(self, devices: Sequence[Device]) -> Allocation:
+        """Answer as the test says."""
+        return self.answer(devices)
+
+
+def device(name: str, **fields: object) -> Device:
+    """Return a device with a device file."""
+    return Device(name, nodes=[DeviceNode("/dev/null", f"/dev/{name}")], **fields)  # type: ignore[arg-type] # any of them
+
+
+class Driver(Setup):
+    """A driver.
+
+    Args:
+        directory: Its node.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.directory = directory
+        self.cdi = directory / "host/var/run/cdi"
+        self.store_api = DraStore()
+        self.client = MemoryClient(self.store_api)
+        self.plugin = AnyPlugin(host=Host(directory / "host"))
+        self.records = ClaimRecords(directory / "claims")
+        self.holders = Holders(Path("/nonexistent"), self.inventory, self.status, self.history, self.records.holders)
+        self.devices = DraDevices(self.plugin, DRIVER, self.inventory)
+        self.component = Component(directory / "dra", DRIVER)
+        self.preparation = self.new_preparation()
+
+    def new_preparation(self) -> Preparation:
+        """Return another one, as after a restart of the process."""
+        parts = ApiParts(
+            self.plugin,
+            Path("/nonexistent"),
+            inventory=self.inventory,
+            resets=ResetService(self.plugin, self.store, self.inventory, self.metrics, self.status),
+            holders=self.holders,
+            ownership=self.ownership,
+            metrics=self.metrics,
+            status=self.status,
+            tasks=Tasks(self.status),
+        )
+        return Preparation(parts, DRIVER, devices=self.devices, component=self.component, records=self.records)
+
+    def cdi_files(self) -> list[str]:
+        """Return the names of the CDI files."""
+        return sorted(path.name for path in self.cdi.glob("*.json"))
+
+    async def prepare(self, uid: str) -> list[str]:
+        """Prepare a claim, and return its devices."""
+        found = await self.preparation.prepare("team", f"claim-{uid}", uid)
+        return [each.result.device for each in found]
+
+    @asynccontextmanager
+    async def running_component(self) -> AsyncIterator[None]:
+        """Answer questions about claims until the block ends."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            query = msgspec.json.decode(await reader.readline(), type=ClaimQuery)
+            writer.write(msgspec.json.encode(await read_claim(self.client, query)) + b"\n")  # type: ignore[arg-type] # as above
+            writer.close()
+
+        server = await asyncio.start_unix_server(answer, self.directory / "dra")
+        try:
+            yield
+        finally:
+            server.close()

@@ -1,0 +1,215 @@
+"""What happens when a pod gets a claim, and when it ends."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hub.api.device import Allocation, Device
+from hub.model.dra import ClaimResult
+from hub.plugin.dra.preparation import ClaimRejected
+from hub.plugin.dra.records import ClaimRecord, ClaimState, PreparedDevice
+from hub.plugin.health.keys import share_key
+from hub.plugin.health.record import CORDON
+from tests.unit.plugin.dra.drakit import DRIVER, Driver, device
+from tests.unit.plugin.plugin_setup import STUB
+
+
+@pytest.fixture
+async def it(directory: Path) -> AsyncIterator[Driver]:
+    """Make a driver with two devices."""
+    driver = Driver(directory)
+    driver.scan(device("a"), device("b"))
+    async with driver.running_component():
+        yield driver
+
+
+async def test_a_claim_gets_its_devices_as_one_cdi_device_for_each_request(it: Driver) -> None:
+    """The first device of a request carries the name, so a container gets the edits once."""
+    it.store_api.allocate("u1", "a", "b")
+
+    first, second = await it.preparation.prepare("team", "claim-u1", "u1")
+
+    assert (first.result.device, first.cdi) == ("a", (f"{DRIVER}/claim=u1-main",))
+    assert (second.result.device, second.cdi) == ("b", ())
+    (name,) = it.cdi_files()
+    spec = json.loads((it.cdi / name).read_text())
+    assert spec["kind"] == f"{DRIVER}/claim"
+    assert [each["name"] for each in spec["devices"]] == ["u1-main"]
+    nodes = spec["devices"][0]["containerEdits"]["deviceNodes"]
+    assert [(node["path"], node["hostPath"]) for node in nodes] == [("/dev/a", "/dev/null"), ("/dev/b", "/dev/null")]
+
+
+async def test_a_repeated_call_gets_the_same_answer_without_another_allocation(it: Driver) -> None:
+    """A kubelet that was restarted asks again; also after a restart of the plugin, and with the API server away."""
+    it.store_api.allocate("u1", "a")
+    before = await it.preparation.prepare("team", "claim-u1", "u1")
+    it.store_api.claims.clear()
+    it.preparation = it.new_preparation()
+    it.scan()
+
+    assert await it.preparation.prepare("team", "claim-u1", "u1") == before
+
+
+async def test_a_missing_cdi_file_is_written_again(it: Driver) -> None:
+    """At the start of the plugin and at each call: the directory is lost when the node boots."""
+    it.store_api.allocate("u1", "a")
+    await it.prepare("u1")
+    files = it.cdi_files()
+    (it.cdi / files[0]).unlink()
+    (it.cdi / f"{DRIVER}-claim-old.json").write_text("{}")
+
+    it.new_preparation().restore()
+    assert it.cdi_files() == files
+
+    (it.cdi / files[0]).unlink()
+    await it.prepare("u1")
+    assert it.cdi_files() == files
+
+
+async def test_a_device_of_another_claim_is_refused_until_it_is_released(it: Driver) -> None:
+    """The scheduler may give it away while the kubelet still has to release it, as after a forced deletion."""
+    it.store_api.allocate("u1", "a")
+    it.store_api.allocate("u2", "a")
+    await it.prepare("u1")
+
+    with pytest.raises(ClaimRejected, match="device a is held by claim team/claim-u1, which is still prepared"):
+        await it.prepare("u2")
+
+    await it.preparation.release("u1")
+    assert await it.prepare("u2") == ["a"]
+
+
+async def test_an_administrators_claim_may_have_a_device_that_is_in_use(it: Driver) -> None:
+    """It looks at the device beside the one that uses it, and does not hold it."""
+    it.store_api.allocate("u1", "a")
+    it.store_api.allocate("u2", "a", adminAccess=True)
+    await it.prepare("u1")
+
+    assert await it.prepare("u2") == ["a"]
+    assert it.records.holders() == {(STUB, "a"): "team/pod-u1/claim:claim-u1"}
+
+
+async def test_release_removes_everything_and_needs_no_api_server(it: Driver) -> None:
+    """The claim may be gone by then; a claim that is not known needs nothing."""
+    it.store_api.allocate("u1", "a")
+    await it.prepare("u1")
+    it.store_api.claims.clear()
+
+    await it.preparation.release("u1")
+    await it.preparation.release("unknown")
+
+    assert it.cdi_files() == []
+    assert it.records.all() == []
+
+
+async def test_a_device_that_cannot_be_used_is_refused_with_the_reason(it: Driver) -> None:
+    """The reason is that of `dphub devices`; a claim that tolerates the taint gets the device."""
+    it.store.set_admin_fault(share_key(STUB, Device("a")), CORDON, "cordoned: for a test")
+    it.inventory.publish()
+    it.store_api.allocate("u1", "a")
+    it.store_api.allocate("u2", "a", tolerations=[{"key": f"{DRIVER}/cordon"}])
+
+    with pytest.raises(ClaimRejected, match="device a is not healthy: cordoned: for a test"):
+        await it.prepare("u1")
+    assert await it.prepare("u2") == ["a"]
+
+
+async def test_a_device_that_does_not_exist_is_refused(it: Driver) -> None:
+    """It may have vanished since the scheduler saw it."""
+    it.store_api.allocate("u1", "c")
+
+    with pytest.raises(ClaimRejected, match="device c does not exist"):
+        await it.prepare("u1")
+
+
+async def test_a_failed_allocation_holds_nothing(it: Driver) -> None:
+    """Another claim can have the device, and the next attempt begins from the start."""
+
+    def fail(_devices: Sequence[Device]) -> Allocation:
+        raise RuntimeError("no power")
+
+    it.plugin.answer = fail
+    it.store_api.allocate("u1", "a")
+
+    with pytest.raises(ClaimRejected, match="no power"):
+        await it.prepare("u1")
+
+    assert it.cdi_files() == []
+    assert it.records.all() == []
+
+
+async def test_annotations_are_refused(it: Driver) -> None:
+    """Dynamic resource allocation has no place for them, and a container without them would fail without a word."""
+    it.plugin.answer = lambda _devices: Allocation(annotations={"a": "b"})
+    it.store_api.allocate("u1", "a")
+
+    with pytest.raises(ClaimRejected, match="annotations"):
+        await it.prepare("u1")
+
+
+async def test_calls_for_one_claim_run_one_after_the_other(it: Driver) -> None:
+    """A repetition overlaps a call that takes too long; release waits for both."""
+    begun, go_on, calls = threading.Event(), threading.Event(), []
+
+    def answer(devices: Sequence[Device]) -> Allocation:
+        calls.append(devices)
+        begun.set()
+        go_on.wait(10)
+        return Allocation.merge(devices)
+
+    it.plugin.answer = answer
+    it.store_api.allocate("u1", "a")
+    first, second = (asyncio.ensure_future(it.prepare("u1")) for _ in range(2))
+    await asyncio.to_thread(begun.wait, 10)
+    release = asyncio.ensure_future(it.preparation.release("u1"))
+    go_on.set()
+
+    assert await first == await second == ["a"]
+    await release
+    assert len(calls) == 1
+    assert it.records.all() == []
+
+
+async def test_a_late_repetition_after_the_release_is_refused(it: Driver) -> None:
+    """Otherwise the device would be held for ever, since nothing releases it again."""
+    record = ClaimRecord("u1", "team", "claim-u1", ClaimState.PREPARING, time.time())
+    it.records.reserve(record)
+    it.store_api.allocate("u1", "a")
+    await it.preparation.release("u1")
+
+    with pytest.raises(ClaimRejected, match="a late repetition"):
+        await it.prepare("u1")
+
+    late = it.records.get("u1")
+    assert late
+    it.records.finish(msgspec.structs.replace(late, since=time.time() - 61))
+    assert await it.prepare("u1") == ["a"]
+
+
+async def test_a_claim_that_died_half_prepared_and_is_gone_holds_nothing(it: Driver) -> None:
+    """The process was killed within the call, and the pod was deleted: the kubelet may never call again."""
+    claim = it.store_api.allocate("u1", "a")
+    results = PreparedDevice(ClaimResult("main", "node-1", "a"))
+    it.records.reserve(ClaimRecord("u1", "team", "claim-u1", ClaimState.PREPARING, time.time(), devices=(results,)))
+    it.store_api.allocate("u2", "a")
+
+    with pytest.raises(ClaimRejected, match="still preparing"):
+        await it.prepare("u2")
+
+    claim["metadata"]["uid"] = "another"
+    assert await it.prepare("u2") == ["a"]
+
+
+async def test_without_the_component_a_claim_says_what_to_do(directory: Path) -> None:
+    """The error is in the pod's events."""
+    driver = Driver(directory)
+    driver.scan(device("a"))
+
+    with pytest.raises(ClaimRejected, match=r"the DRA component is not running: it needs a section \[watcher:dra\]"):
+        await driver.prepare("u1")
