@@ -20,7 +20,7 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
     """Return whether a message from gRPC is about more than one client.
 
     The sender of a request that cannot be decoded gets that error. The others are about clients that ended their
-    connection before they got an error. Logged here, both could fill the log. Calls are cancelled when the server stops.
+    connection before they got an error. Logged here, both could fill the log. A server that stops cancels its calls.
     """
     harmless = (DecodeError, grpc.aio.InternalError, asyncio.CancelledError)
     return not (record.exc_info and isinstance(record.exc_info[1], harmless))
