@@ -17,6 +17,7 @@ from tests.cluster.waiting import wait_until
 FAULTS = Path("/run/dphub/stub-faults.yaml")
 CONDITION = "StubDevicesHealthy"
 TAINT = "dphub.dev/devices"
+SETTINGS = f"startup_taint: {TAINT}\n"
 OTHER = "node-2"
 
 pytestmark = pytest.mark.usefixtures("agent")
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("agent")
 def agent(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, figures_of_module: Figures) -> Iterator[Overlay]:
     """Install the hub with the agent on a node with the startup taint, and uninstall it after the tests."""
     cluster.run(f"kubectl taint node {NODE} {TAINT}=pending:NoSchedule", Path("/"))
-    overlay = Overlay(cluster, tmp_path_factory.mktemp("checkout"), agent=f"startup_taint: {TAINT}\n")
+    overlay = Overlay(cluster, tmp_path_factory.mktemp("checkout"), agent=SETTINGS)
     began = time.monotonic()
     overlay.apply()
     try:
@@ -123,3 +124,7 @@ def test_turned_off_it_leaves_nothing(cluster: Cluster, agent: Overlay) -> None:
     wait_for_rollout(cluster)
     wait_until(lambda: not _condition(cluster), "the end of the condition")
     assert "dphub.dev/cordoned" not in _node(cluster)["metadata"]["annotations"]
+    # Tests run in any order.
+    agent.configure_agent(SETTINGS)
+    agent.apply()
+    wait_for_rollout(cluster)

@@ -52,7 +52,7 @@ async def test_another_server_of_the_authority_is_not_trusted(api: FakeApiServer
     """A kubelet, for example, may have a certificate of the same authority, but not one for this address."""
     account = Account(api.account_dir, api.environment | {HOST_VARIABLE: "localhost"})
     with pytest.raises(ApiError, match="certificate verify failed"):
-        await ApiClient(account).get(PATH)
+        await ApiClient(account).get(PATH, PartialObject)
     assert api.requests == []
 
 
@@ -60,7 +60,7 @@ async def test_a_redirection_is_not_followed(api: FakeApiServer) -> None:
     """It could lead the token to another server."""
     api.faults = [Fault(302, {"Location": f"https://127.0.0.1:{api.port}{PATH}"})]
     with pytest.raises(ApiError) as failed:
-        await _client(api).get(PATH)
+        await _client(api).get(PATH, PartialObject)
     assert failed.value.status == 302
     assert len(api.requests) == 1
 
