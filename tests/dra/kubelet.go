@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"path/filepath"
-	"reflect"
 	"sync"
 	"time"
-	"unsafe"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -156,19 +154,4 @@ func (k *kubelet) activePods() []*v1.Pod {
 
 func (k *kubelet) getNode(ctx context.Context) (*v1.Node, error) {
 	return k.client.CoreV1().Nodes().Get(ctx, k.options.node, metav1.GetOptions{})
-}
-
-// set sets a time that Kubernetes keeps to itself, unless it is zero; path leads to its field.
-func set(owner any, value time.Duration, path ...string) {
-	if value == 0 {
-		return
-	}
-	field := reflect.ValueOf(owner)
-	for _, name := range path {
-		for field.Kind() == reflect.Pointer || field.Kind() == reflect.Interface {
-			field = field.Elem()
-		}
-		field = field.FieldByName(name)
-	}
-	reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().SetInt(int64(value))
 }

@@ -32,6 +32,12 @@ type command struct {
 	Container string `json:"container"`
 }
 
+// An event: by driver, the instances in the order of their registration, as soon as they have changed.
+type event struct {
+	Event     string                `json:"event"`
+	Instances map[string][]instance `json:"instances"`
+}
+
 // An answer to the command with the same ID. Error is empty if it succeeded.
 type answer struct {
 	ID     int    `json:"id"`
@@ -70,8 +76,7 @@ func logToStandardError() {
 // serve executes commands, side by side as a kubelet does for its pods, until standard input ends, which is when the
 // test process ends.
 func serve(kubelet *kubelet, input io.Reader) {
-	var mutex sync.Mutex
-	encoder := json.NewEncoder(os.Stdout)
+	output := &output{encoder: json.NewEncoder(os.Stdout)}
 	lines := bufio.NewScanner(input)
 	lines.Buffer(nil, maxCommandBytes)
 	for lines.Scan() {
@@ -86,13 +91,26 @@ func serve(kubelet *kubelet, input io.Reader) {
 			if err != nil {
 				reply.Error = err.Error()
 			}
-			mutex.Lock()
-			defer mutex.Unlock()
-			if err := encoder.Encode(reply); err != nil {
-				// The test process has ended.
-				os.Exit(1)
+			output.send(reply)
+			if received.Do == "start" {
+				go kubelet.reportInstances(output)
 			}
 		}()
+	}
+}
+
+// output writes messages, one at a time.
+type output struct {
+	mutex   sync.Mutex
+	encoder *json.Encoder
+}
+
+func (o *output) send(message any) {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	if err := o.encoder.Encode(message); err != nil {
+		// The test process has ended.
+		os.Exit(1)
 	}
 }
 

@@ -55,9 +55,7 @@ class Client:
         finally:
             writer.close()
 
-    async def _send(
-        self, method: str, path: str, body: object
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _send(self, method: str, path: str, body: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         text = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self._token}\r\n"
         reader, writer = await asyncio.open_connection("127.0.0.1", self._server.port)

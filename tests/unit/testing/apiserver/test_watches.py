@@ -20,14 +20,14 @@ async def test_a_watch_reports_every_change_after_its_version() -> None:
 
 async def test_a_watch_reports_nothing_of_other_nodes() -> None:
     """The field selector of a watch selects as that of a list."""
-    async with api() as (server, client):
-        async with client.watch(f"resourceVersion={server.store.version}&{SELECTED}") as events:
-            admin = Client(server, server.kubelet_token(NODE))
-            await admin.call("POST", SLICES, resource_slice(name="other", node="node-2"))
-            await admin.call("POST", SLICES, resource_slice(name="own"))
-            event = await events.next()
+    async with api() as (server, client), client.watch(f"resourceVersion=2&{SELECTED}") as events:
+        admin = Client(server, server.kubelet_token(NODE))
+        await admin.call("POST", SLICES, resource_slice(name="other", node="node-2"))
+        await admin.call("POST", SLICES, resource_slice(name="own"))
+        event = await events.next()
 
-    assert event and event["object"]["metadata"]["name"] == "own"
+    assert event is not None
+    assert event["object"]["metadata"]["name"] == "own"
 
 
 async def test_a_watch_from_a_forgotten_version_ends_with_410() -> None:
@@ -38,20 +38,21 @@ async def test_a_watch_from_a_forgotten_version_ends_with_410() -> None:
         async with client.watch("resourceVersion=1") as events:
             error, end = await events.next(), await events.next()
 
-    assert error and (error["type"], error["object"]["code"]) == ("ERROR", 410)
+    assert error is not None
+    assert (error["type"], error["object"]["code"]) == ("ERROR", 410)
     assert end is None
 
 
 async def test_an_open_watch_can_expire() -> None:
     """The error 410 can also come within a watch."""
-    async with api() as (server, client):
-        async with client.watch(f"resourceVersion={server.store.version}") as events:
-            while not server.watches.open:
-                await client.call("GET", SLICES)
-            server.watches.expire()
-            error = await events.next()
+    async with api() as (server, client), client.watch(f"resourceVersion={server.store.version}") as events:
+        while not server.watches.open:
+            await client.call("GET", SLICES)
+        server.watches.expire()
+        error = await events.next()
 
-    assert error and error["object"]["reason"] == "Expired"
+    assert error is not None
+    assert error["object"]["reason"] == "Expired"
 
 
 async def test_a_watch_ends_after_its_time_with_bookmarks_before() -> None:
