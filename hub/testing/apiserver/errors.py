@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hub.testing.apiserver.kinds import Kind, Object
 
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, GONE, INVALID = 401, 403, 404, 409, 410, 422
-BAD_REQUEST, NOT_ALLOWED = 400, 405
+BAD_REQUEST, NOT_ALLOWED, UNSUPPORTED = 400, 405, 415
 
 _REASONS = {
     BAD_REQUEST: "BadRequest",
@@ -16,6 +16,7 @@ _REASONS = {
     NOT_ALLOWED: "MethodNotAllowed",
     CONFLICT: "Conflict",
     GONE: "Expired",
+    UNSUPPORTED: "UnsupportedMediaType",
     INVALID: "Invalid",
     429: "TooManyRequests",
     500: "InternalError",

@@ -61,14 +61,22 @@ class Handler(RequestHandler):
         """Answer, whatever the method."""
         method, path = self.request.method or "", self.request.path
         fault = self._parts.faults.take(method, path)
-        self._body = json.loads(self.request.body) if self.request.body else {}
         try:
+            self._body = self._decoded()
             if fault and not fault.lose:
                 await self._fail(fault)
             else:
                 await self._execute_request(method, path, lose=fault is not None)
         except RequestError as error:
             self._answer(error.code, error.status)
+
+    def _decoded(self) -> Object:
+        try:
+            found: Object = json.loads(self.request.body) if self.request.body else {}
+        except ValueError:
+            words = "the body of the request was in an unknown format - accepted media types include: application/json"
+            raise RequestError(errors.UNSUPPORTED, words) from None
+        return found
 
     async def _fail(self, fault: Fault) -> None:
         if fault.hang:
