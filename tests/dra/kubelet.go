@@ -46,6 +46,8 @@ func newKubelet(options options) (*kubelet, error) {
 	client, err := kubernetes.NewForConfig(&rest.Config{
 		Host: options.server, BearerToken: options.token, QPS: queriesPerSecond, Burst: queriesPerSecond,
 		TLSClientConfig: rest.TLSClientConfig{CAFile: options.authority},
+		// A kubelet uses protobuf, which the fake API server does not know.
+		ContentConfig: rest.ContentConfig{ContentType: "application/json"},
 	})
 	if err != nil {
 		return nil, err
