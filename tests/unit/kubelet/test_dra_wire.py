@@ -1,4 +1,4 @@
-"""The messages of the kubelet's APIs for dynamic resource allocation, against bytes that a kubelet sends and expects."""
+"""The messages of the kubelet's APIs for dynamic resource allocation, as a kubelet sends and expects them."""
 
 from hub.kubelet.wire import dra_pb2, drahealth_pb2, pluginregistration_pb2
 
