@@ -152,6 +152,8 @@ class Side:
         """Return a text with the names of claims instead of their UIDs, and without the words of gRPC libraries."""
         for uid, name in self._names.items():
             text = text.replace(uid, name)
+        # Which of several claims failed first is random in a kubelet.
+        text = re.sub(r"failed for ResourceClaim \S+:", "failed for a ResourceClaim:", text)
         return re.sub(r"code = Unavailable desc = .*", "connection lost", text)
 
     def _set_answer(self, driver: ScriptedDriver) -> None:
