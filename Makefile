@@ -66,6 +66,7 @@ TESTS :=
 
 test-kubelet: $(TOOLS) ## Run the tests that have a kubelet with real ones, KUBELETS="1.36 1.37" TESTS=tests/unit; needs Go.
 	$(BIN)/python -m tests.harness.kubeletbuild $(KUBELETS)
+	$(BIN)/python -m tests.harness.drabuild $(filter 1.36 1.37,$(KUBELETS))
 	set -e; for version in $(KUBELETS); do $(PYTEST) --numprocesses 6 --kubelet=$$version $(TESTS); done
 
 # For all targets together.

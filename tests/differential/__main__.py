@@ -8,24 +8,28 @@ import asyncio
 import random
 import sys
 import time
+from collections.abc import Awaitable, Callable, Sequence
 
-from tests.differential.comparison import compare
+from tests.differential.comparison import Difference, compare
 from tests.harness.kubeletbuild import VERSIONS
 
+Compare = Callable[[int, str], Awaitable[Difference | None]]
+"""Runs the script of a seed on the fake kubelet and on a real one of a version."""
 
-def main() -> int:
-    """Run scripts; print each difference."""
-    parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
-    parser.add_argument("--kubelet", choices=VERSIONS, default=VERSIONS[-1])
+
+def run(program: str, description: str | None, versions: Sequence[str], compare: Compare) -> int:
+    """Run scripts as the command line says; print each difference."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--kubelet", choices=versions, default=versions[-1])
     parser.add_argument("--count", type=int, default=2000, help="number of scripts")
     parser.add_argument("--seed", type=int, help="seed of the first script; each one after it has the next")
     parser.add_argument("--differences", type=int, default=10, help="end after this many differences")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.randrange(2**32)  # noqa: S311 - no secret
-    return asyncio.run(_run(options.kubelet, seed, options.count, options.differences))
+    return asyncio.run(_run(compare, options.kubelet, seed, options.count, options.differences))
 
 
-async def _run(version: str, first: int, count: int, most: int) -> int:
+async def _run(compare: Compare, version: str, first: int, count: int, most: int) -> int:
     began, found, done = time.monotonic(), 0, 0
     for seed in range(first, first + count):
         done += 1
@@ -43,4 +47,4 @@ async def _run(version: str, first: int, count: int, most: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("python -m tests.differential", __doc__, VERSIONS, compare))

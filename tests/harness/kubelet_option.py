@@ -3,6 +3,7 @@
 import pytest
 
 from hub.testing.kubelet import FakeKubelet
+from tests.harness import realdra
 from tests.harness.kubelet_use import Starts, has_kubelet
 from tests.harness.kubeletbuild import VERSIONS, binary
 from tests.harness.realkubelet import real_kubelet
@@ -41,6 +42,7 @@ def choose(kubelet: str) -> None:
     if not binary(kubelet).exists():
         raise FileNotFoundError(f"kubelet {kubelet} is not built: run `make test-kubelet KUBELETS={kubelet}`")
     FakeKubelet.process_type = real_kubelet(kubelet)
+    realdra.choose(kubelet)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,11 +1,11 @@
-"""The running program of tests/kubelet: commands, answers and events, one JSON object a line."""
+"""A running program of tests/kubelet or tests/dra: commands, answers and events, one JSON object a line."""
 
 import asyncio
 import itertools
 import json
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -36,24 +36,33 @@ class ListedDevice(msgspec.Struct):
     numa: tuple[int, ...]
 
 
-class _Answer(msgspec.Struct):
+class Answer(msgspec.Struct):
+    """What a command has led to."""
+
     id: int
     error: str
+    """Empty if it succeeded."""
+    result: Any = None
 
 
-class Program:
+EventType = TypeVar("EventType")
+
+
+class Program(Generic[EventType]):
     """The running program, its commands and its answers.
 
     Args:
         arguments: Its command line.
+        event: The type of its events.
         happened: Receives its events.
     """
 
-    def __init__(self, arguments: list[str], happened: Callable[[Event], None]) -> None:
+    def __init__(self, arguments: list[str], event: type[EventType], happened: Callable[[EventType], None]) -> None:
         self._arguments = arguments
+        self._event = event
         self._happened = happened
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[str]] = {}
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
@@ -66,10 +75,10 @@ class Program:
         )
         self._reading = asyncio.create_task(self._read(self._process))
 
-    def send(self, do: str, **fields: Any) -> "asyncio.Future[str]":  # noqa: ANN401 - a command's fields
-        """Send a command; the future returns its error, or an empty string."""
+    def send(self, do: str, **fields: Any) -> "asyncio.Future[Answer]":  # noqa: ANN401 - a command's fields
+        """Send a command; the future returns its answer."""
         number = next(self._numbers)
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if self._process is None or self._process.stdin is None or self._reading is None or self._reading.done():
             _fail(answer, "")
             return answer
@@ -92,12 +101,12 @@ class Program:
         assert process.stdout
         while line := await process.stdout.readline():
             if line.startswith(b'{"event"'):
-                self._happened(msgspec.json.decode(line, type=Event))
+                self._happened(msgspec.json.decode(line, type=self._event))
             else:
-                answer = msgspec.json.decode(line, type=_Answer)
+                answer = msgspec.json.decode(line, type=Answer)
                 waiting = self._waiting.pop(answer.id)
                 if not waiting.done():
-                    waiting.set_result(answer.error)
+                    waiting.set_result(answer)
         for waiting in self._waiting.values():
             if not waiting.done():
                 _fail(waiting, self._words())
@@ -107,6 +116,6 @@ class Program:
         return self._log.read()[-2000:].decode(errors="replace")
 
 
-def _fail(answer: "asyncio.Future[str]", words: str) -> None:
+def _fail(answer: "asyncio.Future[Answer]", words: str) -> None:
     answer.set_exception(KubeletEndedError(words))
     answer.exception()  # no error if the test does not wait for this answer

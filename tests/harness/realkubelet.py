@@ -78,7 +78,7 @@ class Devices:
 class Admission:
     """Admits pods and starts their containers."""
 
-    def __init__(self, program: Program, devices: Devices, pods: Mapping[str, Pod], path: Path) -> None:
+    def __init__(self, program: Program[Event], devices: Devices, pods: Mapping[str, Pod], path: Path) -> None:
         self._program = program
         self._devices = devices
         self._pods = pods
@@ -92,7 +92,7 @@ class Admission:
         """
         pod.containers.update({name: Container(name) for name in requests})
         try:
-            error = await self._program.send("admit", pod=describe(pod, requests))
+            error = (await self._program.send("admit", pod=describe(pod, requests))).error
         except KubeletEndedError:
             raise AdmissionError(pod, "the kubelet stopping") from None
         if error:
@@ -106,15 +106,14 @@ class Admission:
         Raises:
             KubeletEndedError: the kubelet has crashed.
         """
-        return await self._program.send("admit", pod=describe(pod, _sizes(pod)))
+        return (await self._program.send("admit", pod=describe(pod, _sizes(pod)))).error
 
     async def start(self, container: Container) -> None:
         """Start the container, and set `started` and `error`."""
         pod = next(pod for pod in self._pods.values() if any(one is container for one in pod.containers.values()))
         try:
-            container.error = await self._program.send(
-                "start-container", pod={"uid": pod.key}, container=container.name
-            )
+            started = await self._program.send("start-container", pod={"uid": pod.key}, container=container.name)
+            container.error = started.error
         except KubeletEndedError:
             container.error = "the kubelet has stopped"
         container.started = not container.error
@@ -150,6 +149,7 @@ class RealKubeletProcess:
                 f"--pod-resources={settings.pod_resources.path / settings.pod_resources_name}",
                 f"--numa-nodes={self.numa_nodes}",
             ],
+            Event,
             self._happened,
         )
         self.manager = Devices()
@@ -164,7 +164,7 @@ class RealKubeletProcess:
         self._forget_lost_devices()
         await self._program.start()
         pods = [describe(pod, _sizes(pod)) for pod in self._pods.values()]
-        if error := await self._program.send("start", pods=pods):
+        if error := (await self._program.send("start", pods=pods)).error:
             raise OSError(error)
         await self._program.send("capacity")
 

@@ -132,6 +132,18 @@ class ContainerAllocation:
     response: wire.ContainerAllocateResponse
 
 
+@dataclass(frozen=True, slots=True)
+class DynamicResource:
+    """A container's device of a claim, as the pod resources API shows it."""
+
+    claim: str
+    namespace: str
+    driver: str
+    pool: str
+    device: str
+    cdi_devices: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Container:
     """A container of an admitted pod."""
@@ -139,6 +151,8 @@ class Container:
     name: str
     allocations: dict[str, ContainerAllocation] = field(default_factory=dict)
     """By resource, in the order in which they were allocated."""
+    dynamic: list[DynamicResource] = field(default_factory=list)
+    """Its devices of claims."""
     started: bool = False
     """Whether the last attempt to start it succeeded."""
     error: str = ""

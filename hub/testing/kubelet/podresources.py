@@ -7,7 +7,7 @@ import grpc.aio
 
 from hub.kubelet.wire import podresources_pb2 as wire
 from hub.kubelet.wire import podresources_pb2_grpc as rpc
-from hub.testing.kubelet.model import AdvertisedDevice, Container, Pod
+from hub.testing.kubelet.model import AdvertisedDevice, Container, DynamicResource, Pod
 
 
 class PodResources(rpc.PodResourcesListerServicer):
@@ -51,7 +51,18 @@ def _pod(pod: Pod) -> wire.PodResources:
 def _container(container: Container) -> wire.ContainerResources:
     held = container.allocations.items()
     devices = [entry for resource, allocation in held for entry in _devices(resource, allocation.devices)]
-    return wire.ContainerResources(name=container.name, devices=devices)
+    dynamic = [_dynamic(each) for each in container.dynamic]
+    return wire.ContainerResources(name=container.name, devices=devices, dynamic_resources=dynamic)
+
+
+def _dynamic(found: DynamicResource) -> wire.DynamicResource:
+    device = wire.ClaimResource(
+        cdi_devices=[wire.CDIDevice(name=name) for name in found.cdi_devices],
+        driver_name=found.driver,
+        pool_name=found.pool,
+        device_name=found.device,
+    )
+    return wire.DynamicResource(claim_name=found.claim, claim_namespace=found.namespace, claim_resources=[device])
 
 
 def _devices(resource: str, devices: Iterable[AdvertisedDevice]) -> list[wire.ContainerDevices]:

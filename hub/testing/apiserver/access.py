@@ -1,0 +1,101 @@
+"""Who calls the fake API server, and what the caller may do."""
+
+import secrets
+from collections.abc import Collection
+from typing import NamedTuple
+
+from hub.testing.apiserver import errors
+from hub.testing.apiserver.kinds import SLICES, Object, Target
+
+Right = tuple[str, str]
+"""A verb and a resource, with its subresource if it has one."""
+
+DRIVER_RIGHTS: frozenset[Right] = frozenset(
+    [
+        ("get", "resourceclaims"),
+        ("get", "nodes"),
+        ("create", "events"),
+        *((verb, "resourceslices") for verb in ("get", "list", "watch", "create", "update", "delete")),
+    ]
+)
+"""What the service account of a DRA driver needs."""
+
+
+class Caller(NamedTuple):
+    """The owner of a token."""
+
+    name: str
+    rights: frozenset[Right] | None
+    """None for all rights."""
+    node: str = ""
+    """The node whose slices alone it may change; empty for those of all nodes."""
+
+
+class Access:
+    """Tokens, and what their owners may do."""
+
+    def __init__(self) -> None:
+        self._callers: dict[str, Caller] = {}
+
+    def issue(self, name: str, rights: Collection[Right] | None, node: str = "") -> str:
+        """Return a new token.
+
+        Args:
+            name: The user, as errors name it.
+            rights: What the user may do; None for everything.
+            node: The node of the user's pod; it may change the slices of this node only.
+        """
+        token = secrets.token_urlsafe(16)
+        self._callers[token] = Caller(name, None if rights is None else frozenset(rights), node)
+        return token
+
+    def revoke(self, token: str) -> None:
+        """End the life of a token: calls with it fail with 401."""
+        self._callers.pop(token, None)
+
+    def caller(self, authorization: str) -> Caller:
+        """Return the owner of the token in a header.
+
+        Raises:
+            RequestError: there is none.
+        """
+        found = self._callers.get(authorization.removeprefix("Bearer "))
+        if found is None:
+            raise errors.RequestError(errors.UNAUTHORIZED, "Unauthorized")
+        return found
+
+
+def check_right(caller: Caller, verb: str, target: Target) -> None:
+    """Check that role-based access control allows a request.
+
+    Raises:
+        RequestError: it does not.
+    """
+    kind = target.kind
+    resource = f"{kind.resource}/{target.subresource}" if target.subresource else kind.resource
+    if caller.rights is None or (verb, resource) in caller.rights:
+        return
+    place = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
+    name = f' "{target.name}"' if target.name else ""
+    raise errors.RequestError(
+        errors.FORBIDDEN,
+        f'{kind.qualified}{name} is forbidden: User "{caller.name}" cannot {verb} resource "{resource}" '
+        f'in API group "{kind.group}" {place}',
+    )
+
+
+def check_node(caller: Caller, target: Target, content: Object) -> None:
+    """Check that an admission policy allows a change of a slice: it must be one of the caller's node.
+
+    Raises:
+        RequestError: it is not.
+    """
+    node = content.get("spec", {}).get("nodeName")
+    if target.kind is not SLICES or not caller.node or node == caller.node:
+        return
+    name = content.get("metadata", {}).get("name", "")
+    raise errors.RequestError(
+        errors.FORBIDDEN,
+        f'{target.kind.qualified} "{name}" is forbidden: ValidatingAdmissionPolicy with binding denied request: '
+        f"this user of the node {caller.node} may not change a slice of the node {node}",
+    )

@@ -1,0 +1,42 @@
+"""The DRA side of a fake kubelet: dynamic resource allocation, for tests and demos.
+
+It finds drivers by their sockets in plugins_registry, connects to them, prepares and unprepares the claims of pods,
+reads health streams, keeps its checkpoint, and deletes ResourceSlices as a kubelet does (kubernetes, pkg/kubelet/cm/dra
+and pkg/kubelet/pluginmanager, versions 1.36 and 1.37), including its pitfalls. Random scripts in tests/differential/dra
+compare it with real ones. What differs on purpose:
+
+- Where a kubelet takes any order, of the sockets at its start and of a pod's drivers, it takes that of their names
+  (or the reverse, `registers_in_reverse`).
+- The API server that it calls can be any, but it always has the rights to delete slices.
+- A pod has UIDs and claims of the test's choice; pods are not made from the API.
+- The file of its health cache has a format of its own.
+
+    kubelet = DraKubelet(root / "device-plugins", DraOptions("node-1", server.url, server.kubelet_token("node-1")))
+    async with kubelet:
+        await kubelet.wait_for_driver("gpu.example.com")
+        cdi = await kubelet.run(ClaimPod("trainer", uid, {"gpu": "trainer-gpu"}, {"main": [ClaimUse("gpu")]}))
+"""
+
+from hub.testing.dra.kubelet import DraKubelet
+from hub.testing.dra.model import (
+    ClaimPod,
+    ClaimUse,
+    DeviceHealth,
+    DraError,
+    DraOptions,
+    DriverRegistration,
+    ExtendedUse,
+    PodEvent,
+)
+
+__all__ = [
+    "ClaimPod",
+    "ClaimUse",
+    "DeviceHealth",
+    "DraError",
+    "DraKubelet",
+    "DraOptions",
+    "DriverRegistration",
+    "ExtendedUse",
+    "PodEvent",
+]

@@ -1,0 +1,2 @@
+// Which versions of Kubernetes are built, and with which modules, is in the directory versions.
+module dphub.test/dra

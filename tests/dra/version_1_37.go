@@ -1,0 +1,33 @@
+//go:build dra_1_37
+
+package main
+
+import (
+	"context"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+	"k8s.io/kubernetes/pkg/kubelet/cm/dra"
+	"k8s.io/kubernetes/pkg/kubelet/pluginmanager/cache"
+)
+
+// handler registers drivers with a time for their calls.
+type handler struct {
+	cache.PluginHandler
+	callTimeout time.Duration
+}
+
+// RegisterPlugin adds the time, unless it is zero.
+func (h handler) RegisterPlugin(
+	ctx context.Context, name, endpoint string, versions []string, timeout *time.Duration,
+) error {
+	if h.callTimeout != 0 {
+		timeout = &h.callTimeout
+	}
+	return h.PluginHandler.RegisterPlugin(ctx, name, endpoint, versions, timeout)
+}
+
+func updateHealth(manager *dra.Manager, pod *v1.Pod, status *v1.PodStatus) {
+	manager.UpdateAllocatedResourcesStatus(klog.Background(), pod, status)
+}
