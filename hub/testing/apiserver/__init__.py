@@ -7,7 +7,7 @@ dropped without a word where the feature gate is off in its version. What differ
 - It has the kinds of objects that a driver, a kubelet and the scheduler use, and checks the rules of slices only.
 - All of a list is one answer, and a patch of any type counts as a merge patch.
 - The admission policy that keeps a service account to the slices of its node is a part of it.
-- Nobody deletes pods or makes claims from templates; `Scheduler` allocates when it is called.
+- No component deletes pods or makes claims from templates; `Scheduler` allocates when it is called.
 
     async with FakeApiServer(directory, version="1.36") as server:
         server.add_node("node-1")

@@ -54,7 +54,7 @@ class Handler(RequestHandler):
         self._closed = asyncio.Event()
 
     def on_connection_close(self) -> None:
-        """Note that nobody waits for the answer any more."""
+        """Note that no client waits for the response any more."""
         self._closed.set()
 
     async def prepare(self) -> None:
@@ -119,7 +119,7 @@ class Handler(RequestHandler):
             self.finish()
 
     async def _next(self, events: AsyncIterator[Object]) -> Object | None:
-        """Return the next event; None if there is none any more, or nobody waits for it."""
+        """Return the next event; None if there is none any more, or no client waits for it."""
         event, closed = asyncio.ensure_future(anext(events, None)), asyncio.ensure_future(self._closed.wait())
         try:
             await asyncio.wait([event, closed], return_when=asyncio.FIRST_COMPLETED)

@@ -61,7 +61,7 @@ class DraProcess:
         self._reconciling = asyncio.create_task(self._reconcile())
 
     async def stop(self) -> None:
-        """End all connections; no driver is told, and no claim unprepared."""
+        """End all connections; no driver is notified, and no claim is unprepared."""
         if self._reconciling:
             self._reconciling.cancel()
             await asyncio.wait([self._reconciling])

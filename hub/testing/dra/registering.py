@@ -44,7 +44,7 @@ class Registrar:
         """Register the driver whose socket this is, and return its name and its endpoint.
 
         Raises:
-            DraError: that is not possible; the driver was told, if it answers.
+            DraError: that is not possible; the driver is notified, if it answers.
         """
         info = wire.PluginInfo()
         error = "the kubelet has stopped"
@@ -72,10 +72,10 @@ class Registrar:
         return info
 
     async def _accept(self, stub: "RegistrationAsyncStub", info: wire.PluginInfo, path: str) -> None:
-        """Add the driver, and tell it.
+        """Add the driver, and notify it.
 
         Raises:
-            DraError: it was refused, or cannot be told.
+            DraError: it was refused, or cannot be notified.
         """
         versions = list(info.supported_versions)
         if info.type != _TYPE:
@@ -98,7 +98,7 @@ class Registrar:
             raise DraError(f"{_PREFIX}{words}") from None
 
     async def _refuse(self, stub: "RegistrationAsyncStub", words: str) -> None:
-        """Tell a driver why it is not registered.
+        """Report to a driver why it is not registered.
 
         Raises:
             DraError: always.

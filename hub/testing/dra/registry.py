@@ -40,7 +40,7 @@ class _Backoff:
 class PluginRegistry:
     """Registers the drivers whose sockets are in a directory, and unregisters those whose sockets are gone.
 
-    Each appearance of a socket has an identity of its own: a socket that was made anew is registered anew.
+    Each appearance of a socket has an identity of its own: a socket that was recreated is registered again.
 
     Args:
         directory: The directory; created if missing.
@@ -81,7 +81,7 @@ class PluginRegistry:
         self._loops = [asyncio.create_task(self._follow(self._inotify)), asyncio.create_task(self._reconcile())]
 
     async def close(self) -> None:
-        """End the watch; drivers are not told."""
+        """End the watch; drivers are not notified."""
         tasks = [*self._loops, *self._running.values()]
         for task in tasks:
             task.cancel()

@@ -169,19 +169,19 @@ class Side:
     async def _started(self) -> None:
         """Start the kubelet, and let the instances register in the order in which they did before."""
         kubelet = self._node.kubelet
-        before, told = self._deletions(), {name: len(each.notified) for name, each in self._drivers.items()}
+        before, notified_before = self._deletions(), {name: len(each.notified) for name, each in self._drivers.items()}
         await kubelet.start()
         await self._publish_again(before)
         for name, each in self._drivers.items():
-            await self._registered(each, told[name])
+            await self._registered(each, notified_before[name])
         for each in self._drivers.values():
             notified = len(each.notified)
             await each.register()
             await self._registered(each, notified)
 
-    async def _registered(self, driver: ScriptedDriver, told: int) -> None:
-        """Wait until an instance was told once more that it is registered, and is connected."""
-        await wait_until(lambda: len(driver.notified) > told, f"the registration of {driver.endpoint}")
+    async def _registered(self, driver: ScriptedDriver, notified_before: int) -> None:
+        """Wait until an instance was notified once more that it is registered, and is connected."""
+        await wait_until(lambda: len(driver.notified) > notified_before, f"the registration of {driver.endpoint}")
         await self._until(driver, connected=True)
 
     async def _publish_again(self, deletions: int) -> None:

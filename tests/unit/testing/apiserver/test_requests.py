@@ -40,7 +40,7 @@ async def test_a_second_object_with_a_name_is_refused() -> None:
 
 
 async def test_preconditions_protect_a_newer_object_from_deletion() -> None:
-    """A slice that another process has made anew is not deleted by mistake."""
+    """A slice that another process has recreated is not deleted by mistake."""
     async with api() as (_, client):
         await client.call("POST", SLICES, resource_slice())
         other = await client.call("DELETE", f"{SLICES}/s", {"preconditions": {"uid": "another"}})

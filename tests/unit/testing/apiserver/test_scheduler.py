@@ -1,4 +1,4 @@
-"""The fake scheduler allocates what a real one would, as far as a driver can tell."""
+"""The fake scheduler allocates what a real one would, as far as a driver can see."""
 
 import pytest
 

@@ -24,7 +24,7 @@ async def test_a_pod_gets_the_cdi_devices_of_its_claim() -> None:
     assert driver.calls == [("prepare", [uid])]
 
 
-async def test_a_second_pod_of_a_claim_asks_nobody() -> None:
+async def test_a_second_pod_of_a_claim_calls_no_driver() -> None:
     """A claim is prepared once on a node, and unprepared after its last pod."""
     async with dra_node() as node:
         driver = await node.driver()

@@ -11,8 +11,8 @@ from hub.testing.waiting import wait_until
 from tests.harness.dra import DRIVER, dra_node
 
 
-async def test_a_driver_is_told_that_it_is_registered() -> None:
-    """A driver whose socket appears is asked what it is, and told the outcome."""
+async def test_a_driver_is_notified_that_it_is_registered() -> None:
+    """A driver whose socket appears is asked what it is, and notified of the outcome."""
     async with dra_node() as node:
         driver = await node.driver()
         await wait_until(lambda: driver.notified, "the notification")
@@ -28,7 +28,7 @@ async def test_a_driver_is_told_that_it_is_registered() -> None:
         ({"versions": []}, "empty list of supported gRPC services (aka supported versions)"),
     ],
 )
-async def test_a_driver_is_told_why_it_is_refused(fields: dict[str, object], words: str) -> None:
+async def test_a_driver_is_notified_why_it_is_refused(fields: dict[str, object], words: str) -> None:
     """The words are those that its author sees with a real kubelet."""
     async with dra_node() as node:
         driver = await node.driver(**fields)
@@ -66,7 +66,7 @@ async def test_a_driver_that_answers_late_is_registered_late() -> None:
     assert len(asked) > 1
 
 
-async def test_a_socket_that_was_made_anew_is_registered_anew() -> None:
+async def test_a_socket_that_was_recreated_is_registered_again() -> None:
     """A driver that makes its registration socket again is registered again, and stays the only one."""
     async with dra_node() as node:
         driver = await node.driver()
@@ -86,13 +86,11 @@ async def test_a_kubelet_that_restarts_finds_its_drivers() -> None:
         await node.kubelet.wait_for_driver(DRIVER)
         await node.kubelet.crash()
         await node.kubelet.start()
-        await node.kubelet.wait_for_driver(DRIVER)
-
-    assert len(driver.notified) == 2
+        await wait_until(lambda: len(driver.notified) == 2, "the second registration")
 
 
 async def test_the_instance_that_registered_last_is_called() -> None:
-    """During an upgrade the younger instance is called, and the older when the younger is gone."""
+    """During an upgrade the newer instance is called, and the older when the newer is gone."""
     async with dra_node() as node:
         old = await node.driver("a")
         await node.kubelet.wait_for_driver(DRIVER)
@@ -124,7 +122,7 @@ async def test_an_instance_without_a_connection_is_passed_over() -> None:
 
 
 async def test_a_second_instance_cannot_have_the_endpoint_of_the_first() -> None:
-    """The younger of two instances with one service socket is refused."""
+    """The newer of two instances with one service socket is refused."""
     async with dra_node() as node:
         first = await node.driver("a")
         await node.kubelet.wait_for_driver(DRIVER)

@@ -50,7 +50,7 @@ async def test_a_report_is_valid_for_its_time() -> None:
 
 
 async def test_the_end_of_any_stream_clears_the_health_of_the_driver() -> None:
-    """The end of an older instance's stream removes what the younger has reported."""
+    """The end of an older instance's stream removes what the newer has reported."""
     async with dra_node() as node:
         driver, pod, uid = await _prepared(node)
         other = await node.driver("b")
