@@ -60,7 +60,7 @@ async def load(seconds: float, *, devices: int = MANY, rate: int = RATE, streams
         Row(what, "changes", changes.total * len(NAMES) / took, "a second", None, len(changes.times)),
         Row(what, "changes that a stream missed", missed, "", 0, changes.total * streams),
         Row(f"{what}: memory of all processes", "growth", pages.growth, "MB", MAX_GROWTH, len(pages.sizes)),
-        *times(f"{what}: from a change until every stream has it", late, {"median": None, "worst": None}),
+        *times(f"{what}: change to last stream", late, {"median": None, "worst": None}),
         *times(f"{what}: /metrics", pages.metrics, {"median": None, "worst": None}),
         *times(f"{what}: /status", pages.status, {"median": None, "worst": None}),
     ]
