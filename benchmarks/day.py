@@ -103,8 +103,11 @@ async def _break_device(node: Node, chance: random.Random, name: str) -> bool:
 
 
 def _counts(file: Path) -> bool:
-    """Return whether a file counts: each log has a second file from the day on when its first one is full."""
-    return file != rotated(file.with_suffix(""))
+    """Return whether a file counts.
+
+    Each log has a second file once its first one is full, and each plugin has a history once a container used a device.
+    """
+    return file != rotated(file.with_suffix("")) and not file.name.endswith(".history.json")
 
 
 async def _settled(node: Node, before: "_Left") -> "_Left":

@@ -17,10 +17,11 @@ async def test_every_change_reaches_every_client() -> None:
 
 @pytest.mark.timeout(900)
 async def test_a_day_leaves_nothing_behind() -> None:
-    """After restarts, faults, pods and resets the processes have no more descriptors than before."""
+    """After restarts, faults, pods and resets the processes have no more descriptors than before, and no more files."""
     seed = secrets.randbelow(2**32)
     rows = await day(0.1, seed, hours=3, settled=2)
-    assert _value(rows, "growth of descriptors") <= 0, f"seed {seed}"
+    left = {figure: _value(rows, f"growth of {figure}") for figure in ("descriptors", "files")}
+    assert {figure: growth for figure, growth in left.items() if growth > 0} == {}, f"seed {seed}"
 
 
 def _value(rows: list[Row], figure: str) -> float:
