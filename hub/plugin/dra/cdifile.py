@@ -3,13 +3,12 @@
 The name of a file never gets other content, since container runtimes keep what they have read.
 """
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from os import fspath
 from pathlib import Path
 from typing import Any
 
-from hub.api.cdi import VERSION
+from hub.api.cdi import cdi_spec
 from hub.api.device import Allocation
 from hub.base.jsonfile import replace_bytes
 
@@ -29,15 +28,14 @@ def cdi_device(uid: str, request: str, number: int = 0) -> str:
     return _NUMBERED.format(name=name, number=number) if number else name
 
 
-def cdi_spec(driver: str, groups: Mapping[str, Allocation]) -> dict[str, Any]:
+def claim_spec(driver: str, groups: Mapping[str, Allocation]) -> dict[str, Any]:
     """Return a CDI specification.
 
     Args:
         driver: The driver's name.
         groups: What a container gets, by the name of the CDI device.
     """
-    devices = [{"name": name, "containerEdits": _edits(name, each)} for name, each in groups.items()]
-    return {"cdiVersion": VERSION, "kind": cdi_kind(driver), "devices": devices}
+    return cdi_spec(driver, CLASS, {name: _edits(name, each) for name, each in groups.items()})
 
 
 def _edits(name: str, allocation: Allocation) -> dict[str, Any]:
@@ -102,7 +100,7 @@ class ClaimCdiFiles:
         for uid, spec in files.items():
             if not self.path(uid).exists():
                 self.write(uid, spec)
-        for path in _others(self._directory.glob(f"{self._driver}-{CLASS}-*.json"), map(self.path, files)):
+        for path in set(self._directory.glob(f"{self._driver}-{CLASS}-*.json")) - set(map(self.path, files)):
             path.unlink(missing_ok=True)
 
     def remove(self, uid: str) -> None:
@@ -112,7 +110,3 @@ class ClaimCdiFiles:
             OSError: that is not possible.
         """
         self.path(uid).unlink(missing_ok=True)
-
-
-def _others(found: Iterable[Path], known: Iterable[Path]) -> set[Path]:
-    return {Path(os.fspath(path)) for path in found} - set(known)

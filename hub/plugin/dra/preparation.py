@@ -18,7 +18,7 @@ from hub.base.failures import PluginError
 from hub.base.log import get_logger
 from hub.model.dra import ClaimResult
 from hub.plugin.devices.validation import validate_allocation, wrong_answer
-from hub.plugin.dra.cdifile import ClaimCdiFiles, cdi_device, cdi_kind, cdi_spec
+from hub.plugin.dra.cdifile import ClaimCdiFiles, cdi_device, cdi_kind, claim_spec
 from hub.plugin.dra.claimlocks import ClaimLocks
 from hub.plugin.dra.component import Component
 from hub.plugin.dra.mapping import DraDevice
@@ -240,7 +240,7 @@ class Preparation:
             for result, device in group.members:
                 devices.append(PreparedDevice(result, device.resource, device.device.id, names))
                 names = ()
-        spec = msgspec.json.encode(cdi_spec(self._driver, allocations)).decode()
+        spec = msgspec.json.encode(claim_spec(self._driver, allocations)).decode()
         return msgspec.structs.replace(record, state=ClaimState.PREPARED, devices=tuple(devices), spec=spec)
 
     def _write_file(self, record: ClaimRecord) -> None:
