@@ -1,5 +1,6 @@
 """A Go program of the tests that imports Kubernetes, in one build for each version of it."""
 
+import argparse
 import hashlib
 import json
 import os
@@ -8,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,59 @@ class GoProgram:
 
     def _modules(self, version: str) -> tuple[Path, Path]:
         return self.directory / f"versions/{version}.mod", self.directory / f"versions/{version}.sum"
+
+
+# Without optimization, compilation takes half the time, and the tests seldom wait for the kubelet's code.
+_FLAGS = ("-ldflags=-s -w", "-gcflags=all=-N -l -dwarf=false")
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletProgram:
+    """A program with a part of the kubelet, whose interfaces differ between versions."""
+
+    program: GoProgram
+    interfaces: Mapping[str, str]
+    """By version, the file version_*.go with its interfaces, which is also a build tag."""
+    part: str
+    """The part of the kubelet, in words."""
+
+    def binary(self, version: str) -> Path:
+        """Return the path of a version's program, which may not exist."""
+        return self.program.binary(version, self._sources(version))
+
+    def main(self, command: str) -> None:
+        """Build what is missing, or lock a release, as the arguments of this process say."""
+        parser = argparse.ArgumentParser(prog=command)
+        parser.add_argument("--lock", metavar="RELEASE")
+        parser.add_argument("versions", nargs="*", type=self._version, metavar="VERSION")
+        options = parser.parse_args()
+        if options.lock:
+            self.program.lock(options.lock, self._sources(minor_version(options.lock)))
+            return
+        for version in options.versions:
+            if not self.binary(version).exists():
+                self._build(version)
+
+    def _build(self, version: str) -> None:
+        began = time.monotonic()
+        sys.stdout.write(f"building the {self.part} of kubelet {version}, which takes minutes\n")
+        sys.stdout.flush()
+        tag = f"-tags={self.program.name}_{self.interfaces[version]}"
+        self.program.build(version, self.binary(version), [*_FLAGS, tag])
+        sys.stdout.write(f"built in {time.monotonic() - began:.0f} s\n")
+
+    def _version(self, text: str) -> str:
+        if text not in self.interfaces:
+            expected = ", ".join(self.interfaces)
+            raise argparse.ArgumentTypeError(f"no {self.part} of kubelet {text}: expected one of {expected}")
+        return text
+
+    def _sources(self, version: str) -> list[Path]:
+        others = {f"version_{name}.go" for name in self.interfaces.values()} - {
+            f"version_{self.interfaces[version]}.go"
+        }
+        found = (path for kind in ("*.go", "*.s") for path in self.program.directory.glob(kind))
+        return sorted(path for path in found if path.name not in others)
 
 
 def minor_version(release: str) -> str:
