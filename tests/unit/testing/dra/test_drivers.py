@@ -70,7 +70,8 @@ async def test_a_socket_that_was_recreated_is_registered_again() -> None:
     """A driver that makes its registration socket again is registered again, and stays the only one."""
     async with dra_node() as node:
         driver = await node.driver()
-        await node.kubelet.wait_for_driver(DRIVER)
+        # The kubelet adds the driver before it notifies it. A socket that is removed in between is never notified.
+        await wait_until(lambda: driver.notified, "the first registration")
         await driver.register()
         await wait_until(lambda: len(driver.notified) > 1, "the second registration")
         await node.kubelet.wait_for_driver(DRIVER)
@@ -83,7 +84,7 @@ async def test_a_kubelet_that_restarts_finds_its_drivers() -> None:
     """No driver has to do anything when the kubelet restarts, and no socket is deleted."""
     async with dra_node() as node:
         driver = await node.driver()
-        await node.kubelet.wait_for_driver(DRIVER)
+        await wait_until(lambda: driver.notified, "the first registration")
         await node.kubelet.crash()
         await node.kubelet.start()
         await wait_until(lambda: len(driver.notified) == 2, "the second registration")
