@@ -73,8 +73,10 @@ class OwnerFile:
 
     def complete(self) -> None:
         """Record that our hub has registered; in the block of `locked`."""
-        self._write(now())
-        self._at_registration = self.read()
+        owner = Owner(self._hub, now())
+        # Read only if it was not written: what is in the file a moment later may be another hub's, which holds no lock
+        # because it waited too long for it.
+        self._at_registration = owner if self._write(owner.since) else self.read()
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
@@ -101,9 +103,10 @@ class OwnerFile:
                 return
             await asyncio.sleep(_POLL)
 
-    def _write(self, since: int) -> None:
+    def _write(self, since: int) -> bool:
+        """Write the file, and return whether that was possible."""
         if self._file is None:
-            return
+            return False
         content = f"{self._hub} {since}\n".encode()
         try:
             # Written in place: another file of this name would have another lock.
@@ -111,3 +114,5 @@ class OwnerFile:
             os.truncate(self._file, len(content))
         except OSError as error:
             self._log.warning("owner file not written", file=str(self._path), reason=error.strerror)
+            return False
+        return True

@@ -93,6 +93,21 @@ async def test_a_frozen_process_does_not_stop_the_others(path: Path, monkeypatch
     assert other.replaced_by == "frozen"
 
 
+async def test_a_registration_right_after_our_own_is_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is noticed even if it comes from a process without the lock, in the moment in which ours is written."""
+    ours = OwnerFile(path, "ours")
+    truncate = os.truncate
+
+    def truncate_and_lose_the_race(file: int, length: int) -> None:
+        truncate(file, length)
+        path.write_text(f"other {now()}\n")
+
+    async with ours.locked():
+        monkeypatch.setattr(os, "truncate", truncate_and_lose_the_race)
+        ours.complete()
+    assert ours.replaced_by == "other"
+
+
 @pytest.fixture(params=["", "hub", "hub x\n", "hub 1 2\n", "hub \xb2\n", "Hub 1\n", f"hub {'1' * 5000}\n", "\xff"])
 def strange(path: Path, request: pytest.FixtureRequest) -> Path:
     """Make a file that no hub has written."""
