@@ -168,8 +168,11 @@ async def test_a_method_that_is_not_text(node: Node, plugin: PluginProcess, kube
     """It stops gRPC's server; the plugin starts another one, whether a kubelet is running or not."""
     (path,) = node.sockets()
     for _ in range(2):
+        before = len(kubelet.lists(STUB))
         await _stop_server(path)
         await wait_until(lambda: is_served(path), "another server")
+        # The kubelet may not have noticed yet that the old stream has ended.
+        await wait_until(lambda: len(kubelet.lists(STUB)) > before, "a list on another stream")  # noqa: B023 - awaited
         await kubelet.wait_for(STUB, 4)
         await kubelet.admit("trainer", {STUB: 1})
         await kubelet.remove("trainer")
