@@ -128,6 +128,8 @@ async def test_a_killed_owner_is_replaced_at_once() -> None:
         accepted = [each for each in node.kubelet.registrations[before:] if not each.error]
         assert accepted[0].endpoint.startswith(first.name)
         await node.ended()
+        # The kubelet takes all devices as unhealthy when it sees the end of the process, until it reads our list.
+        await node.allocatable(DEVICES)
         await node.kubelet.remove(await node.kubelet.admit("pod", {RESOURCE: 1}))
 
 
