@@ -6,6 +6,7 @@ import msgspec
 
 import hub
 from hub import Allocation, Device, DeviceNode, Excluded, Host, Metric, Mount, ProbePolicy, RecoveryPolicy, Sample
+from hub.base.untrusted import is_there
 from hub.base.wording import did_you_mean
 
 _KINDS: tuple[type[msgspec.Struct], ...] = (
@@ -41,7 +42,7 @@ def advice(error: BaseException, host: Host | None) -> str:
 
 def _unread(path: object, host: Host) -> str:
     """Advise on a path on the node that was used as a path in this process."""
-    if not isinstance(path, str) or not path.startswith("/") or not host.path(path).exists():
+    if not isinstance(path, str) or not path.startswith("/") or not is_there(host.path(path)):
         return ""
     return f'; it exists on the node: read it at self.host.path("{path}")'
 

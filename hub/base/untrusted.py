@@ -102,6 +102,18 @@ def read_text(path: Path, *, max_bytes: int = MAX_TEXT, follow_links: bool = Fal
         raise UnreadableError(path, f"not UTF-8 text (byte {error.start})") from None
 
 
+def is_there(path: Path) -> bool:
+    """Return whether there is a file of any kind at a path that came from outside; it may be one that cannot exist.
+
+    `Path.exists` raises an error for a name that is too long.
+    """
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def read_config_text(path: Path) -> str:
     """Return the text of a configuration file. It may be a link, as the files of a ConfigMap are.
 

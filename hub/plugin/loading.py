@@ -18,7 +18,7 @@ from hub.base.failures import explain
 from hub.base.place import place_of_class, place_of_error
 from hub.base.sourceonly import SourceLoader, import_source_from
 from hub.base.trust import check_trusted
-from hub.base.untrusted import read_config_text
+from hub.base.untrusted import is_there, read_config_text
 from hub.plugin.classcheck.classes import check_class, instance_problems
 from hub.plugin.classcheck.settings import settings_type
 
@@ -142,7 +142,7 @@ def _missing(wanted: str, error: ModuleNotFoundError) -> str:
     missing = error.name or ""
     if wanted == missing or wanted.startswith(f"{missing}."):
         file = f"{wanted.replace('.', '/')}.py"
-        todo = f"; to load the file, write {file}:CLASS" if Path(file).is_file() else ""
+        todo = f"; to load the file, write {file}:CLASS" if is_there(Path(file)) else ""
         return f"there is no module {missing} on PYTHONPATH or among the installed packages{todo}"
     return f"{place_of_error(error) or wanted} needs module {missing}, which is not installed"
 

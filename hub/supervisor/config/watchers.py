@@ -16,6 +16,7 @@ from typing import Any
 
 from hub.base.errors import ConfigError
 from hub.base.trust import check_own
+from hub.base.untrusted import is_there
 from hub.supervisor.config.ini import Section, read_sections
 from hub.supervisor.config.keys import Api, add_value, check_circus_key
 
@@ -180,7 +181,7 @@ def _are_quoted_together(words: Sequence[str]) -> bool:
 
     The error that there is no such program, plugin or file would name all of it, and that may be a password.
     """
-    if re.search(r"\s", words[0]) and not Path(words[0]).is_file():
+    if re.search(r"\s", words[0]) and not is_there(Path(words[0])):
         return True
     return any(re.search(r"\s-", argument) for argument in plugin_arguments(words) or ())
 

@@ -12,6 +12,7 @@ from hub.base.untrusted import (
     MissingError,
     UnreadableError,
     decode_json,
+    is_there,
     read_bytes,
     read_config_text,
     read_tail,
@@ -96,10 +97,12 @@ def test_a_missing_file_is_an_error_of_its_own(tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 300, "file/below"])
 def test_a_path_that_cannot_exist_is_an_error(tmp_path: Path, name: str) -> None:
-    """It is the same error as for any other file."""
+    """It is the same error as for any other file, and nothing is there."""
     (tmp_path / "file").touch()
     with pytest.raises(UnreadableError):
         read_bytes(tmp_path / name)
+    assert not is_there(tmp_path / name)
+    assert is_there(tmp_path / "file")
 
 
 def test_bytes_that_are_not_text_are_an_error(tmp_path: Path) -> None:
