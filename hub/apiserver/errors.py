@@ -9,7 +9,7 @@ _LONGEST_DELAY = 60.0
 _LONGEST_ASKED = 120.0
 """The longest delay that the server may ask for."""
 _REJECTED_DELAY = 5.0
-"""The first delay after a request that the server has rejected: a right may have been granted a moment ago."""
+"""The first delay after a request that the server has rejected: a permission may have been granted a moment ago."""
 _LONGEST_REJECTED = 300.0
 
 CONFLICT = 409

@@ -380,7 +380,7 @@ def test_a_wrong_kubelet_root_is_an_error() -> None:
     assert set(types.values()) == {"Directory", "DirectoryOrCreate"}
 
 
-def test_an_unprivileged_pod_has_no_right_at_all(tree: Path) -> None:
+def test_an_unprivileged_pod_has_no_privilege_at_all(tree: Path) -> None:
     """It has no capability, no way to get one, and no access to all the files of the node."""
     for overlay in OVERLAYS:
         objects = with_components(tree, overlay, ["unprivileged"])

@@ -60,7 +60,7 @@ class FakeApiServer:
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self.denied: set[tuple[str, str]] = set()
-        """Methods and the ends of paths without a right."""
+        """Methods and the ends of paths without permission."""
         self.port = 0
         self.events: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}

@@ -1,8 +1,8 @@
 """Asks the hubs of all nodes at once, each with a time limit.
 
-Each hub is asked through the API server, which needs the right to get `pods/proxy`. Where the API server cannot reach
-the pods, for example because of a network policy, or the user lacks that right, the hub is asked with `kubectl exec`,
-which takes more time and the right to create `pods/exec`.
+Each hub is asked through the API server, which needs permission to get `pods/proxy`. Where the API server cannot reach
+the pods, for example because of a network policy, or the user lacks that permission, the hub is asked with
+`kubectl exec`, which takes more time and needs permission to create `pods/exec`.
 """
 
 import re
@@ -42,7 +42,7 @@ _UNAUTHORIZED = 401
 _LONGEST = 300
 
 _MISSING = re.compile(r'cannot (\w+) resource "([^"]+)"')
-_LACKING = "you lack the right to"
+_LACKING = "you lack permission to"
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ class Fleet:
                 all are the same.
 
         Raises:
-            HubError: as for `pods`; or no hub can be asked, because the user lacks the right.
+            HubError: as for `pods`; or no hub can be asked, because the user lacks the permission.
         """
         groups = self.pods(nodes)
         running = [pod for pods in groups.values() for pod in pods if not pod.not_running]
@@ -193,7 +193,7 @@ class Fleet:
             return _decoded(response.body, kind)
         reason = _reason(response)
         if response.code == _FORBIDDEN:
-            reason = _missing_right(reason, self._kubectl.namespace) or reason
+            reason = _missing_permission(reason, self._kubectl.namespace) or reason
         raise _Refused(reason, is_final=response.code == _GONE and "not found" in reason)
 
     def _with_exec(self, pod: HubPod, page: str, kind: type[T]) -> T:
@@ -271,8 +271,8 @@ def _reason(response: Response) -> str:
     return line or f"HTTP status {response.code}"
 
 
-def _missing_right(reason: str, namespace: str) -> str:
-    """Say which right a user lacks; empty if the reason is another one."""
+def _missing_permission(reason: str, namespace: str) -> str:
+    """Say which permission a user lacks; empty if the reason is another one."""
     found = _MISSING.search(reason)
     return f"{_LACKING} {found[1]} {found[2]} in the namespace {namespace}" if found else ""
 
@@ -282,12 +282,12 @@ def _why_no_list(response: Response, namespace: str) -> str:
     if response.code == _UNAUTHORIZED:
         return f"the cluster does not accept your credentials: {reason}"
     if response.code == _FORBIDDEN:
-        return _missing_right(reason, namespace) or f"the list of pods was refused: {reason}"
+        return _missing_permission(reason, namespace) or f"the list of pods was refused: {reason}"
     return f"the cluster does not answer: {reason}; kubectl cluster-info shows which cluster it is"
 
 
 def _why_exec_failed(finished: Finished, namespace: str) -> str:
-    if missing := _missing_right(finished.errors, namespace):
+    if missing := _missing_permission(finished.errors, namespace):
         return missing
     printed = finished.output[: 4 * _LONGEST].decode(errors="replace")
     lines = [line for line in (*printed.splitlines(), *finished.errors.splitlines()) if line.strip()]

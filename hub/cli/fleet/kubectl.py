@@ -1,4 +1,4 @@
-"""Runs the user's own kubectl, and so with the user's own rights."""
+"""Runs the user's own kubectl, and so with the user's own permissions."""
 
 import os
 import re

@@ -95,7 +95,7 @@ class Proxy:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                # However this process ends, no process with the user's rights remains.
+                # However this process ends, no process with the user's permissions remains.
                 preexec_fn=partial(set_death_signal, signal.SIGTERM),  # noqa: PLW1509 - there are no threads yet
             )
         except OSError as error:

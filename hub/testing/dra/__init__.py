@@ -7,7 +7,7 @@ compare it with real ones. What differs on purpose:
 
 - Where a kubelet takes any order, of the sockets at its start and of a pod's drivers, it takes that of their names
   (or the reverse, `registers_in_reverse`).
-- The API server that it calls can be any, but it always has the rights to delete slices.
+- The API server that it calls can be any, but it always has permission to delete slices.
 - A pod has UIDs and claims of the test's choice; pods are not made from the API.
 - The file of its health cache has a format of its own.
 

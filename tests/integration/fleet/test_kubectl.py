@@ -114,7 +114,7 @@ def test_kubectl_does_not_start(cluster: StandIn) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_proxy_ends_with_the_command(cluster: StandIn, number: signal.Signals) -> None:
-    """However the command ends, it ends at once, and no process with the user's rights remains."""
+    """However the command ends, it ends at once, and no process with the user's permissions remains."""
     scenario = three_nodes()
     scenario.pages["hub-a /status"] = Answer(mode="hang")
     cluster.set(scenario)

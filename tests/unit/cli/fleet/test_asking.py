@@ -96,13 +96,13 @@ def test_a_hub_that_hangs_is_asked_once() -> None:
 
 
 def test_a_missing_right_is_named() -> None:
-    """One line for the whole cluster names the right and the namespace."""
+    """One line for the whole cluster names the permission and the namespace."""
     fleet, _, _ = fleet_of(_with_exec(_many(forbidden("pods/proxy")), NO_EXEC))
     with pytest.raises(HubError) as error:
         fleet.ask("/status", NodeStatus)
     assert str(error.value) == (
-        "you lack the right to get pods/proxy in the namespace device-plugin-hub; "
-        "kubectl exec: you lack the right to create pods/exec in the namespace device-plugin-hub"
+        "you lack permission to get pods/proxy in the namespace device-plugin-hub; "
+        "kubectl exec: you lack permission to create pods/exec in the namespace device-plugin-hub"
     )
 
 
@@ -130,7 +130,7 @@ def test_an_invalid_answer_affects_only_its_node(body: str) -> None:
 @pytest.mark.parametrize(
     ("listed", "reason"),
     [
-        (forbidden("pods", "list"), "you lack the right to list pods in the namespace device-plugin-hub"),
+        (forbidden("pods", "list"), "you lack permission to list pods in the namespace device-plugin-hub"),
         (Answer("Unauthorized", 401), "the cluster does not accept your credentials: Unauthorized"),
         (Answer("dial tcp: connection refused", 502), "the cluster does not answer: dial tcp: connection refused"),
         (Answer(mode="hang"), "the cluster did not answer within 30 s"),
@@ -140,7 +140,7 @@ def test_an_invalid_answer_affects_only_its_node(body: str) -> None:
     ],
 )
 def test_why_the_pods_cannot_be_listed(listed: Answer, reason: str) -> None:
-    """The error says that a right is missing, that no cluster answers, or that there is no hub."""
+    """The error says that a permission is missing, that no cluster answers, or that there is no hub."""
     fleet, _, _ = fleet_of(Scenario(listed=listed))
     with pytest.raises(HubError) as error:
         fleet.ask("/status", NodeStatus)
