@@ -40,7 +40,7 @@ generated: $(DEV) ## Check that generated files are up to date.
 	$(BIN)/python -m scripts.migrating --check
 	$(BIN)/python -m scripts.lock --check
 
-# Tests wait more than they compute, so two processors can run four at a time.
+# Tests wait more than they compute, so two CPUs can run four at a time.
 PYTEST := $(BIN)/pytest --numprocesses 4
 
 unit: $(TOOLS) ## Run the tests that start no process; they take seconds.

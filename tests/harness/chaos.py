@@ -104,7 +104,7 @@ class Chaos:
             shutil.rmtree(directory, ignore_errors=True)
 
     async def _start(self, node: ChaosNode, rest: Iterator[int]) -> None:
-        """Start a hub; few at a time, so that each gets the processor time to start within the watchdog's limit."""
+        """Start a hub; few at a time, so that each gets the CPU time to start within the watchdog's limit."""
         async with self._starting:
             await node.start_hub()
             try:

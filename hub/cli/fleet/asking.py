@@ -27,7 +27,7 @@ LIST_SECONDS = 30.0
 """The time limit of the list of pods, which a large cluster needs seconds for."""
 
 EXEC_PARALLEL = 8
-"""Maximum number of `kubectl exec` at a time: each takes 0.05 s of processor time here, and 0.1 s on the node."""
+"""Maximum number of `kubectl exec` at a time: each takes 0.05 s of CPU time here, and 0.1 s on the node."""
 
 PROBE = "/opt/dphub/bin/dphub-probe"
 """The program in the image that asks the hub; the manifests name it, too."""

@@ -1,7 +1,7 @@
 """Asks the API server through one `kubectl proxy`, on a socket that no other user can reach.
 
 One kubectl process keeps one connection to the API server for all requests. For 500 nodes, this process and that one
-take 0.7 s of processor time; 500 times `kubectl get --raw` takes 25 s (benchmarks/fleet.py).
+take 0.7 s of CPU time; 500 times `kubectl get --raw` takes 25 s (benchmarks/fleet.py).
 """
 
 import re
