@@ -31,7 +31,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
 
 
 def test_they_are_valid(objects: list[Object]) -> None:
-    """With all that the base has."""
+    """Everything in the base is there, too."""
     assert mistakes(objects) == []
 
 

@@ -55,7 +55,7 @@ def test_the_figures_are_those_of_the_code() -> None:
 
 
 def test_the_role_is_enough() -> None:
-    """All that the lists ask for is allowed by its two rules, and the proxy passes on nothing else."""
+    """Its two rules allow everything that the lists request, and the proxy passes on nothing else."""
     rules = {(resource, verb) for rule in ROLE["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
     fleet, requests, kubectl = fleet_of(three_nodes())
     for page in ("/status", "/history"):

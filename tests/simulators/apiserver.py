@@ -133,7 +133,7 @@ class FakeApiServer:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Go away, with all connections."""
+        """Stop, and close all connections."""
         if self._server:
             self._server.close()
         for connection in list(self._connections):

@@ -59,7 +59,7 @@ def _run(target: Target, node: str, words: Sequence[str]) -> None:
     """Run a command of dphub in the pod of the hub that serves a node, print its output, and exit with its code."""
     pod, instance = _addressed(target, node)
     if instance:
-        # Before all that the user typed.
+        # Before everything that the user typed.
         words = [words[0], "--instance", instance, *words[1:]]
     try:
         finished = target.kubectl.exec_in(pod, ["dphub", *words], timeout=LIMIT)

@@ -171,7 +171,7 @@ class Proxy:
 
 
 def _receive(client: socket.socket, end: float, max_bytes: int) -> bytes:
-    """Receive all that a server sends, however slowly, until a time by `time.monotonic`."""
+    """Receive everything that a server sends, however slowly, until a time by `time.monotonic`."""
     received = bytearray()
     while (left := end - time.monotonic()) > 0:
         client.settimeout(left)

@@ -22,7 +22,7 @@ _KEPT_REQUESTS = 10_000
 
 
 class Request(NamedTuple):
-    """A request that came; a status of 0 means that it has no answer."""
+    """A request that was received; a status of 0 means that it has no answer."""
 
     method: str
     path: str
@@ -30,7 +30,7 @@ class Request(NamedTuple):
     body: Object
     status: int
     time: float
-    """When it came, by the clock of the event loop."""
+    """When it arrived, by the clock of the event loop."""
 
 
 class Parts(NamedTuple):

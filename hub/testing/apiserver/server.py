@@ -121,7 +121,7 @@ class FakeApiServer:
         self._server.add_sockets(sockets)
 
     async def stop(self) -> None:
-        """Go away, with all connections; the objects stay."""
+        """Stop, and close all connections; the objects stay."""
         if self._server is not None:
             self._server.stop()
             self.watches.end()
