@@ -10,9 +10,9 @@ import msgspec
 
 from hub.base.exits import Exit
 from hub.cli.fleet import options
-from hub.cli.fleet.asking import Answers, Fleet
 from hub.cli.fleet.filters import Filter, allocations, holders, serving
 from hub.cli.fleet.options import Target
+from hub.cli.fleet.queries import Answers, Fleet
 from hub.cli.options import lines_option
 from hub.cli.render.text import echo, echo_json, examples
 from hub.model.history import NodeHistory

@@ -152,7 +152,7 @@ def test_the_first_answers_can_be_decoded_at_the_same_time() -> None:
         import sys
         from hub.model.node import NodeStatus
         from tests.unit.cli.fleet.fleet_setup import encoded, fleet_of, status
-        from tests.unit.cli.fleet.test_asking import NODES, _many
+        from tests.unit.cli.fleet.test_queries import NODES, _many
         sys.setswitchinterval(1e-6)
         fleet, _, _ = fleet_of(_many(encoded(status())), parallel=32)
         assert len(fleet.ask("/status", NodeStatus).values) == NODES

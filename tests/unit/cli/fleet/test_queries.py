@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from hub.base.errors import HubError
-from hub.cli.fleet.asking import PROBE
 from hub.cli.fleet.filters import serving
+from hub.cli.fleet.queries import PROBE
 from hub.model.node import Condition, NodeStatus
 from hub.model.plugin import DeviceStatus
 from tests.simulators.podproxy import Answer, Scenario, forbidden, pod
