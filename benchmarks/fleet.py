@@ -34,7 +34,7 @@ _RAW = f"/api/v1/namespaces/{NAMESPACE}/pods/hub-0:9880/proxy/status"
 
 
 async def fleet(samples: int) -> list[Row]:
-    """Show the status of all nodes; for comparison, ask one node with a kubectl process of its own."""
+    """Show the status of all nodes; for comparison, query one node with a separate kubectl process."""
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         async with _cluster(Path(directory)) as environment:
             all_nodes = [await _run(environment, sys.executable, "-c", _PROGRAM, "status") for _ in range(samples)]

@@ -44,7 +44,7 @@ def test_the_lists_and_options_are_those_of_the_program() -> None:
 
 def test_the_figures_are_those_of_the_code() -> None:
     """The page says how many hubs are queried at a time, for how long, and how large an answer may be."""
-    assert f"asks {options.PARALLEL} hubs at a time" in PAGE.words
+    assert f"queries {options.PARALLEL} hubs at a time" in PAGE.words
     assert f"each for at most {options.TIMEOUT:g} seconds" in PAGE.words
     assert (queries.EXEC_PARALLEL, queries.MAX_ANSWER) == (8, 16 << 20)
     assert "eight at a time" in PAGE.words

@@ -77,7 +77,7 @@ def cluster_options(function: Function) -> Function:
         type=click.IntRange(min=1, max=200),
         default=PARALLEL,
         show_default=True,
-        help="How many hubs to ask at a time.",
+        help="How many hubs to query at a time.",
     )
     @wraps(function)
     def command(

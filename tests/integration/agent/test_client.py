@@ -56,7 +56,7 @@ async def test_another_server_of_the_authority_is_not_trusted(api: FakeApiServer
     assert api.requests == []
 
 
-async def test_a_redirection_is_not_followed(api: FakeApiServer) -> None:
+async def test_a_redirect_is_not_followed(api: FakeApiServer) -> None:
     """It could lead the token to another server."""
     api.faults = [Fault(302, {"Location": f"https://127.0.0.1:{api.port}{PATH}"})]
     with pytest.raises(ApiError) as failed:
