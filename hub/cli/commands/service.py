@@ -97,7 +97,7 @@ def _install(unit: Unit, root: Path, *, now: bool) -> None:
 
 @click.command(
     epilog=examples(
-        "dphub uninstall-service", "dphub uninstall-service --root /mnt/image   # in an image that is built"
+        "dphub uninstall-service", "dphub uninstall-service --root /mnt/image   # in an image that is being built"
     )
 )
 @_root_option
