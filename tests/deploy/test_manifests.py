@@ -37,6 +37,7 @@ CASES = [
     *((overlay, [*ALL_OPTIONS]) for overlay in OVERLAYS),
     *((overlay, []) for overlay in OVERLAYS),
 ]
+
 BASE = CONTAINER / "base"
 
 

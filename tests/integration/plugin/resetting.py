@@ -15,6 +15,7 @@ QUICK = (
     "class P(Stub):\n"
     "    probing = ProbePolicy(interval=0.1, max_interval=0.2, startup_delay={settling})\n"
 )
+
 CONFIG = "{reset: true, reset_timeout: 5}"
 
 
