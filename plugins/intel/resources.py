@@ -110,7 +110,7 @@ def _unselected(settings: IntelSettings, gpu: Gpu) -> str:
     if gpu.pci in settings.exclude:
         return "excluded by the exclude setting"
     if not gpu.device:
-        return "the kernel does not show its device id"
+        return "the kernel does not report its device id"
     if settings.allowed and gpu.device not in settings.allowed:
         return f"excluded by allow-ids, which does not contain {gpu.device}"
     if gpu.device in settings.denied:

@@ -9,7 +9,7 @@ compare it with real ones. What differs on purpose:
   (or the reverse, `registers_in_reverse`).
 - The API server that it calls can be any, but it always has permission to delete slices.
 - A pod has UIDs and claims of the test's choice; pods are not read from the API.
-- The file of its health cache has a format of its own.
+- The file of its health cache has a different format.
 
     kubelet = DraKubelet(root / "device-plugins", DraOptions("node-1", server.url, server.kubelet_token("node-1")))
     async with kubelet:

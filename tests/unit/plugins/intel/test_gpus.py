@@ -205,7 +205,7 @@ def test_a_gpu_with_an_odd_id_is_left_out(tmp_path: Path, name: str) -> None:
     put(tree.path(FIRST, ODD[name][0]), ODD[name][1])
     devices, excluded = scan(tree)
     assert [device.id for device in devices] == [SECOND]
-    assert excluded == {FIRST: "the kernel does not show its device id"}
+    assert excluded == {FIRST: "the kernel does not report its device id"}
 
 
 UNKNOWN: dict[str, tuple[str, bytes | str]] = {
