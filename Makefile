@@ -40,7 +40,7 @@ generated: $(DEV) ## Check that generated files are up to date.
 	$(BIN)/python -m scripts.migrating --check
 	$(BIN)/python -m scripts.lock --check
 
-# Tests wait more than they compute, so two processors can run four at a time.
+# Tests wait more than they compute, so two CPUs can run four at a time.
 PYTEST := $(BIN)/pytest --numprocesses 4
 
 unit: $(TOOLS) ## Run the tests that start no process; they take seconds.
@@ -61,10 +61,10 @@ tests: $(TOOLS) ## Run all tests except those of the image, and list the slowest
 
 # The supported versions. A build takes minutes, and is kept in build/kubelet.
 KUBELETS := 1.34 1.35 1.36 1.37
-# By default all tests that have a kubelet. These wait even more than others.
+# By default all tests that use a kubelet. These wait even more than others.
 TESTS :=
 
-test-kubelet: $(TOOLS) ## Run the tests that have a kubelet with real ones, KUBELETS="1.36 1.37" TESTS=tests/unit; needs Go.
+test-kubelet: $(TOOLS) ## Run the tests that use a kubelet against real ones, KUBELETS="1.36 1.37" TESTS=tests/unit; needs Go.
 	$(BIN)/python -m tests.harness.kubeletbuild $(KUBELETS)
 	$(BIN)/python -m tests.harness.drabuild $(filter 1.36 1.37,$(KUBELETS))
 	set -e; for version in $(KUBELETS); do $(PYTEST) --numprocesses 6 --kubelet=$$version $(TESTS); done
@@ -72,7 +72,7 @@ test-kubelet: $(TOOLS) ## Run the tests that have a kubelet with real ones, KUBE
 # For all targets together.
 MINUTES := 10
 
-fuzz: $(DEV) ## Give random input to all that reads input from outside, for MINUTES=n; finds go to build/fuzz.
+fuzz: $(DEV) ## Feed random input to all code that parses external input, for MINUTES=n; failures go to build/fuzz.
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 bench: $(TOOLS) ## Measure how fast the hub is, and check the budgets.

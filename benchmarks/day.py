@@ -60,7 +60,7 @@ async def day(events: float, seed: int, *, hours: int = HOURS, settled: int = SE
 
 
 async def _hour(node: Node, chance: random.Random, each: int) -> int:
-    """Live through an hour with so many pods and faults of each plugin; return how many pods failed."""
+    """Run an hour with this many pods and faults of each plugin; return how many pods failed."""
     happenings = [(happening, name) for happening in (_admit_pod, _break_device) for name in NAMES] * each
     failed = 0
     for happening, name in chance.sample(happenings, len(happenings)):

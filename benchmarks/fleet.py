@@ -34,7 +34,7 @@ _RAW = f"/api/v1/namespaces/{NAMESPACE}/pods/hub-0:9880/proxy/status"
 
 
 async def fleet(samples: int) -> list[Row]:
-    """Show the status of all nodes; for comparison, ask one node with a kubectl process of its own."""
+    """Show the status of all nodes; for comparison, query one node with a separate kubectl process."""
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         async with _cluster(Path(directory)) as environment:
             all_nodes = [await _run(environment, sys.executable, "-c", _PROGRAM, "status") for _ in range(samples)]
@@ -42,8 +42,8 @@ async def fleet(samples: int) -> list[Row]:
     what = f"kubectl dphub status of {NODES} nodes"
     return [
         *times(what, [wall for wall, _ in all_nodes], {"median": None, "worst": 1000 * BUDGET}),
-        Row(what, "processor time", max(used for _, used in all_nodes), "s", None, samples),
-        Row("kubectl get --raw of a node", "processor time", max(used for _, used in one_node), "s", None, samples),
+        Row(what, "CPU time", max(used for _, used in all_nodes), "s", None, samples),
+        Row("kubectl get --raw of a node", "CPU time", max(used for _, used in one_node), "s", None, samples),
     ]
 
 
@@ -74,7 +74,7 @@ async def _cluster(directory: Path) -> AsyncIterator[dict[str, str]]:
 
 
 async def _run(environment: dict[str, str], *command: str) -> tuple[float, float]:
-    """Return the seconds that a command took, and the processor time of all its processes."""
+    """Return the seconds that a command took, and the CPU time of all its processes."""
     before = _processor_time()
     began = time.monotonic()
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.DEVNULL)

@@ -112,7 +112,7 @@ async def _attack(port: int) -> AsyncIterator[list[int]]:
 
 
 def _client(port: int, rate: float) -> None:
-    """Open connections at this rate, as far as the processor allows; each sends a request, and reads nothing."""
+    """Open connections at this rate, as far as the CPU allows; each sends a request, and reads nothing."""
     kept: deque[socket.socket] = deque()
     begin = time.monotonic()
     made = total = printed = 0

@@ -90,7 +90,7 @@ class Changes:
         return self.step * len(self.times)
 
     async def make(self, seconds: float) -> None:
-        """Change devices every `STEP`, for so many seconds and at least once."""
+        """Change devices every `STEP`, for this many seconds and at least once."""
         begin = time.monotonic()
         while not self.times or time.monotonic() < begin + seconds:
             self.times.append(time.monotonic())

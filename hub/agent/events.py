@@ -1,4 +1,4 @@
-"""Events of Kubernetes about the node's devices, in the API group events.k8s.io."""
+"""Kubernetes events about the node's devices, in the API group events.k8s.io."""
 
 import zlib
 from collections import OrderedDict

@@ -46,7 +46,7 @@ class ApiClient:
 
     Args:
         account: The service account.
-        limit: The limit to the rate of requests.
+        limit: Limits the rate of requests.
         timeout: Seconds for a request.
     """
 

@@ -9,7 +9,7 @@ _LONGEST_DELAY = 60.0
 _LONGEST_ASKED = 120.0
 """The longest delay that the server may ask for."""
 _REJECTED_DELAY = 5.0
-"""The first delay after a request that the server has rejected: a right may have been granted a moment ago."""
+"""The first delay after a request that the server has rejected: a permission may have been granted a moment ago."""
 _LONGEST_REJECTED = 300.0
 
 CONFLICT = 409
@@ -38,11 +38,11 @@ class ApiError(HubError):
 
     @property
     def is_outage(self) -> bool:
-        """Whether the server did not respond, or had no time: the same request may succeed later."""
+        """Whether the server did not respond, or was overloaded: the same request may succeed later."""
         return self.status in (0, _TOO_MANY) or self.status >= _FIRST_SERVER_ERROR
 
     @property
-    def is_passing(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether a new attempt may succeed soon: an outage, a new token, or an object that has changed since."""
         return self.is_outage or self.status in (_UNAUTHORIZED, CONFLICT, UNPROCESSABLE)
 
@@ -62,7 +62,7 @@ class Backoff:
 
     def delay(self, error: ApiError) -> float:
         """Return the seconds to wait after a failure."""
-        first, longest = (_FIRST_DELAY, _LONGEST_DELAY) if error.is_passing else (_REJECTED_DELAY, _LONGEST_REJECTED)
+        first, longest = (_FIRST_DELAY, _LONGEST_DELAY) if error.is_transient else (_REJECTED_DELAY, _LONGEST_REJECTED)
         base = min(longest, first * 2.0**self._failures)
         self._failures = min(self._failures + 1, 16)
         random_part = random.uniform(0.5, 1.0) * base  # noqa: S311 - no secret

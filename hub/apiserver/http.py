@@ -7,7 +7,7 @@ MAX_HEAD = 64 << 10
 """The largest headers of a response in bytes."""
 
 MAX_BODY = 16 << 20
-"""The largest body in bytes. A Node with the names of all its images has up to one MiB."""
+"""The largest body in bytes. A Node with the names of all its images takes up to one MiB."""
 
 _STATUS_WORDS = 2
 _CHUNK = 1 << 16

@@ -1,4 +1,4 @@
-"""A limit to the rate of requests, whatever goes wrong."""
+"""A limit on the rate of requests, whatever goes wrong."""
 
 import asyncio
 

@@ -1,5 +1,5 @@
 """What clients of the hub's HTTP server agree on with it."""
 
 NOT_A_PAGE = "Sec-Dphub"
-"""A request header that proves that no web page sent the request: browsers let no page set a header that begins with
-"Sec-" (https://fetch.spec.whatwg.org/#forbidden-request-header)."""
+"""A request header that proves that no web page sent the request: browsers do not let a page set a header that begins
+with "Sec-" (https://fetch.spec.whatwg.org/#forbidden-request-header)."""

@@ -1,8 +1,8 @@
 #!/opt/dphub/bin/python -IS
-"""Asks the hub over its own socket, for the kubelet's probes; in the image, the program `dphub-probe`.
+"""Queries the hub over its own socket, for the kubelet's probes; in the image, the program `dphub-probe`.
 
 A probe runs every few seconds, so it imports only what it needs, in an interpreter without site packages: it takes a
-tenth of the processor time of a `dphub` command. No client on the network can delay it.
+tenth of the CPU time of a `dphub` command. No client on the network can delay it.
 """
 
 import os

@@ -65,7 +65,7 @@ class DraComponent:
         """Answer on the socket until the block ends. Slices stay as they are.
 
         Raises:
-            OSError: the socket cannot be made.
+            OSError: the socket cannot be created.
         """
         # It may be left by a process that was killed; the hub runs one process of a name at a time.
         make_room(self._path)

@@ -57,7 +57,7 @@ class Plan(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Whether all is as it should be."""
+        """Whether nothing has to be written."""
         return not (self.deletes or self.updates or self.creates)
 
 
@@ -71,7 +71,7 @@ def plan(pool: Pool, devices: Sequence[Object], found: Mapping[str, dict[str, An
         pool: The pool.
         devices: The devices.
         found: The slices of the driver on this node that the API server has, by name.
-        generation: The latest generation that is known, of slices that have been deleted meanwhile, too.
+        generation: The latest known generation, including that of slices that have since been deleted.
     """
     latest = max([generation, *(_generation(each) for each in found.values())])
     wanted = {each["metadata"]["name"]: each for each in pool.slices(devices, latest)}

@@ -1,4 +1,4 @@
-"""Keeps the slices of one driver equal to what its plugin process publishes, as long as that is connected."""
+"""Keeps the slices of one driver in sync with what its plugin process publishes, while that is connected."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from hub.dra.slices import Slices
 from hub.model.dra import Object as Device
 from hub.model.dra import Publication, PublicationState
 
-_NO_TAINTS = "the API server drops taints, which Kubernetes has since 1.36: devices that cannot be used are left out"
-_DROPPED = "the API server has dropped a part of the devices"
+_NO_TAINTS = "the API server drops taints, which need Kubernetes 1.36: devices that cannot be used are left out"
+_DROPPED = "the API server has dropped some fields of the devices"
 
 
 class Publisher:
@@ -25,7 +25,7 @@ class Publisher:
         client: Calls the API server.
         node: The node's name.
         driver: The driver's name.
-        report: Takes what has become of the publication.
+        report: Called with the state of the publication when it changes.
     """
 
     def __init__(self, client: ApiClient, node: str, driver: str, report: Callable[[PublicationState], None]) -> None:

@@ -88,7 +88,7 @@ class Slices:
             self.found.pop(metadata["name"], None)
 
     def learn(self, content: Object) -> None:
-        """Take over a slice as the API server has it now."""
+        """Record a slice as the API server has it now."""
         if self.found is not None:
             self.found[content["metadata"]["name"]] = content
         generation = content["spec"].get("pool", {}).get("generation", 0)

@@ -48,7 +48,7 @@ def pod_resources_socket(plugin_dir: Path) -> Path:
 
 
 async def list_holders(socket: Path) -> DeviceHolders | None:
-    """Return all devices that pods use; None if the API is disabled, not mounted, or its answer is not one."""
+    """Return all devices that pods use; None if the API is disabled, not mounted, or gives an invalid answer."""
     options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", MESSAGE_BYTES)]
     async with grpc.aio.insecure_channel(f"unix:{socket}", options=options) as channel:
         # Not by the generated stub: grpc would log an answer that cannot be decoded, and return nothing instead of it.

@@ -1,4 +1,4 @@
-"""What a plugin process and the DRA component say to each other, a JSON object a line, on the component's socket.
+"""The messages between a plugin process and the DRA component: one JSON object per line, on the component's socket.
 
 A connection begins with a `ClaimQuery` or a `Publication`. A query has one answer. A publication may be followed by
 more, each of which replaces the one before; each change of its state is answered by a `PublicationState`.
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 LINE_BYTES = 64 << 20
-"""The longest line. 16,384 devices with a few attributes have about 8 MiB."""
+"""The longest line. 16,384 devices with a few attributes take about 8 MiB."""
 
 Object = Mapping[str, Any]
 """An object of the API of Kubernetes, or a part of one."""
@@ -68,7 +68,7 @@ class Publication(msgspec.Struct, frozen=True, tag="publish"):
 
 
 class PublicationState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What has become of a publication."""
+    """The state of a publication."""
 
     published: bool = False
     """Whether the slices at the API server are those of the last publication."""

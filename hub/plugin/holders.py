@@ -50,7 +50,7 @@ class Holders:
         status: Written when an answer differs from the previous one.
         history: Keeps what the answers say, and the health of the devices in use.
         claims: Returns the devices that claims have, in the form of an answer; the kubelet's has only those that pods
-            got by the device plugin API.
+            got through the device plugin API.
 
     Attributes:
         socket: The socket of the kubelet's pod resources API.
@@ -125,7 +125,7 @@ class Holders:
         return {name: holder for (used, name), holder in self._answer.items() if used == resource}
 
     def container_of(self, resource: str, device_id: str) -> str:
-        """Return the container that got a device by the device plugin API; empty if none did, as of the last answer."""
+        """Return the container that got a device through the device plugin API at the last answer; empty if none."""
         return self._containers.get((resource, device_id), "")
 
     def of_device(self, key: str) -> list[Holder]:

@@ -30,7 +30,7 @@ class ApiParts(NamedTuple):
     status: StatusFile
     """Written when anything has changed."""
     tasks: Tasks
-    """Keep what is served served."""
+    """Keep the resources served."""
 
 
 class ResourceView(NamedTuple):

@@ -32,7 +32,7 @@ class CommandResult:
 
 
 class Node:
-    """A node, for tests, trials and benchmarks.
+    """A node, for tests, experiments and benchmarks.
 
     `async with` starts the kubelet, and at its end stops everything that was started on the node. Without it, plugins
     run without a kubelet; then `kill_plugins` stops them.

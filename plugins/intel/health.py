@@ -79,7 +79,7 @@ class Thermometers:
     def notes(self) -> Iterable[str]:
         """Name the GPUs whose temperatures are not known."""
         if self._silent:
-            yield f"health-management: the kernel shows no temperature of {', '.join(self._silent)}"
+            yield f"health-management: the kernel reports no temperature of {', '.join(self._silent)}"
 
 
 class Xpumd:
@@ -109,7 +109,7 @@ class Xpumd:
     def notes(self) -> Iterable[str]:
         """Name the GPUs whose health is not known, and say why."""
         if self._silent:
-            why = self._problem or "xpumd does not show their health"
+            why = self._problem or "xpumd does not report their health"
             yield f"xpumd-endpoint: {', '.join(self._silent)} are assumed to be healthy: {why}"
 
     def _ask(self) -> Mapping[str, Sequence[Part]]:

@@ -110,7 +110,7 @@ def _unselected(settings: IntelSettings, gpu: Gpu) -> str:
     if gpu.pci in settings.exclude:
         return "excluded by the exclude setting"
     if not gpu.device:
-        return "the kernel does not show its device id"
+        return "the kernel does not report its device id"
     if settings.allowed and gpu.device not in settings.allowed:
         return f"excluded by allow-ids, which does not contain {gpu.device}"
     if gpu.device in settings.denied:
@@ -130,14 +130,14 @@ def _unusable(gpu: Gpu) -> str:
 
 
 def _without_files(gpu: Gpu) -> str:
-    """Return why the kernel offers no files of a GPU."""
+    """Return why the kernel provides no files of a GPU."""
     if not gpu.driver:
         return f"no driver is bound to it, expected {' or '.join(DRIVERS)}"
     if gpu.driver in VFIO_DRIVERS:
         return f"it is bound to {gpu.driver}, so only virtual machines can use it"
     if gpu.survivability:
         return f"{gpu.driver} found a fault, and only allows its firmware to be repaired (survivability mode)"
-    return f"its driver {gpu.driver} offers no files in {DRI}"
+    return f"its driver {gpu.driver} provides no files in {DRI}"
 
 
 def _monitors(settings: IntelSettings, gpus: Sequence[Gpu]) -> Iterator[Monitor]:

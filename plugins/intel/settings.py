@@ -47,12 +47,12 @@ class ByPath(StrEnum):
     """Which links in /dev/dri/by-path are given to containers."""
 
     SINGLE = "single"
-    """Those of their own GPUs. They arrive as device files, because a container runtime follows a link that it
+    """Those of their own GPUs. They appear as device files, because a container runtime follows a link that it
     mounts."""
     NONE = "none"
     """None."""
     ALL = "all"
-    """The whole directory, with the links of all GPUs. They arrive as links."""
+    """The whole directory, with the links of all GPUs. They appear as links."""
 
 
 class XpumdSeverity(StrEnum):

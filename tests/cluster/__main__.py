@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def run_on_a_node(*command: str) -> int:
-    """Run a command in the namespaces of a node, remove all that is left of the node, and return the exit code."""
+    """Run a command in the namespaces of a node, remove what is left of the node, and return the exit code."""
     scratch = Path(tempfile.mkdtemp(prefix="node-", dir=build.BUILDS))
     # No proxy is reachable from there.
     outside = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}

@@ -139,4 +139,4 @@ def check_own_node(access: AgentAccess, own: str) -> None:
 
 
 DENIED = (403, 422)
-"""How the API server denies a request: a missing right, or a policy."""
+"""How the API server denies a request: a missing permission, or a policy."""

@@ -46,7 +46,7 @@ class Cluster:
         ]
 
     def kubeconfig(self, user: str) -> Path:
-        """Return the file with which kubectl has the rights of a user."""
+        """Return the file with which kubectl has the permissions of a user."""
         return self._control_plane.kubeconfig(user)
 
     def start(self) -> None:

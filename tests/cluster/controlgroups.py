@@ -1,4 +1,4 @@
-"""The control groups of a node, in those of this machine."""
+"""The cgroups of a node, in those of this machine."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def control_groups(name: str) -> Iterator[list[Path]]:
-    """Make a control group in each hierarchy, and remove them with all that a node has made in them."""
+    """Create a cgroup in each hierarchy, and remove them with everything that a node has created in them."""
     groups = [place / name for place in _places()]
     for group in groups:
         group.mkdir()
@@ -25,7 +25,7 @@ def control_groups(name: str) -> Iterator[list[Path]]:
 
 
 def remove(group: Path, seconds: float = 30) -> None:
-    """Remove a group and those in it, as soon as their last processes have ended."""
+    """Remove a cgroup and those in it, as soon as their last processes have ended."""
     end = time.monotonic() + seconds
     for directory, _, _ in os.walk(group, topdown=False):
         while True:
@@ -39,7 +39,7 @@ def remove(group: Path, seconds: float = 30) -> None:
 
 
 def _places() -> Iterator[Path]:
-    """Yield where to make the groups: in the groups of this process, so that its limits apply."""
+    """Yield where to create the cgroups: in those of this process, so that its limits apply."""
     hierarchies = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     version_1 = {names.removeprefix("name="): path for _, names, path in hierarchies if names}
     if not version_1:

@@ -7,7 +7,7 @@ shift
 # A pod can ask for the node's mounts to propagate to it.
 mount --make-rshared /
 mount -t proc proc /proc
-# With its control groups, of which programs would otherwise find those outside of the node first.
+# With its cgroups, of which programs would otherwise find those outside of the node first.
 umount --recursive --lazy /sys
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 run /run

@@ -1,4 +1,4 @@
-"""`kubectl dphub` with a real API server, as a user who has only the rights that docs/fleet.md names."""
+"""`kubectl dphub` with a real API server, as a user who has only the permissions that docs/fleet.md names."""
 
 import json
 import time
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.usefixtures("overlay")
 
 
 def test_a_viewer_sees_all_devices(cluster: Cluster, figures: Figures, tmp_path: Path) -> None:
-    """With the Role of the page and its binding, the user sees them; without it, the error names the missing right."""
+    """With the Role of the page and its binding, the user sees them; without it, the error names what is missing."""
     viewer = cluster.kubeconfig("viewer")
     denied = cluster.run(f"kubectl dphub devices --kubeconfig {viewer} 2>&1 || true", tmp_path)
-    assert f"you lack the right to list pods in the namespace {NAMESPACE}" in denied
+    assert f"you lack permission to list pods in the namespace {NAMESPACE}" in denied
     (role,) = PAGE.of("yaml")
     (tmp_path / "role.yaml").write_text(role)
     cluster.run("kubectl apply --filename role.yaml", tmp_path)

@@ -132,6 +132,14 @@ def container(objects: Iterable[Object]) -> dict[str, Any]:
     return found
 
 
+def environment(objects: list[Object]) -> dict[str, str]:
+    """Return the container's variables, with a name for each that a cluster would set, and the path of the code."""
+    variables = container(objects)["env"]
+    return {variable["name"]: variable.get("value", "a-pod") for variable in variables} | {
+        "PYTHONPATH": str(CONTAINER.parent)
+    }
+
+
 def mounts(objects: Sequence[Object]) -> dict[str, dict[str, Any]]:
     """Return the container's mounts of the node by the node's path: the mount, and its volume's `hostPath`."""
     volumes = {volume["name"]: volume.get("hostPath") for volume in pod(objects)["volumes"]}

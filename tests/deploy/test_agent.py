@@ -1,4 +1,4 @@
-"""The agent's rights and its token, in the manifests and in the chart."""
+"""The agent's permissions and its token, in the manifests and in the chart."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ cmd = python -m hub.agent --config agent.yaml
 """
 
 
-def _rights(config: str = "") -> set[tuple[str, str, str]]:
+def _permissions(config: str = "") -> set[tuple[str, str, str]]:
     values = {"agent": {"enabled": True, **({"config": config} if config else {})}}
     return {
         (group, resource, verb)
@@ -40,7 +40,7 @@ NOTHING = "events: false\nconditions: false\ncordons: false\n"
 
 
 @pytest.mark.parametrize(
-    ("config", "rights"),
+    ("config", "permissions"),
     [
         ("", NODE | CONDITIONS | EVENTS | CHANGES),
         (NOTHING, NODE),
@@ -50,13 +50,13 @@ NOTHING = "events: false\nconditions: false\ncordons: false\n"
         ("cordons: false\nevents: false\n", NODE | CONDITIONS),
     ],
 )
-def test_each_part_has_its_rights(config: str, rights: set[tuple[str, str, str]]) -> None:
+def test_each_part_has_its_permissions(config: str, permissions: set[tuple[str, str, str]]) -> None:
     """With the chart, a part that is off has none."""
-    assert _rights(config) == rights
+    assert _permissions(config) == permissions
 
 
-def test_without_it_there_is_no_token_and_no_right() -> None:
-    """The agent is off by default, and the pod then has neither its token nor its rights."""
+def test_without_it_there_is_no_token_and_no_permission() -> None:
+    """The agent is off by default, and the pod then has neither its token nor its permissions."""
     kinds = {each["kind"] for each in charted()}
     assert not {kind for kind in kinds if "Role" in kind or "Policy" in kind}
     assert "projected" not in yaml.safe_dump(pod(charted()))
@@ -73,7 +73,7 @@ def test_the_policies_cover_what_the_role_grants() -> None:
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
-    written = {(group, resource) for group, resource, verb in _rights() if verb in {"create", "patch"}}
+    written = {(group, resource) for group, resource, verb in _permissions() if verb in {"create", "patch"}}
     assert covered == written
     account = pod(objects)["serviceAccountName"]
     for policy in policies:

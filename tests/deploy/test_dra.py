@@ -1,4 +1,4 @@
-"""The DRA component's rights and its token in the manifests."""
+"""The DRA component's permissions and its token in the manifests."""
 
 import shutil
 from pathlib import Path
@@ -31,19 +31,19 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
 
 
 def test_they_are_valid(objects: list[Object]) -> None:
-    """With all that the base has."""
+    """Everything in the base is there, too."""
     assert mistakes(objects) == []
 
 
-def test_the_rights_are_those_that_are_used(objects: list[Object]) -> None:
+def test_the_permissions_are_those_that_are_used(objects: list[Object]) -> None:
     """Nothing else of the cluster can be read or written."""
-    rights = {
+    permissions = {
         (group, resource): set(rule["verbs"])
         for rule in only(objects, "ClusterRole")["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
-    assert rights == {
+    assert permissions == {
         ("resource.k8s.io", "resourceclaims"): {"get"},
         ("resource.k8s.io", "resourceslices"): {"get", "list", "watch", "create", "update", "delete"},
         ("", "nodes"): {"get"},

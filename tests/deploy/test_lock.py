@@ -74,8 +74,8 @@ def test_a_wheel_for_all_serves_all() -> None:
     assert list(lock.pinned(_package(*stable)))
 
 
-def test_a_package_that_one_processor_lacks_is_an_error() -> None:
-    """It is reported before anyone builds for that processor, and the message names the processor."""
+def test_a_package_that_one_architecture_lacks_is_an_error() -> None:
+    """It is reported before anyone builds for that architecture, and the message names it."""
     natives = [_native(f"cp3{minor}", machine) for _, minor in lock.PYTHONS for machine in lock.MACHINES]
     with pytest.raises(lock.NoWheelError, match=r"no wheel for CPython 3\.13 on aarch64"):
         list(lock.pinned(_package(*(name for name in natives if name != _native("cp313", "aarch64")))))

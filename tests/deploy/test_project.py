@@ -51,7 +51,7 @@ def test_continuous_integration_covers_each_distribution() -> None:
     assert images == ["debian:12", "debian:13", "ubuntu:24.04"]
 
 
-def test_continuous_integration_has_no_more_rights_than_it_needs() -> None:
+def test_continuous_integration_has_no_more_permissions_than_it_needs() -> None:
     """It reads the source, leaves no token in the checkout, and runs third-party actions only by their commit."""
     for path in WORKFLOWS:
         workflow = yaml.safe_load(path.read_text(encoding="utf-8"))

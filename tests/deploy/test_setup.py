@@ -239,7 +239,7 @@ def test_make_alone_lists_every_target() -> None:
 
 
 def _requirements(name: str) -> Iterator[str]:
-    """Yield a package and all that it needs at run time."""
+    """Yield a package and everything that it needs at run time."""
     yield name
     for requirement in map(Requirement, importlib.metadata.requires(name) or ()):
         if not requirement.marker or requirement.marker.evaluate({"extra": ""}):

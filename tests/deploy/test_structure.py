@@ -35,7 +35,7 @@ def test_the_graph_is_that_of_the_code() -> None:
 
 @pytest.mark.parametrize("options", [[], ["--details"]])
 def test_the_table_has_a_figure_in_each_line(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Details stand below the figures."""
+    """Details follow below the figures."""
     assert structure.main(options) == 0
     printed = capsys.readouterr().out.splitlines()
     figures = [line for line in printed if not line.startswith(" ")]

@@ -182,7 +182,7 @@ class Side:
     # What can be seen.
 
     async def beat(self) -> None:
-        """Return when the kubelet has processed a list that was sent now, and so most likely all that came before."""
+        """Return when the kubelet has processed a list that was sent now, and so most likely everything before it."""
         if not self.kubelet.running or self._sentinel is None:
             await asyncio.sleep(0.01)
             return
@@ -192,7 +192,7 @@ class Side:
         await self.kubelet.wait_until(lambda kubelet: len(kubelet.devices(SENTINEL)) == size, what="the sentinel")
 
     def observe(self) -> dict[str, Any]:
-        """Return all that must be equal on both sides."""
+        """Return everything that must be equal on both sides."""
         kubelet = self.kubelet
         resources = sorted(set(PLUGINS.values()))
         return {

@@ -11,13 +11,13 @@ SHOWN_BY = {
     "`tests/image/test_least_privilege.py` takes away": f"{_PRIVILEGES}::test_every_mount_is_taken_away_in_a_test",
     "There is no `hostNetwork`": "tests/docs/test_security.py::test_what_the_pod_never_has",
     "The container runtime's default seccomp profile": (
-        "tests/deploy/test_manifests.py::test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged"
+        "tests/deploy/test_manifests_privileges.py::test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged"
     ),
-    "The container's own file system": "tests/deploy/test_manifests.py::test_what_the_pod_may_write_to",
+    "The container's own file system": "tests/deploy/test_manifests_privileges.py::test_what_the_pod_may_write_to",
     "The pod that `helm test` creates": "tests/deploy/test_chart_test_pod.py::test_the_pod_of_helm_test_can_only_read",
     "With `unprivileged`, the pod has no capabilities": f"{_PRIVILEGES}::test_an_unprivileged_pod_serves_adapters",
     "kustomize and Helm refuse": (
-        "tests/deploy/test_manifests.py::test_what_needs_privileges_is_refused_with_unprivileged"
+        "tests/deploy/test_manifests_privileges.py::test_what_needs_privileges_is_refused_with_unprivileged"
     ),
     "Refer to it by its digest": "tests/deploy/test_chart.py::test_an_image_by_its_digest",
 }

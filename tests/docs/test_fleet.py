@@ -7,7 +7,7 @@ import click
 import yaml
 
 from benchmarks.fleet import BUDGET, NODES
-from hub.cli.fleet import asking, cli, lists, options, proxy
+from hub.cli.fleet import cli, lists, options, proxy, queries
 from tests.deploy.manifest_tools import run
 from tests.docs.pages import Page
 from tests.simulators.podproxy import Answer, Scenario
@@ -44,9 +44,9 @@ def test_the_lists_and_options_are_those_of_the_program() -> None:
 
 def test_the_figures_are_those_of_the_code() -> None:
     """The page says how many hubs are queried at a time, for how long, and how large an answer may be."""
-    assert f"asks {options.PARALLEL} hubs at a time" in PAGE.words
+    assert f"queries {options.PARALLEL} hubs at a time" in PAGE.words
     assert f"each for at most {options.TIMEOUT:g} seconds" in PAGE.words
-    assert (asking.EXEC_PARALLEL, asking.MAX_ANSWER) == (8, 16 << 20)
+    assert (queries.EXEC_PARALLEL, queries.MAX_ANSWER) == (8, 16 << 20)
     assert "eight at a time" in PAGE.words
     assert "at most 16 MiB" in PAGE.words
     seconds = re.search(rf"For {NODES} nodes, this takes ([0-9.]+) seconds", PAGE.words)
@@ -55,11 +55,11 @@ def test_the_figures_are_those_of_the_code() -> None:
 
 
 def test_the_role_is_enough() -> None:
-    """All that the lists ask for is allowed by its two rules, and the proxy passes on nothing else."""
+    """Its two rules allow everything that the lists request, and the proxy passes on nothing else."""
     rules = {(resource, verb) for rule in ROLE["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
     fleet, requests, kubectl = fleet_of(three_nodes())
     for page in ("/status", "/history"):
-        fleet.ask(page, dict)
+        fleet.query(page, dict)
     assert kubectl.commands == []  # type: ignore[attr-defined]
     paths = [path.partition("?")[0] for path in requests.requests]
     asked = {("pods/proxy", "get") if path.endswith(("/status", "/history")) else ("pods", "list") for path in paths}
@@ -92,5 +92,5 @@ def _error(listed: Answer) -> object:
     fleet, _, _ = fleet_of(Scenario(listed=listed))
     try:
         return fleet.pods()
-    except asking.HubError as error:
+    except queries.HubError as error:
         return error

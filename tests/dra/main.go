@@ -73,7 +73,7 @@ func logToStandardError() {
 	_ = flags.Set("logtostderr", "true")
 }
 
-// serve executes commands, side by side as a kubelet does for its pods, until standard input ends, which is when the
+// serve executes commands, in parallel as a kubelet does for its pods, until standard input ends, which is when the
 // test process ends.
 func serve(kubelet *kubelet, input io.Reader) {
 	output := &output{encoder: json.NewEncoder(os.Stdout)}

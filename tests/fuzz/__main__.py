@@ -69,7 +69,7 @@ def _fuzz(name: str, seed: int, inputs: int | None, seconds: float) -> Outcome:
 
 def _line(outcome: Outcome) -> str:
     rate = outcome.inputs / outcome.cpu
-    spent = f"{outcome.seconds:6.0f} s, {outcome.cpu:5.0f} s of processor time"
+    spent = f"{outcome.seconds:6.0f} s, {outcome.cpu:5.0f} s of CPU time"
     return f"{outcome.target:22} {outcome.inputs:8} inputs in {spent} ({rate:5.0f} a second)"
 
 

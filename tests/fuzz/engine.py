@@ -60,7 +60,7 @@ class Outcome(msgspec.Struct, frozen=True):
     inputs: int
     seconds: float
     cpu: float
-    """Processor seconds of this process."""
+    """CPU time of this process in seconds."""
     finds: tuple[Find, ...]
     times: dict[str, int] = {}
     """How many inputs showed each problem."""

@@ -14,11 +14,11 @@ from typing import NoReturn
 import structlog
 
 CPU_SECONDS = 1.0
-"""Processor time that one input may take; on a busy machine, it takes no more than on an idle one."""
+"""CPU time that one input may take; on a busy machine, it takes no more than on an idle one."""
 
 ASLEEP_SECONDS = 4.0
 """The time after which an input that only waits, such as for a FIFO, counts as one that hangs. Time in which the thread
-could run and has no processor does not count."""
+could run and gets no CPU does not count."""
 
 JUMP_BYTES = 256 * 1024 * 1024
 """Memory that one input may take."""
@@ -51,7 +51,7 @@ def silence() -> Iterator[None]:
 
 
 class Guard:
-    """Watches the main thread, by its processor time and by the clock."""
+    """Watches the main thread, by its CPU time and by the clock."""
 
     def __init__(self) -> None:
         self._began: float | None = None
@@ -122,7 +122,7 @@ def resident_bytes(pid: int | str = "self") -> int:
 
 
 def _raise(*_: object) -> NoReturn:
-    raise Hang(f"it takes more than {CPU_SECONDS:g} s of processor time, or sleeps for more than {ASLEEP_SECONDS:g} s")
+    raise Hang(f"it takes more than {CPU_SECONDS:g} s of CPU time, or sleeps for more than {ASLEEP_SECONDS:g} s")
 
 
 def _peak_bytes() -> int:

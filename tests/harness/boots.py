@@ -51,7 +51,7 @@ _LINES = 60
 
 _START = (0.03, 3.0)
 """Seconds from the start of the sync loop until that of the device manager, for which the kubelet asks its runtime,
-cadvisor and the control groups. A whole kubelet needed 0.03 to 0.08 s on two CPUs, and up to 1.5 s while twenty other
+cAdvisor and cgroups. A whole kubelet needed 0.03 to 0.08 s on two CPUs, and up to 1.5 s while twenty other
 programs used them; the most is a guess."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0

@@ -1,6 +1,6 @@
 """SIGKILL and SIGSTOP for random processes of a hub's tree, and the time until everything is back.
 
-A long run, with several nodes side by side:
+A long run, with several nodes in parallel:
 
     python -m tests.harness.chaos --count 10000 --nodes 8
 
@@ -104,7 +104,7 @@ class Chaos:
             shutil.rmtree(directory, ignore_errors=True)
 
     async def _start(self, node: ChaosNode, rest: Iterator[int]) -> None:
-        """Start a hub; few at a time, so that each gets the processor time to start within the watchdog's limit."""
+        """Start a hub; few at a time, so that each gets the CPU time to start within the watchdog's limit."""
         async with self._starting:
             await node.start_hub()
             try:
@@ -193,7 +193,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.harness.chaos", description=__doc__)
     parser.add_argument("--count", type=int, default=100, help="signals, on all nodes together")
-    parser.add_argument("--nodes", type=int, default=2, help="nodes side by side")
+    parser.add_argument("--nodes", type=int, default=2, help="nodes in parallel")
     parser.add_argument(
         "--watchdog", type=float, default=WATCHDOG, help="seconds, with which a stopped plugin is found"
     )

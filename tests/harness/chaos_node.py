@@ -115,7 +115,7 @@ class ChaosNode(OperatedNode):
             return False
 
     async def keep_resetting(self) -> None:
-        """Admit pods with a device that is reset before the container starts; some fail while a plugin is away.
+        """Admit pods with a device that is reset before the container starts; some fail while a plugin is not running.
 
         The resets take long, so that there is one to hit, and its processes are not started all the time.
         """

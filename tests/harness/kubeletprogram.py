@@ -1,4 +1,4 @@
-"""A running program of tests/kubelet or tests/dra: commands, answers and events, one JSON object a line."""
+"""A running program of tests/kubelet or tests/dra: commands, answers and events, one JSON object per line."""
 
 import asyncio
 import itertools

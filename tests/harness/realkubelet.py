@@ -169,7 +169,7 @@ class RealKubeletProcess:
         await self._program.send("capacity")
 
     async def stop(self, *, clean: bool) -> None:
-        """Stop in order if `clean`, or exit at once."""
+        """Stop gracefully if `clean`, or exit at once."""
         if clean:
             # It waits minutes for a client that is connected and silent.
             stopped, _ = await asyncio.wait([self._program.send("stop")], timeout=_STOP_SECONDS)

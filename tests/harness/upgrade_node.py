@@ -35,7 +35,7 @@ _LINES = 60
 """How much of the hubs' log a failed run prints."""
 
 PAUSE = 0.01
-"""Seconds between two admissions."""
+"""Seconds between admissions."""
 
 _STUB = "[watcher:red]\ncmd = python -m hub.plugin plugins.stub:Stub --config {directory}/red.json\n"
 _HANGING = """

@@ -1,10 +1,10 @@
 """Hubs that come and go at random on one node while pods are admitted, and the admissions that fail.
 
-A long run, with several nodes side by side:
+A long run, with several nodes in parallel:
 
     python -m tests.harness.upgrades --count 300 --nodes 2 --kubelet 1.36
 
-Up to three hubs run at once, the time between two changes is up to nine seconds, any of the hubs ends, including the
+Up to three hubs run at once, the time between changes is up to nine seconds, any of the hubs ends, including the
 middle one or the newest, and some hubs never become ready. One hub that can serve always stays.
 """
 
@@ -98,7 +98,7 @@ class Run:
 
 
 async def _repeat(runs: Sequence[Run], number: int, *, distinguishes_sockets: bool) -> list[str]:
-    """Do all runs side by side; return what was lost."""
+    """Do all runs in parallel; return what was lost."""
     shares = [number // len(runs) + (place < number % len(runs)) for place in range(len(runs))]
     results = await asyncio.gather(
         *(run.run(share, distinguishes_sockets=distinguishes_sockets) for run, share in zip(runs, shares, strict=True)),
@@ -129,8 +129,8 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.harness.upgrades", description=__doc__)
     parser.add_argument("--count", type=int, default=30, help="hubs that end, on all nodes together")
-    parser.add_argument("--nodes", type=int, default=1, help="nodes side by side")
-    parser.add_argument("--interval", type=float, default=9.0, help="maximum seconds between two changes")
+    parser.add_argument("--nodes", type=int, default=1, help="nodes in parallel")
+    parser.add_argument("--interval", type=float, default=9.0, help="maximum seconds between changes")
     parser.add_argument("--ways", nargs="+", choices=[way.name for way in Way], default=["TERM"], help="how hubs end")
     parser.add_argument("--kubelet", choices=KUBELETS, default=FAKE, help="the kubelet of the nodes")
     parser.add_argument("--since-1.37", dest="since", action="store_true", help="a fake one that distinguishes sockets")

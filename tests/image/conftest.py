@@ -64,7 +64,7 @@ async def kubelet(node: Path) -> AsyncIterator[FakeKubelet]:
 
 @pytest.fixture
 def start_pod(image: Image) -> Iterator[StartPod]:
-    """Start pods, and remove all that is left of them at the end."""
+    """Start pods, and remove everything that is left of them at the end."""
     pods: list[Pod] = []
 
     def start(wanted: Wanted) -> Pod:

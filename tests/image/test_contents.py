@@ -127,7 +127,7 @@ async def test_no_start_compiles_anything(start_pod: StartPod) -> None:
     assert [path for path in loaded if not path.endswith(".pyc")] == []
 
 
-def test_no_process_gains_rights_from_it(image: Image) -> None:
+def test_no_process_gains_privileges_from_it(image: Image) -> None:
     """It has no setuid program, no file capability and no device file; only /tmp and the like are world-writable."""
     for path, found in _everything(image):
         kind, mode = stat.S_IFMT(found.st_mode), stat.S_IMODE(found.st_mode)

@@ -24,7 +24,7 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
 """The facts of cards, as `AmdTree.add` takes them."""
 
 OAM = ("05", "26", "46", "65", "85", "a6", "c6", "e5")
-"""The buses of the eight cards of a server, four on each processor."""
+"""The buses of the eight cards of a server, four on each CPU."""
 
 
 def mi300x(root: Path, *modes: str, separator: str = ".") -> AmdTree:
@@ -39,7 +39,7 @@ def mi300x(root: Path, *modes: str, separator: str = ".") -> AmdTree:
 
 
 def mi210(root: Path) -> AmdTree:
-    """Make a server with eight MI210, which cannot be partitioned: bridges link four of them on each processor."""
+    """Make a server with eight MI210, which cannot be partitioned: bridges link four of them on each CPU."""
     tree = AmdTree(root)
     with tree.changing():
         for number, bus in enumerate(("03", "27", "43", "63", "83", "a3", "c3", "e3")):

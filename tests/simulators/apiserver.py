@@ -60,7 +60,7 @@ class FakeApiServer:
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self.denied: set[tuple[str, str]] = set()
-        """Methods and the ends of paths without a right."""
+        """Methods and the ends of paths without permission."""
         self.port = 0
         self.events: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
@@ -133,7 +133,7 @@ class FakeApiServer:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Go away, with all connections."""
+        """Stop, and close all connections."""
         if self._server:
             self._server.close()
         for connection in list(self._connections):

@@ -79,7 +79,7 @@ class DraStore:
         return 404, status(404, f"there is no {path}")
 
     async def watch(self, since: str) -> AsyncGenerator[Object, None]:
-        """Yield the events after a version, for ever."""
+        """Yield the events after a version, forever."""
         seen = 0
         while True:
             changed = self._changed

@@ -61,7 +61,7 @@ def pod(name: str, node: str, *, created: str = "2026-01-01T00:00:00Z", waiting:
 
 
 def forbidden(resource: str, verb: str = "get") -> Answer:
-    """Make the answer to a user who lacks a right."""
+    """Make the answer to a user who lacks a permission."""
     message = f'pods "x" is forbidden: User "me" cannot {verb} resource "{resource}" in API group "" in the namespace'
     return Answer(json.dumps({"kind": "Status", "message": f'{message} "{NAMESPACE}"'}), _FORBIDDEN)
 

@@ -35,7 +35,7 @@ _plugin = click.option(
     )
 )
 @click.argument("device", shell_complete=devices)
-@click.option("--reason", default="", callback=_reason, help="Why; shown in the status.")
+@click.option("--reason", default="", callback=_reason, help="The reason, which the status shows.")
 @_plugin
 @hub_options
 def cordon(device: str, reason: str, plugin: str | None, hub: TargetHub) -> None:

@@ -10,7 +10,7 @@ from hub.base.paths import PLUGIN_DIR, RUN_DIR
 from hub.base.untrusted import UnreadableError, read_text
 from hub.cli.render.text import click_errors, echo, examples
 from hub.cli.systemd.kubelets import find_kubelet
-from hub.cli.systemd.surroundings import check_configuration, check_systemd, own_program
+from hub.cli.systemd.prerequisites import check_configuration, check_systemd, own_program
 from hub.cli.systemd.systemctl import Systemctl
 from hub.cli.systemd.unit import MARK, UNIT, Unit
 
@@ -97,7 +97,7 @@ def _install(unit: Unit, root: Path, *, now: bool) -> None:
 
 @click.command(
     epilog=examples(
-        "dphub uninstall-service", "dphub uninstall-service --root /mnt/image   # in an image that is built"
+        "dphub uninstall-service", "dphub uninstall-service --root /mnt/image   # in an image that is being built"
     )
 )
 @_root_option

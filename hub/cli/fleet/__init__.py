@@ -50,7 +50,7 @@ class _Group(click.Group):
 )
 @click.version_option(__version__, prog_name=PROGRAM)
 def cli() -> None:
-    """The device plugins of all nodes of a cluster. It uses your kubectl, and so your own rights."""
+    """The device plugins of all nodes of a cluster. It uses your kubectl, and so your own permissions."""
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ _plugin = click.option("--plugin", help="The device's plugin, if several plugins
 @click.command(epilog=examples('kubectl dphub cordon node-1 GPU-5ad2e0cd --reason "the fan is loud"'))
 @click.argument("node")
 @click.argument("device")
-@click.option("--reason", default="", help="Why; shown in the status.")
+@click.option("--reason", default="", help="The reason, which the status shows.")
 @_plugin
 @options.cluster_options
 def cordon(node: str, device: str, reason: str, plugin: str | None, target: Target) -> None:
@@ -59,7 +59,7 @@ def _run(target: Target, node: str, words: Sequence[str]) -> None:
     """Run a command of dphub in the pod of the hub that serves a node, print its output, and exit with its code."""
     pod, instance = _addressed(target, node)
     if instance:
-        # Before all that the user typed.
+        # Before everything that the user typed.
         words = [words[0], "--instance", instance, *words[1:]]
     try:
         finished = target.kubectl.exec_in(pod, ["dphub", *words], timeout=LIMIT)
@@ -83,9 +83,9 @@ def _addressed(target: Target, node: str) -> tuple[str, str]:
         running = [pod for pod in pods if not pod.not_running]
         if not running:
             raise HubError(f"{node}: pod {pods[0].name}: {pods[0].not_running}")
-        (answer,) = fleet.ask("/status", NodeStatus, [node], serving).nodes
+        (answer,) = fleet.query("/status", NodeStatus, [node], serving).nodes
     if answer.value is None:
-        # A hub that cannot be asked may still accept commands.
+        # A hub that cannot be queried may still accept commands.
         return running[0].name, ""
     hub = answer.value.hub
     is_other = hub.service != hub.report.instance and INSTANCE_NAME.fullmatch(hub.service)

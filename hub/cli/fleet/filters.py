@@ -15,7 +15,7 @@ _SERVING = {Condition.REGISTERED, Condition.FAILING}
 
 @dataclass(frozen=True)
 class Filter:
-    """What devices have to be; an empty value matches all of them."""
+    """What devices must match; an empty value matches all of them."""
 
     health: str = ""
     resource: str = ""
@@ -24,7 +24,7 @@ class Filter:
 
     @property
     def matches_all(self) -> bool:
-        """Whether it leaves out nothing."""
+        """Whether it filters out nothing."""
         return self == Filter()
 
     def devices(self, status: NodeStatus) -> list[KnownDevice]:

@@ -1,4 +1,4 @@
-"""Runs the user's own kubectl, and so with the user's own rights."""
+"""Runs the user's own kubectl, and so with the user's own permissions."""
 
 import os
 import re
@@ -114,7 +114,7 @@ def _read(process: "subprocess.Popen[bytes]", end: float, max_bytes: int) -> tup
                 if key.data is output or len(errors) < MAX_TEXT:
                     key.data.extend(chunk)
             if len(output) > max_bytes:
-                raise UnfinishedError(f"answered more than {max_bytes} bytes")
+                raise UnfinishedError(f"sent more than {max_bytes} bytes")
             if time.monotonic() > end:
                 raise subprocess.TimeoutExpired(process.args, 0)
     return bytes(output), bytes(errors)

@@ -10,9 +10,9 @@ import msgspec
 
 from hub.base.exits import Exit
 from hub.cli.fleet import options
-from hub.cli.fleet.asking import Answers, Fleet
 from hub.cli.fleet.filters import Filter, allocations, holders, serving
 from hub.cli.fleet.options import Target
+from hub.cli.fleet.queries import Answers, Fleet
 from hub.cli.options import lines_option
 from hub.cli.render.text import echo, echo_json, examples
 from hub.model.history import NodeHistory
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 WATCH_SECONDS = 5.0
-"""Between two rounds; each asks all hubs."""
+"""Seconds between rounds; each queries all hubs."""
 
 Row = dict[str, object]
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def status(
 ) -> None:
     """Show one line for each node: its devices, and its worst problem. Nodes with problems come first.
 
-    The filters select nodes with such devices, and the counts are of these devices. Nodes that do not answer are
+    The filters select nodes with such devices, and only these devices are counted. Nodes that do not answer are
     always listed.
 
     The exit code is 0 when all nodes answered and nothing needs attention, and 1 otherwise.
@@ -167,7 +167,7 @@ def list_holders(
 ) -> None:
     """Show every container that uses devices, with its node and its devices.
 
-    A container is listed until 30 seconds after its end.
+    A container is listed for up to 30 seconds after it ends.
 
     The exit code is 1 when a node did not answer.
     """
@@ -213,10 +213,10 @@ def history(
 
         return history_screen(allocations(found.values, wanted)[: lines or None])
 
-    def ask(fleet: Fleet) -> Answers[NodeHistory]:
-        return fleet.ask("/history", NodeHistory, nodes)
+    def query(fleet: Fleet) -> Answers[NodeHistory]:
+        return fleet.query("/history", NodeHistory, nodes)
 
-    answers = _show(target, ask, rows, screen, as_json=as_json, watch=False)
+    answers = _show(target, query, rows, screen, as_json=as_json, watch=False)
     unreadable = [(node, *each) for node, known in answers.values for each in known.unreadable.items()]
     for node, plugin, reason in unreadable:
         echo(f"{node}: Incomplete: the history of {plugin} cannot be read: {reason}", error=True)
@@ -224,12 +224,12 @@ def history(
 
 
 def _statuses(nodes: Sequence[str]) -> Callable[[Fleet], Answers[NodeStatus]]:
-    return lambda fleet: fleet.ask("/status", NodeStatus, nodes, serving)
+    return lambda fleet: fleet.query("/status", NodeStatus, nodes, serving)
 
 
 def _show(
     target: Target,
-    ask: Callable[[Fleet], Answers[T]],
+    query: Callable[[Fleet], Answers[T]],
     rows: Callable[[Answers[T]], Iterable[Row]],
     screen: Callable[[Answers[T]], "RenderableType"],
     *,
@@ -237,11 +237,11 @@ def _show(
     watch: bool,
     lists_silent: bool = False,
 ) -> Answers[T]:
-    """Ask the hubs, print what they answered and which nodes did not answer, and return the last that they answered.
+    """Query the hubs, print what they answered and which nodes did not answer, and return the last that they answered.
 
     Args:
         target: The hubs.
-        ask: Asks them.
+        query: Queries them.
         rows: Makes the JSON objects.
         screen: Makes the output for a terminal.
         as_json: Whether to print JSON.
@@ -251,7 +251,7 @@ def _show(
     if as_json and watch:
         raise click.UsageError("--json prints once and cannot be combined with --watch")
     with target.fleet() as fleet:
-        latest = ask(fleet)
+        latest = query(fleet)
         if as_json:
             for row in rows(latest):
                 echo_json(row, pretty=False)
@@ -259,7 +259,7 @@ def _show(
             from hub.cli.render.fleet import with_silent  # noqa: PLC0415 - JSON does not need the terminal library
             from hub.cli.render.live import show  # noqa: PLC0415 - as above
 
-            rounds = chain([latest], iter(lambda: ask(fleet), None))
+            rounds = chain([latest], iter(lambda: query(fleet), None))
 
             def render() -> "RenderableType":
                 nonlocal latest

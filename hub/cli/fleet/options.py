@@ -7,11 +7,11 @@ from functools import wraps
 
 import click
 
-from hub.cli.fleet.asking import Fleet
 from hub.cli.fleet.filters import HEALTH
 from hub.cli.fleet.kubectl import Kubectl
 from hub.cli.fleet.pods import SELECTOR
 from hub.cli.fleet.proxy import Proxy
+from hub.cli.fleet.queries import Fleet
 from hub.cli.render.text import click_errors
 
 Function = Callable[..., None]
@@ -77,7 +77,7 @@ def cluster_options(function: Function) -> Function:
         type=click.IntRange(min=1, max=200),
         default=PARALLEL,
         show_default=True,
-        help="How many hubs to ask at a time.",
+        help="How many hubs to query at a time.",
     )
     @wraps(function)
     def command(

@@ -79,7 +79,7 @@ class HubPod(NamedTuple):
     """When, in a form that sorts by time."""
     port: int
     not_running: str
-    """Why nothing can be asked of it; empty if it runs."""
+    """Why it cannot be queried; empty if it runs."""
 
 
 def decode_pods(answer: bytes) -> list[HubPod]:

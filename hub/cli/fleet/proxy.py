@@ -1,7 +1,7 @@
-"""Asks the API server through one `kubectl proxy`, on a socket that no other user can reach.
+"""Queries the API server through one `kubectl proxy`, on a socket that no other user can reach.
 
 One kubectl process keeps one connection to the API server for all requests. For 500 nodes, this process and that one
-take 0.7 s of processor time; 500 times `kubectl get --raw` takes 25 s (benchmarks/fleet.py).
+take 0.7 s of CPU time; 500 times `kubectl get --raw` takes 25 s (benchmarks/fleet.py).
 """
 
 import re
@@ -95,7 +95,7 @@ class Proxy:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                # However this process ends, no process with the user's rights remains.
+                # However this process ends, no process with the user's permissions remains.
                 preexec_fn=partial(set_death_signal, signal.SIGTERM),  # noqa: PLW1509 - there are no threads yet
             )
         except OSError as error:
@@ -171,7 +171,7 @@ class Proxy:
 
 
 def _receive(client: socket.socket, end: float, max_bytes: int) -> bytes:
-    """Receive all that a server sends, however slowly, until a time by `time.monotonic`."""
+    """Receive everything that a server sends, however slowly, until a time by `time.monotonic`."""
     received = bytearray()
     while (left := end - time.monotonic()) > 0:
         client.settimeout(left)
@@ -180,7 +180,7 @@ def _receive(client: socket.socket, end: float, max_bytes: int) -> bytes:
             return bytes(received)
         received += chunk
         if len(received) > max_bytes:
-            raise UnfinishedError(f"answered more than {max_bytes} bytes")
+            raise UnfinishedError(f"sent more than {max_bytes} bytes")
     raise TimeoutError
 
 
@@ -189,7 +189,7 @@ def _response(received: bytes, max_bytes: int) -> Response:
     status, *lines = head.split(b"\r\n")
     code = _STATUS.match(status)
     if not code:
-        raise UnfinishedError("answered something other than HTTP")
+        raise UnfinishedError("sent something other than HTTP")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
     length = headers.get(b"content-length", b"")
     if length.isdigit() and len(body) < int(length[:_LENGTH_DIGITS]):
@@ -204,9 +204,9 @@ def _decompressed(body: bytes, max_bytes: int) -> bytes:
     try:
         found = decompress.decompress(body, max_bytes + 1)
     except zlib.error:
-        raise UnfinishedError("answered something other than what it compressed") from None
+        raise UnfinishedError("sent invalid compressed data") from None
     if len(found) > max_bytes:
-        raise UnfinishedError(f"answered more than {max_bytes} bytes")
+        raise UnfinishedError(f"sent more than {max_bytes} bytes")
     if not decompress.eof:
         raise UnfinishedError(_SHORT)
     return found

@@ -16,8 +16,8 @@ from hub.model.node import NodeStatus, Problem, Severity
 from hub.status.lookup import KnownDevice
 
 if TYPE_CHECKING:
-    from hub.cli.fleet.asking import Answers, NodeAnswer
     from hub.cli.fleet.filters import Filter, Holder, NodeAllocation
+    from hub.cli.fleet.queries import Answers, NodeAnswer
 
 _COMMAND = re.compile(r"\bdphub (cordon|uncordon|restart) ")
 

@@ -66,7 +66,7 @@ def ago(moment: float) -> str:
 
 
 def moment(seconds: float) -> str:
-    """Format a Unix time as local date and time; one that no clock shows as its number."""
+    """Format a Unix time as local date and time; one out of range as its number."""
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
     except (OverflowError, ValueError, OSError):

@@ -51,16 +51,16 @@ ExecReload={program} reload --run-dir {run_dir}
 EnvironmentFile=-{environment}
 Restart=always
 RestartSec=1
-# The kubelet waits at most this long. The hub is ready after a minute even if a plugin still looks for its devices.
+# The kubelet waits at most this long. The hub is ready after a minute even if a plugin is still scanning.
 TimeoutStartSec=90
-# A hub that stops while others run on the node first leaves its devices to one of them.
+# A hub that stops while others run on the node first hands its devices over to one of them.
 TimeoutStopSec=40
 WatchdogSec=60
 # The hub stops its plugins.
 KillMode=mixed
 OOMPolicy=continue
 OOMScoreAdjust=-999
-# It needs little, but during a boot it must get that at once.
+# It needs little CPU time, but during a boot it must get that at once.
 CPUWeight=1000
 {run_directory}# Plugins and resets need devices, /sys, /dev, the kubelet's directory and /run.
 NoNewPrivileges=yes

@@ -34,7 +34,7 @@ class AdminServer:
         """Listen until cancelled. A plugin that cannot listen still serves the kubelet.
 
         Raises:
-            OSError: the socket cannot be made.
+            OSError: the socket cannot be created.
         """
         if self._path is None:
             await asyncio.Event().wait()

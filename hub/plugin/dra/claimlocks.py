@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 
 class ClaimLocks:
-    """Lets calls for one claim run one after the other, and those for different claims side by side."""
+    """Runs calls for one claim one after the other, and those for different claims in parallel."""
 
     def __init__(self) -> None:
         self._locks: dict[str, asyncio.Lock] = {}

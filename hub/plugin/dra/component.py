@@ -16,7 +16,7 @@ CLAIM_SECONDS = 5.0
 """Seconds to read a claim, out of the 45 that the kubelet waits for a call."""
 
 PUBLISH_SECONDS = 1.0
-"""Seconds between two publications: a health that changes more often is published at this rate."""
+"""Seconds between publications: health that changes more often is published at this rate."""
 
 RETRY_SECONDS = 1.0
 """Seconds between attempts to connect: the hub restarts the component within a moment."""
@@ -32,7 +32,7 @@ class Component:
         driver: The driver's name.
 
     Attributes:
-        state: What has become of the last publication.
+        state: The state of the last publication.
         changes: Notified when that has changed.
     """
 

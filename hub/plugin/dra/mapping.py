@@ -68,7 +68,7 @@ def dra_devices(inventory: Inventory, own_resource: str, driver: str, tree: PciT
 
 
 def device_name(device_id: str, resource: str, own_resource: str) -> str:
-    """Return the name of a device in its pool. It stands in claims, so it depends on nothing but these arguments.
+    """Return the name of a device in its pool. Claims contain it, so it depends on nothing but these arguments.
 
     An id is unique within its resource only, and may have characters that a name cannot have: then a digest of both
     makes the name unique.

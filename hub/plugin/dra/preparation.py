@@ -1,7 +1,7 @@
 """What happens when a pod gets a claim: its devices are reserved, reset and allocated, and a CDI file is written.
 
 A call may be repeated, may overlap an earlier one for the same claim, and may be the last one before the process is
-killed. So every step is written down before its effect, and a repetition gives the answer of the record.
+killed. So every step is recorded before it takes effect, and a repeated call returns the recorded answer.
 """
 
 import time
@@ -87,7 +87,7 @@ class Preparation:
                 self._write_file(known)
                 return known.devices
             if self._records.is_released(uid):
-                raise ClaimRejected("it has just been released: this is most likely a late repetition of a call")
+                raise ClaimRejected("it has just been released: this is most likely a late retry of a call")
             answer = await self._component.claim(namespace, name, uid)
             if answer.problem:
                 raise ClaimRejected(answer.problem)
@@ -154,7 +154,8 @@ class Preparation:
         if result.admin:
             return
         if holder := self._holders.container_of(device.resource, device.device.id):
-            raise ClaimRejected(f"device {result.device} is used by {holder}, which got it by the device plugin API")
+            through = "which got it through the device plugin API"
+            raise ClaimRejected(f"device {result.device} is used by {holder}, {through}")
         keys = {each["key"] for each in device.content.get("taints", ())}
         if device.health.reason and not keys <= set(result.tolerated) and "*" not in result.tolerated:
             raise ClaimRejected(f"device {result.device} is not healthy: {device.health.reason}")

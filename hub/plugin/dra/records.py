@@ -5,12 +5,12 @@
     (none)     Prepare: reserve()             preparing: its devices are held, nothing else is known
     preparing  Prepare succeeds: finish()     prepared
     preparing  Prepare fails: remove()        (none)
-    preparing  Unprepare: release()           released, so that a late repetition of Prepare is refused
+    preparing  Unprepare: release()           released, so that a late retry of Prepare is refused
     prepared   Prepare again                  prepared: the same answer, from the record
     prepared   Unprepare: release()           (none)
     released   a minute later                 (none)
 
-The files live as long as the CDI files: until the node boots. Then the kubelet has every claim prepared again.
+The files last as long as the CDI files: until the node reboots. Then the kubelet has every claim prepared again.
 """
 
 import os
@@ -30,7 +30,7 @@ from hub.base.untrusted import UnreadableError
 from hub.model.dra import ClaimResult
 
 RELEASED_SECONDS = 60.0
-"""The time for which a late repetition of a call is refused: a call of the kubelet lasts at most 45 seconds."""
+"""The time for which a late retry of a call is refused: the kubelet's calls last at most 45 seconds."""
 
 _LOCK = ".lock"
 _LOCK_SECONDS = 0.5
@@ -38,7 +38,7 @@ _POLL = 0.01
 
 
 class ClaimState(StrEnum):
-    """How far a claim is."""
+    """The state of a claim."""
 
     PREPARING = "preparing"
     PREPARED = "prepared"
@@ -110,7 +110,7 @@ class ClaimRecords:
         self._log = get_logger()
 
     def all(self) -> list[ClaimRecord]:
-        """Return all records; a file that cannot be read is put aside, and logged."""
+        """Return all records; a file that cannot be read is renamed, and logged."""
         return [record for path in self._paths() if (record := self._read(path))]
 
     def active(self) -> list[ClaimRecord]:
@@ -118,7 +118,7 @@ class ClaimRecords:
         return [record for record in self.all() if record.is_active]
 
     def holders(self) -> dict[tuple[str, str], str]:
-        """Return who holds devices, by resource and id. Access as an administrator is no use of a device."""
+        """Return who holds devices, by resource and id. Admin access does not count as use of a device."""
         return {
             (each.resource, each.id): record.holder
             for record in self.active()
@@ -131,7 +131,7 @@ class ClaimRecords:
         return self._read(self._path(uid))
 
     def is_released(self, uid: str) -> bool:
-        """Return whether a claim was released so recently that a call for it may be a late repetition."""
+        """Return whether a claim was released so recently that a call for it may be a late retry."""
         record = self.get(uid)
         return (
             record is not None
@@ -219,7 +219,7 @@ class ClaimRecords:
 
 
 def require_free(record: ClaimRecord, others: Iterable[ClaimRecord]) -> None:
-    """Check that no other claim holds a device of a claim; an administrator's access to a device holds nothing.
+    """Check that no other claim holds a device of a claim; admin access to a device holds nothing.
 
     Raises:
         DeviceHeldError: one does.

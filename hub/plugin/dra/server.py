@@ -1,4 +1,4 @@
-"""The two sockets of a driver: one by which the kubelet finds it, and one on which it serves."""
+"""The two sockets of a driver: one through which the kubelet discovers it, and one on which it serves."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,25 +55,25 @@ class KubeletDirs:
         return directory / short_socket_name(f"dra-{instance}", directory)
 
     def remove_dead(self, driver: str) -> None:
-        """Remove the registration sockets of processes that were killed: kubelets dial them in vain, for ever."""
+        """Remove the registration sockets of processes that were killed: kubelets would never stop dialling them."""
         for path in self.registry.glob(f"{driver}-*.sock"):
             if path.is_socket() and not is_served(path):
                 path.unlink(missing_ok=True)
 
 
 class Registration(RegistrationServicer):
-    """Says what the driver is, and hears whether the kubelet takes it.
+    """The registration service: describes the driver, and records whether the kubelet accepts it.
 
     Args:
         driver: The driver's name.
         endpoint: The socket on which it serves.
         versions: The services and their versions, the preferred ones first.
-        changed: Notified when the kubelet has said something.
+        changed: Notified when the kubelet has accepted or rejected it.
 
     Attributes:
-        accepted: Whether the kubelet has taken the driver; None if it has not said so yet.
+        accepted: Whether the kubelet has accepted the driver; None before its answer.
         error: Why not.
-        count: How often the kubelet has taken it.
+        count: How many times the kubelet has accepted it.
     """
 
     def __init__(self, driver: str, endpoint: Path, versions: tuple[str, ...], changed: Version) -> None:
@@ -85,13 +85,13 @@ class Registration(RegistrationServicer):
         self._log = get_logger()
 
     async def GetInfo(self, _request: wire.InfoRequest, _context: Context) -> wire.PluginInfo:
-        """Say what the driver is."""
+        """Describe the driver."""
         return self._info
 
     async def NotifyRegistrationStatus(
         self, request: wire.RegistrationStatus, _context: Context
     ) -> wire.RegistrationStatusResponse:
-        """Hear whether the kubelet has taken the driver."""
+        """Record whether the kubelet has accepted the driver."""
         self.accepted, self.error = request.plugin_registered, request.error
         if self.accepted:
             self.count += 1
@@ -103,7 +103,7 @@ class Registration(RegistrationServicer):
 
 
 class DraServer:
-    """Serves a driver. The registration socket appears last and disappears first, so the kubelet never dials in vain.
+    """Serves a driver. The registration socket appears last and disappears first, so the kubelet's dial never fails.
 
     Args:
         registration_socket: The one that the kubelet watches for.
@@ -126,7 +126,7 @@ class DraServer:
         return bool(self._servers) and all(path.exists() for path in self._paths)
 
     async def bind(self) -> None:
-        """Bind both sockets, the ones of before removed: the kubelet takes each new registration socket at once.
+        """Remove the previous sockets, then bind both: the kubelet registers each new registration socket at once.
 
         Raises:
             OSError: that is not possible.

@@ -20,7 +20,7 @@ SERVICES = ("k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin", "k8s.io.kubelet.pkg.apis
 """The service under its names in both versions of the API."""
 
 VERSIONS = ("v1.DRAPlugin", "v1beta1.DRAPlugin")
-"""How the registration names them. The kubelet takes the first that it can call."""
+"""How the registration names them. The kubelet uses the first that it can call."""
 
 MAX_CLAIMS = 256
 """How many claims a call may be about; the kubelet's are about those of one pod, which has at most a few dozen."""
@@ -98,7 +98,7 @@ class DraServicer:
             problem = f"expected at most {MAX_CLAIMS} claims, each with a uid of letters, digits and -"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
         tasks = {claim.uid: self._begin(work(claim)) for claim in claims}
-        # Shielded: a call that the kubelet has given up is finished, and its repetition finds the result.
+        # Shielded: a call that the kubelet has given up is finished, and its retry finds the result.
         answers = await asyncio.gather(*map(asyncio.shield, tasks.values()))
         return dict(zip(tasks, answers, strict=True))
 

@@ -56,7 +56,7 @@ class PluginConfig:
     watchdog: float = 30.0
     """Seconds without a heartbeat after which the process is killed and restarted; 0 disables the watchdog."""
     api: str = Api.DEVICE_PLUGIN
-    """The API with which the kubelet gives its devices to containers: `device-plugin`, or `dra` for dynamic resource
+    """The API through which the kubelet gives its devices to containers: `device-plugin`, or `dra` for dynamic resource
     allocation, which needs the DRA component."""
     driver: str = ""
     """The name of its DRA driver; by default the plugin's name in the domain `dphub.dev`, such as `gpu.dphub.dev`."""

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 
 SHARE = 0.2
-"""The share of one processor, on average: the rest of the event loop's time is always left for the hub's own work."""
+"""The share of one CPU, on average: the rest of the event loop's time is always left for the hub's own work."""
 
 BURST = 0.5
-"""Seconds of processor time that clients may use at once after a pause: enough for the page of a large node."""
+"""Seconds of CPU time that clients may use at once after a pause: enough for the page of a large node."""
 
 
 _SHORTEST = 0.001
@@ -16,15 +16,15 @@ _SHORTEST = 0.001
 
 
 class Budget:
-    """Processor time that clients on the network may use.
+    """CPU time that clients on the network may use.
 
-    All processor time that the process uses counts, in every thread, so a client cannot make it do work that is not
+    All CPU time that the process uses counts, in every thread, so a client cannot make it do work that is not
     counted. What is used beyond the budget is paid for in full by the pause that follows, however long that is. The
     hub's own work is small, and never waits for the budget.
 
     Args:
         now: Returns the time in seconds.
-        used: Returns the seconds of processor time that this process has used.
+        used: Returns the seconds of CPU time that this process has used.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ READS = 128
 by byte, each byte wakes the event loop, which the budget of `gate` cannot hold back."""
 
 UNSENT_BYTES = 32 << 20
-"""Maximum size of all unsent responses together, unless there is only one. The status of thousands of devices has
+"""Maximum size of all unsent responses together, unless there is only one. The status of thousands of devices takes
 megabytes, and a client that does not read it leaves them in memory."""
 
 _PART_BYTES = 64 << 10

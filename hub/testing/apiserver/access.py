@@ -7,10 +7,10 @@ from typing import NamedTuple
 from hub.testing.apiserver import errors
 from hub.testing.apiserver.kinds import SLICES, Object, Target
 
-Right = tuple[str, str]
+Permission = tuple[str, str]
 """A verb and a resource, with its subresource if it has one."""
 
-DRIVER_RIGHTS: frozenset[Right] = frozenset(
+DRIVER_PERMISSIONS: frozenset[Permission] = frozenset(
     [
         ("get", "resourceclaims"),
         ("get", "nodes"),
@@ -25,8 +25,8 @@ class Caller(NamedTuple):
     """The owner of a token."""
 
     name: str
-    rights: frozenset[Right] | None
-    """None for all rights."""
+    permissions: frozenset[Permission] | None
+    """None for all permissions."""
     node: str = ""
     """The node whose slices alone it may change; empty for those of all nodes."""
 
@@ -37,16 +37,16 @@ class Access:
     def __init__(self) -> None:
         self._callers: dict[str, Caller] = {}
 
-    def issue(self, name: str, rights: Collection[Right] | None, node: str = "") -> str:
+    def issue(self, name: str, permissions: Collection[Permission] | None, node: str = "") -> str:
         """Return a new token.
 
         Args:
             name: The user, as errors name it.
-            rights: What the user may do; None for everything.
+            permissions: What the user may do; None for everything.
             node: The node of the user's pod; it may change the slices of this node only.
         """
         token = secrets.token_urlsafe(16)
-        self._callers[token] = Caller(name, None if rights is None else frozenset(rights), node)
+        self._callers[token] = Caller(name, None if permissions is None else frozenset(permissions), node)
         return token
 
     def revoke(self, token: str) -> None:
@@ -65,7 +65,7 @@ class Access:
         return found
 
 
-def check_right(caller: Caller, verb: str, target: Target) -> None:
+def check_permission(caller: Caller, verb: str, target: Target) -> None:
     """Check that role-based access control allows a request.
 
     Raises:
@@ -73,7 +73,7 @@ def check_right(caller: Caller, verb: str, target: Target) -> None:
     """
     kind = target.kind
     resource = f"{kind.resource}/{target.subresource}" if target.subresource else kind.resource
-    if caller.rights is None or (verb, resource) in caller.rights:
+    if caller.permissions is None or (verb, resource) in caller.permissions:
         return
     place = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
     name = f' "{target.name}"' if target.name else ""

@@ -59,7 +59,7 @@ class Constraint(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """All that decides which devices a claim gets."""
+    """Everything that decides which devices a claim gets."""
 
     requests: Sequence[Sequence[Demand]]
     """The alternatives of each request, the best first."""
@@ -91,7 +91,7 @@ class Problem(NamedTuple):
     def _choices(
         self, demand: Demand, matching: Sequence[Candidate], size: int, chosen: list[Chosen]
     ) -> Iterator[list[Chosen]]:
-        """Yield the choices of so many devices which the constraints allow."""
+        """Yield the choices of this many devices that the constraints allow."""
         if size == 0:
             yield chosen
             return

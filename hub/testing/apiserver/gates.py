@@ -1,4 +1,4 @@
-"""Fields that a server drops without a word, because a feature gate is off in its version."""
+"""Fields that a server silently drops, because a feature gate is off in its version."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -10,7 +10,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
 from hub.testing.apiserver import errors
-from hub.testing.apiserver.access import Access, check_right
+from hub.testing.apiserver.access import Access, check_permission
 from hub.testing.apiserver.errors import RequestError
 from hub.testing.apiserver.faults import Fault, Faults
 from hub.testing.apiserver.kinds import Object, Target, parse
@@ -22,7 +22,7 @@ _KEPT_REQUESTS = 10_000
 
 
 class Request(NamedTuple):
-    """A request that came; a status of 0 means that it has no answer."""
+    """A request that was received; a status of 0 means that it has no answer."""
 
     method: str
     path: str
@@ -30,7 +30,7 @@ class Request(NamedTuple):
     body: Object
     status: int
     time: float
-    """When it came, by the clock of the event loop."""
+    """When it arrived, by the clock of the event loop."""
 
 
 class Parts(NamedTuple):
@@ -94,7 +94,7 @@ class Handler(RequestHandler):
         caller = self._parts.access.caller(self.request.headers.get("Authorization", ""))
         query = {name: self.get_query_argument(name) for name in self.request.query_arguments}
         if method == "GET" and query.get("watch") in ("1", "true"):
-            check_right(caller, "watch", target)
+            check_permission(caller, "watch", target)
             await self._watch(target, query)
             return
         status, answer = self._parts.resources.answer(caller, method, target, query, self._body)

@@ -13,7 +13,7 @@ class Kind(NamedTuple):
     """Empty for the core group."""
     version: str
     resource: str
-    """The name in paths and rights."""
+    """The name in paths and permissions."""
     name: str
     namespaced: bool = False
     fields: tuple[str, ...] = ()

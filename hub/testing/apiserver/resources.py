@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hub.testing.apiserver import errors
-from hub.testing.apiserver.access import Caller, check_node, check_right
+from hub.testing.apiserver.access import Caller, check_node, check_permission
 from hub.testing.apiserver.gates import drop_disabled_fields
 from hub.testing.apiserver.kinds import SLICES, Object, Target, value
 from hub.testing.apiserver.slicerules import slice_errors
@@ -39,7 +39,7 @@ class Resources:
             RequestError: it fails.
         """
         verb = verb_of(method, target)
-        check_right(caller, verb, target)
+        check_permission(caller, verb, target)
         if verb == "list":
             return _OK, self._list(target, query)
         if verb == "deletecollection":

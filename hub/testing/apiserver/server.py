@@ -10,7 +10,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from hub.testing.apiserver.access import DRIVER_RIGHTS, Access
+from hub.testing.apiserver.access import DRIVER_PERMISSIONS, Access
 from hub.testing.apiserver.certificate import make_certificate
 from hub.testing.apiserver.faults import Faults
 from hub.testing.apiserver.gates import enabled
@@ -87,7 +87,7 @@ class FakeApiServer:
 
     def driver_token(self, node: str) -> str:
         """Return a new token of the driver's service account in a pod of a node."""
-        return self.access.issue(_DRIVER_USER, DRIVER_RIGHTS, node)
+        return self.access.issue(_DRIVER_USER, DRIVER_PERMISSIONS, node)
 
     def kubelet_token(self, node: str) -> str:
         """Return a new token of a node's kubelet."""
@@ -121,7 +121,7 @@ class FakeApiServer:
         self._server.add_sockets(sockets)
 
     async def stop(self) -> None:
-        """Go away, with all connections; the objects stay."""
+        """Stop, and close all connections; the objects stay."""
         if self._server is not None:
             self._server.stop()
             self.watches.end()

@@ -5,11 +5,11 @@ reads health streams, keeps its checkpoint, and deletes ResourceSlices as a kube
 and pkg/kubelet/pluginmanager, versions 1.36 and 1.37), including its pitfalls. Random scripts in tests/differential/dra
 compare it with real ones. What differs on purpose:
 
-- Where a kubelet takes any order, of the sockets at its start and of a pod's drivers, it takes that of their names
+- Where a kubelet has no fixed order, for the sockets at its start and for a pod's drivers, it uses that of their names
   (or the reverse, `registers_in_reverse`).
-- The API server that it calls can be any, but it always has the rights to delete slices.
-- A pod has UIDs and claims of the test's choice; pods are not made from the API.
-- The file of its health cache has a format of its own.
+- The API server that it calls can be any, but it always has permission to delete slices.
+- A pod has UIDs and claims of the test's choice; pods are not read from the API.
+- The file of its health cache has a different format.
 
     kubelet = DraKubelet(root / "device-plugins", DraOptions("node-1", server.url, server.kubelet_token("node-1")))
     async with kubelet:

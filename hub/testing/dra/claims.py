@@ -1,4 +1,4 @@
-"""The claims that a kubelet knows, and the file in which they outlive it: dra_manager_state.
+"""The claims that a kubelet knows, and the file that keeps them across its restarts: dra_manager_state.
 
 The format is the kubelet's own (kubernetes, pkg/kubelet/cm/dra/state). Which claims are prepared is not in the file:
 a kubelet that has restarted asks again.
@@ -83,7 +83,7 @@ class ClaimInfo:
         return list(self.state.driver_state[driver].devices or ())
 
     def add_devices(self, driver: str, devices: list[PreparedDevice], *, instead: bool) -> None:
-        """Add devices of a driver, or put them in the place of those that were there."""
+        """Add devices of a driver, or replace those that were there."""
         known = self.state.driver_state.setdefault(driver, _DriverState())
         known.devices = ([] if instead else list(known.devices or ())) + devices or None
 

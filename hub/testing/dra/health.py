@@ -79,7 +79,7 @@ class HealthCache:
         return {(pool, device) for pool, _, device in (key.rpartition("/") for key in changed)}
 
     def clear(self, driver: str) -> None:
-        """Remove all that is known about a driver's devices."""
+        """Remove everything that is known about a driver's devices."""
         self._drivers.pop(driver, None)
         self._save()
 

@@ -45,7 +45,7 @@ class DraKubelet(FakeKubelet):
         """Start both sides; do nothing if they are running.
 
         Raises:
-            ConfigError: a directory or a checkpoint is not as it has to be.
+            ConfigError: a directory or a checkpoint is invalid.
         """
         await super().start()
         if self._dra is None:
@@ -79,7 +79,7 @@ class DraKubelet(FakeKubelet):
         return self._dra.instances().get(driver, []) if self._dra else []
 
     async def wait_for_driver(self, driver: str, connected: int = 1) -> None:
-        """Wait until a driver has so many connected instances.
+        """Wait until a driver has this many connected instances.
 
         Raises:
             TimeoutError: it has not.

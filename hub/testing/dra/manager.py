@@ -15,7 +15,7 @@ Batches = dict[DriverConnection, list[wire.Claim]]
 
 
 class ClaimManager:
-    """Prepares and unprepares claims: the drivers of one pod one after another, those of several pods side by side.
+    """Prepares and unprepares claims: the drivers of one pod one after another, those of several pods in parallel.
 
     Args:
         claims: The claims that it knows.

@@ -21,7 +21,7 @@ class DraOptions:
     version: str = "1.36"
     """The version of Kubernetes: 1.36 or 1.37, which differ."""
     registry_period: float = 1.0
-    """Time between two checks for sockets that are new or gone."""
+    """Time between checks for sockets that are new or gone."""
     info_timeout: float = 1.0
     """Time for GetInfo."""
     call_timeout: float = 45.0
@@ -31,7 +31,7 @@ class DraOptions:
     unprepare_retry: float = 10.0
     """Time until the next attempt for a pod that ends."""
     reconcile_period: float = 60.0
-    """Time between two checks for claims whose pods are gone."""
+    """Time between checks for claims whose pods are gone."""
     wiping_delay: float = 30.0
     """Time after which the slices of a driver without a connection are deleted."""
     health_retry: float = 5.0

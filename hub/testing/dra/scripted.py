@@ -81,7 +81,7 @@ class ScriptedDriver(RegistrationServicer):
             self._registration = None
 
     async def stop(self) -> None:
-        """Stop in order: unregister, and then end all connections."""
+        """Stop gracefully: unregister, and then end all connections."""
         await self._end(clean=True)
 
     async def kill(self) -> None:
@@ -105,14 +105,14 @@ class ScriptedDriver(RegistrationServicer):
         return len(self._streams)
 
     async def GetInfo(self, request: registration.InfoRequest, context: Any) -> registration.PluginInfo:  # noqa: ANN401 - gRPC's
-        """Say what it is."""
+        """Describe the driver."""
         answer: registration.PluginInfo = await self.on_info(request, context)
         return answer
 
     async def NotifyRegistrationStatus(
         self, request: registration.RegistrationStatus, context: object
     ) -> registration.RegistrationStatusResponse:
-        """Record it."""
+        """Record the kubelet's answer."""
         del context
         self.notified.append((request.plugin_registered, request.error))
         return registration.RegistrationStatusResponse()
@@ -199,7 +199,7 @@ def device(pool: str, name: str, *cdi: str, requests: Iterable[str] = (), share:
 
 
 def device_health(pool: str, name: str, value: str, message: str = "", timeout: int = 0) -> health.DeviceHealth:
-    """Make the health of a device: HEALTHY, UNHEALTHY or UNKNOWN, valid for so many seconds, 0 for the usual time."""
+    """Make the health of a device: HEALTHY, UNHEALTHY or UNKNOWN, valid for this many seconds, 0 for the default."""
     return health.DeviceHealth(
         device=health.DeviceIdentifier(pool_name=pool, device_name=name),
         health=health.HealthStatus.Value(value),

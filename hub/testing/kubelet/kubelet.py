@@ -110,7 +110,7 @@ class FakeKubelet:
             self._journal.changed()
 
     async def stop(self) -> None:
-        """Stop in order: close all connections and remove kubelet.sock; do nothing if it is not running.
+        """Stop gracefully: close all connections and remove kubelet.sock; do nothing if it is not running.
 
         A kubelet up to 1.37 does not do this on SIGTERM: it leaves the socket file, as in `crash`.
         """

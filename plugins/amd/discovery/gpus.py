@@ -73,7 +73,7 @@ class _Slots:
             self.excluded[directory.name] = str(error)
             return
         if minor is None:
-            self.excluded[directory.name] = f"the driver offers no render node for it ({CARDS}/{directory.name}/drm)"
+            self.excluded[directory.name] = f"the driver provides no render node for it ({CARDS}/{directory.name}/drm)"
         else:
             self.cards[minor] = card
 

@@ -1,7 +1,7 @@
 """The hooks with which NVIDIA's container toolkit creates links and updates the ld.so cache in containers.
 
 Only hooks that every release of the toolkit has: where a container runtime calls an unknown one, no container starts.
-The toolkit's own specification has all that it knows.
+The toolkit's own specification has all hooks that it knows.
 """
 
 from collections.abc import Mapping, Sequence

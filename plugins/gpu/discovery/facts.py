@@ -78,7 +78,7 @@ class Gpu(msgspec.Struct, frozen=True):
     pci: str
     """Its PCI address as in sysfs: "0000:07:00.0"; empty if unknown."""
     memory: int | None
-    """Bytes; None if unknown, as on a GPU that shares the memory of the processor."""
+    """Bytes; None if unknown, as on a GPU that shares the memory of the CPU."""
     numa: int | None
     """Its NUMA node; None if unknown."""
     compute_capability: tuple[int, int] | None
@@ -111,7 +111,7 @@ class Gpu(msgspec.Struct, frozen=True):
 
 
 class Ancestor(IntEnum):
-    """Where the paths of two GPUs to the processor meet; the value is NVML's (nvmlGpuTopologyLevel_t)."""
+    """Where the paths of two GPUs to the CPU meet; the value is NVML's (nvmlGpuTopologyLevel_t)."""
 
     BOARD = 0
     SINGLE_SWITCH = 10

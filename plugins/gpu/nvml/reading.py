@@ -49,7 +49,7 @@ def memory_info(nvml: Nvml, handle: Any) -> Any:  # noqa: ANN401 - NVML's handle
     """Read a GPU's memory; None if unknown.
 
     Version 1, for drivers before 510, counts the memory that the driver reserves as used, or not at all. A GPU that
-    shares the memory of the processor supports neither.
+    shares the memory of the CPU supports neither.
     """
     versioned = nvml.ask("nvmlDeviceGetMemoryInfo", handle, pynvml.nvmlMemory_v2)
     return versioned or nvml.ask("nvmlDeviceGetMemoryInfo", handle)

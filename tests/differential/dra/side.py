@@ -76,7 +76,7 @@ class Side:
             self._set_answer(each)
 
     async def restart(self) -> None:
-        """Restart the kubelet in order."""
+        """Restart the kubelet gracefully."""
         await self._node.kubelet.stop()
         await self._started()
 
@@ -125,7 +125,7 @@ class Side:
     # What can be seen.
 
     def observe(self) -> dict[str, Any]:
-        """Return all that must be equal on both sides."""
+        """Return everything that must be equal on both sides."""
         return {
             "outcome": self._outcome,
             "calls": {

@@ -74,7 +74,7 @@ class LiveTarget(Target):
         self.send(pieces)
         self.probe()
         if self._server_cpu() - before > CPU_SECONDS:
-            raise Fault(f"an input takes more than {CPU_SECONDS:g} s of the server's processor time")
+            raise Fault(f"an input takes more than {CPU_SECONDS:g} s of the server's CPU time")
         self._check_log()
 
     def close(self) -> None:

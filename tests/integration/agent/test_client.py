@@ -32,7 +32,7 @@ async def test_a_new_token_is_used_at_once(api: FakeApiServer) -> None:
     api.tokens = {"token-2"}
     with pytest.raises(ApiError) as rejected:
         await client.get(PATH, PartialObject)
-    assert (rejected.value.status, rejected.value.is_passing) == (401, True)
+    assert (rejected.value.status, rejected.value.is_transient) == (401, True)
     api.write_token("token-2")
     await client.get(PATH, PartialObject)
 
@@ -56,7 +56,7 @@ async def test_another_server_of_the_authority_is_not_trusted(api: FakeApiServer
     assert api.requests == []
 
 
-async def test_a_redirection_is_not_followed(api: FakeApiServer) -> None:
+async def test_a_redirect_is_not_followed(api: FakeApiServer) -> None:
     """It could lead the token to another server."""
     api.faults = [Fault(302, {"Location": f"https://127.0.0.1:{api.port}{PATH}"})]
     with pytest.raises(ApiError) as failed:
@@ -66,7 +66,7 @@ async def test_a_redirection_is_not_followed(api: FakeApiServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "is_outage", "is_passing"),
+    ("fault", "is_outage", "is_transient"),
     [
         (Fault(409), False, True),
         (Fault(422), False, True),
@@ -78,12 +78,12 @@ async def test_a_redirection_is_not_followed(api: FakeApiServer) -> None:
         (Fault(200, lose=True), True, True),
     ],
 )
-async def test_errors(api: FakeApiServer, fault: Fault, is_outage: bool, is_passing: bool) -> None:  # noqa: FBT001 - parameters
+async def test_errors(api: FakeApiServer, fault: Fault, is_outage: bool, is_transient: bool) -> None:  # noqa: FBT001 - parameters
     """Each says whether the same call may succeed later; the time that the server asks for is respected."""
     api.faults = [fault]
     with pytest.raises(ApiError) as failed:
         await _client(api, timeout=1).get(PATH, PartialObject)
-    assert (failed.value.is_outage, failed.value.is_passing) == (is_outage, is_passing)
+    assert (failed.value.is_outage, failed.value.is_transient) == (is_outage, is_transient)
     assert Backoff().delay(failed.value) >= float(fault.headers.get("Retry-After", 0))
 
 

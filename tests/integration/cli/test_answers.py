@@ -1,4 +1,4 @@
-"""What commands print if the node, its files or the terminal are not as they should be."""
+"""What commands print if something is wrong with the node, its files or the terminal."""
 
 import asyncio
 import json

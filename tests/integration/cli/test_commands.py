@@ -54,7 +54,7 @@ async def test_stop_while_the_use_of_devices_is_unknown(node: OperatedNode) -> N
 
 
 async def test_one_device(node: OperatedNode) -> None:
-    """By any of its names, all that is known about it is shown; the same is available as JSON."""
+    """By any of its names, everything that is known about it is shown; the same is available as JSON."""
     pod = await node.kubelet.admit("trainer", {GPU: 1})
     (held,) = pod.held(GPU)
     gpu = next(each for each in node.gpus.gpus if each.uuid == held)

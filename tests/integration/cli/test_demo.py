@@ -75,7 +75,7 @@ async def test_an_interrupted_demo_leaves_nothing_behind(number: signal.Signals)
 
 
 async def test_a_second_interrupt_leaves_nothing_behind() -> None:
-    """A second Ctrl-C while it stops changes nothing: it stops in order, and its directory is gone."""
+    """A second Ctrl-C while it stops changes nothing: it stops gracefully, and its directory is gone."""
     pipe = asyncio.subprocess.PIPE
     with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as directory:
         environment = {**os.environ, "TMPDIR": directory}

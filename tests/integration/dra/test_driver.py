@@ -74,8 +74,8 @@ async def test_each_claim_of_a_pod_has_its_own_answer(node: DraNode) -> None:
         assert "claim team/claim-missing: the claim cannot be read from the API server: 404" in answers["missing"]
 
 
-async def test_a_device_that_fails_is_tainted_and_its_pod_hears_why(node: DraNode) -> None:
-    """Both go when the reason goes."""
+async def test_a_device_that_fails_is_tainted_and_its_pod_shows_why(node: DraNode) -> None:
+    """Both are removed when the reason is gone."""
     node.start_driver()
     async with node.registered() as kubelet, aclosing(kubelet.health()) as stream:
         first = await anext(stream)
@@ -149,7 +149,7 @@ async def test_a_component_that_was_killed_does_not_matter_for_long(node: DraNod
 
 
 async def test_a_plugin_that_stops_unregisters_and_keeps_its_slices_and_claims(node: DraNode) -> None:
-    """An update of the hub must not delete what pods use; nothing is left that a kubelet dials in vain."""
+    """An update of the hub must not delete what pods use; no socket is left that nothing serves."""
     plugin = node.start_driver()
     async with node.registered() as kubelet:
         await wait_until(lambda: node.api.store.devices, "the slices")
@@ -187,7 +187,7 @@ async def test_a_plugin_without_dra_loads_nothing_of_it(node: DraNode) -> None:
         assert module not in plugin.log
 
 
-@pytest.mark.fake_kubelet("a real one takes the driver, too, and then deletes its slices")
+@pytest.mark.fake_kubelet("a real one accepts the driver, too, and then deletes its slices")
 async def test_an_administrator_chooses_the_api_and_a_reload_changes_it(node: DraNode) -> None:
     """One line in circus.ini; the plugin is restarted, and serves the other API with the same devices."""
     node.stop_component()

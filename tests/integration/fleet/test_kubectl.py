@@ -93,7 +93,7 @@ def test_a_hostile_command_in_a_pod_ends(cluster: StandIn, mode: str) -> None:
     said = _dphub(cluster, "devices", timeout=8 if mode == "hang" else 60)
     assert said.code == 1
     assert "error trying to reach service; kubectl exec: " in said.err
-    assert ("did not answer within 8 s" if mode == "hang" else "answered more than") in said.err
+    assert ("did not answer within 8 s" if mode == "hang" else "sent more than") in said.err
 
 
 def test_without_kubectl(directory: Path) -> None:
@@ -114,7 +114,7 @@ def test_kubectl_does_not_start(cluster: StandIn) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_proxy_ends_with_the_command(cluster: StandIn, number: signal.Signals) -> None:
-    """However the command ends, it ends at once, and no process with the user's rights remains."""
+    """However the command ends, it ends at once, and no process with the user's permissions remains."""
     scenario = three_nodes()
     scenario.pages["hub-a /status"] = Answer(mode="hang")
     cluster.set(scenario)
@@ -152,10 +152,10 @@ def test_the_first_answers_can_be_decoded_at_the_same_time() -> None:
         import sys
         from hub.model.node import NodeStatus
         from tests.unit.cli.fleet.fleet_setup import encoded, fleet_of, status
-        from tests.unit.cli.fleet.test_asking import NODES, _many
+        from tests.unit.cli.fleet.test_queries import NODES, _many
         sys.setswitchinterval(1e-6)
         fleet, _, _ = fleet_of(_many(encoded(status())), parallel=32)
-        assert len(fleet.ask("/status", NodeStatus).values) == NODES
+        assert len(fleet.query("/status", NodeStatus).values) == NODES
     """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
 

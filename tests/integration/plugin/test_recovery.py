@@ -1,9 +1,7 @@
-"""Devices that break and recover: probes, flapping, and processes that cannot be ended."""
+"""Devices that break and recover: probes and flapping."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -11,66 +9,31 @@ import pytest
 from hub.cli.adminclient import send
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.admin import Uncordon
-from hub.model.plugin import DeviceStatus
-from hub.status.reader import read_report
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
-from hub.testing.plugin import STUB, PluginProcess
-from hub.testing.waiting import WAIT_SECONDS, wait_until
+from hub.testing.plugin import STUB
+from hub.testing.waiting import wait_until
 from tests.harness.node import Node, dialled
-
-QUICK = (
-    "from hub.api.health import ProbePolicy\n"
-    "from plugins.stub import Stub\n"
-    "class P(Stub):\n"
-    "    probing = ProbePolicy(interval=0.1, max_interval=0.2, startup_delay={settling})\n"
+from tests.integration.plugin.resetting import (
+    device_of,
+    fail_resets,
+    reset_count,
+    resetting_plugin,
+    until_failed,
 )
-
-
-CONFIG = "{reset: true, reset_timeout: 5}"
-
-
-async def _plugin(
-    node: Node, kubelet: FakeKubelet, *, settling: float = 0, devices: int = 4, more: str = "", config: str = CONFIG
-) -> PluginProcess:
-    plugin = node.start_plugin(node.write_plugin(QUICK.format(settling=settling) + more), config=config)
-    await kubelet.wait_for(STUB, devices)
-    return plugin
-
-
-async def _fail(node: Node, *devices: str, times: int = 3) -> None:
-    for device in devices:
-        for _ in range(times):
-            async with dialled(node.sockets()[0]) as client:
-                with pytest.raises(Exception, match=f"reset of {device}"):
-                    await client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=[device]))
-
-
-def _counts(plugin: PluginProcess, outcome: str) -> int:
-    state = plugin.state()
-    return state.reset_counts.get(outcome, 0) if state else 0
-
-
-async def _failed(plugin: PluginProcess, times: int) -> None:
-    await wait_until(lambda: _counts(plugin, "failed") >= times, f"{times} failures")
-
-
-def _device(plugin: PluginProcess, n: int = 0) -> DeviceStatus | None:
-    resource = plugin.resource()
-    return resource.devices[n] if resource and len(resource.devices) > n else None
 
 
 async def test_probes_that_fail_are_reported_once(node: Node, kubelet: FakeKubelet) -> None:
     """A device that stays broken does not fill the log; the status says since when, and what reported it."""
-    plugin = await _plugin(node, kubelet)
+    plugin = await resetting_plugin(node, kubelet)
     node.faults("reset: {stub-0: {do: fail, text: no answer}}")
     begin = time.time()
-    await _fail(node, "stub-0")
+    await fail_resets(node, "stub-0")
     await kubelet.wait_for(STUB, 3)
-    await _failed(plugin, 3 + 4)
+    await until_failed(plugin, 3 + 4)
     assert len(plugin.lines("reset failed")) == 1
     assert len(plugin.lines("devices unhealthy")) == 1
     assert not plugin.lines("prestart rejected")
-    device = await wait_until(lambda: found if (found := _device(plugin)) and found.source else None, "the fault")
+    device = await wait_until(lambda: found if (found := device_of(plugin)) and found.source else None, "the fault")
     assert (device.healthy, device.source) == (False, "reset")
     assert device.health in {"unhealthy", "recovering"}
     assert begin - 1 <= device.since <= time.time() + 1
@@ -81,54 +44,54 @@ async def test_probes_that_fail_are_reported_once(node: Node, kubelet: FakeKubel
 
 async def test_a_held_device_is_not_probed_while_another_is(node: Node, kubelet: FakeKubelet) -> None:
     """A device that a pod uses is never probed, however often others are; once the pod is gone, it is."""
-    plugin = await _plugin(node, kubelet)
+    plugin = await resetting_plugin(node, kubelet)
     pod = await kubelet.admit("pod", {STUB: 1})
     node.faults("reset: {stub-0: {do: raise, text: held}, stub-1: {do: fail, text: free}}")
     for _ in range(3):
         with pytest.raises(ContainerStartError):
             await kubelet.start_container(pod)
-    await _fail(node, "stub-1")
+    await fail_resets(node, "stub-1")
     await kubelet.wait_for(STUB, 2)
     node.faults("reset: {stub-1: {do: fail, text: free}}")
-    await _failed(plugin, 6 + 4)
-    assert _counts(plugin, "ok") == 1
+    await until_failed(plugin, 6 + 4)
+    assert reset_count(plugin, "ok") == 1
     await kubelet.remove(pod)
     await kubelet.wait_for(STUB, 3)
 
 
 async def test_nothing_is_probed_while_a_kubelet_is_new(node: Node, kubelet: FakeKubelet) -> None:
     """The kubelet may not know yet which container holds which device."""
-    plugin = await _plugin(node, kubelet, settling=1.5)
+    plugin = await resetting_plugin(node, kubelet, settling=1.5)
     node.faults("reset: {stub-0: {do: fail}}")
     await wait_until(plugin.state, "the state")
     begin = time.monotonic()
     await kubelet.restart()
     await kubelet.wait_for(STUB, 4)
-    await _fail(node, "stub-0")
-    await _failed(plugin, 3 + 1)
+    await fail_resets(node, "stub-0")
+    await until_failed(plugin, 3 + 1)
     assert time.monotonic() - begin > 1.5
 
 
 async def test_without_pod_resources_nothing_is_probed(node: Node) -> None:
     """It is unknown which devices are in use, so any may be; the log says so once."""
     async with FakeKubelet(node.plugin_dir, pod_resources_socket=node.directory / "elsewhere") as kubelet:
-        plugin = await _plugin(node, kubelet)
+        plugin = await resetting_plugin(node, kubelet)
         node.faults("reset: {stub-0: {do: fail}, stub-1: {do: fail}}")
-        await _fail(node, "stub-0", "stub-1")
+        await fail_resets(node, "stub-0", "stub-1")
         await plugin.logged("recovery paused")
         # A few more rounds; that there are few on a slow machine does no harm.
         await asyncio.sleep(1)
         assert len(plugin.lines("recovery paused")) == 1
-        assert _counts(plugin, "failed") == 6
+        assert reset_count(plugin, "failed") == 6
 
 
 async def test_hanging_probes_do_not_delay_resets_for_containers(node: Node, kubelet: FakeKubelet) -> None:
     """Two are probed at a time, and eight containers' resets run alongside them."""
     config = "{reset: true, reset_timeout: 20, resources: [{devices: 12}]}"
-    plugin = await _plugin(node, kubelet, devices=12, config=config)
+    plugin = await resetting_plugin(node, kubelet, devices=12, config=config)
     broken = [f"stub-{n}" for n in range(4)]
     node.faults("reset: {" + ", ".join(f"{name}: {{do: fail}}" for name in broken) + "}")
-    await _fail(node, *broken)
+    await fail_resets(node, *broken)
     node.faults("reset: {'*': {do: hang}}")
 
     def running() -> int:
@@ -146,7 +109,7 @@ async def test_hanging_probes_do_not_delay_resets_for_containers(node: Node, kub
 
 async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
     """After three recoveries a device stays unhealthy, says how to release it, and can be released that way."""
-    plugin = await _plugin(node, kubelet)
+    plugin = await resetting_plugin(node, kubelet)
     for _ in range(3):
         node.faults("unhealthy: {stub-0: too hot}")
         await kubelet.wait_for(STUB, 3)
@@ -158,172 +121,9 @@ async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
     resource = await plugin.resource_until(lambda state: state.devices[0].source == "flapping")
     assert "recovered 3 times within 3600 s; run dphub uncordon to clear it" in resource.devices[0].reason
     assert await plugin.stop() == 0
-    plugin = await _plugin(node, kubelet, devices=3)
+    plugin = await resetting_plugin(node, kubelet, devices=3)
     assert await plugin.stop() == 0
-    await _plugin(node, kubelet, devices=3)
+    await resetting_plugin(node, kubelet, devices=3)
     answer = await asyncio.to_thread(send, node.run_dir.admin_socket("stub"), Uncordon(f"{STUB} stub-0"))
     assert answer.ok, answer.message
     await kubelet.wait_for(STUB, 4)
-
-
-@pytest.fixture
-def stopped() -> Iterator[list[psutil.Process]]:
-    """Yield processes that a test has stopped; they continue at its end."""
-    processes: list[psutil.Process] = []
-    yield processes
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.resume()
-
-
-IGNORING_SIGNALS = "    import hub.reset.process as process\n    process.ResetProcess.terminate = lambda self: None\n"
-"""The body of a plugin's class whose resets ignore its signals, as if they were stuck in the kernel."""
-
-
-@pytest.mark.parametrize("cancelled", [False, True], ids=["at the deadline", "cancelled"])
-async def test_a_stuck_reset(
-    node: Node, kubelet: FakeKubelet, stopped: list[psutil.Process], *, cancelled: bool
-) -> None:
-    """Its device is unhealthy, even for the next plugin process, until it has ended; no process touches the device."""
-    plugin = await _plugin(node, kubelet, more=IGNORING_SIGNALS)
-    node.faults("reset: {stub-0: {do: hang in C}}")
-    async with dialled(node.sockets()[0]) as client:
-        call = client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=["stub-0"]))
-        processes = psutil.Process(plugin.pid)
-        await wait_until(lambda: call.done() or len(processes.children(recursive=True)) == 2, "the reset")
-        if call.done():
-            pytest.fail(f"the call ended before its reset began: {await call.code()}, {await call.details()}")
-        (guard,) = psutil.Process(plugin.pid).children()
-        stopped += [guard]
-        guard.suspend()
-        if cancelled:
-            call.cancel()
-        with pytest.raises((Exception, asyncio.CancelledError)):
-            await call
-    await kubelet.wait_for(STUB, 3)
-    resource = await plugin.resource_until(lambda state: state.devices[0].source == "reset")
-    assert f"survived SIGKILL (process {guard.pid})" in resource.devices[0].reason
-    node.faults("")
-    assert await plugin.stop() == 0
-    plugin = await _plugin(node, kubelet, devices=3)
-    await _fail(node, "stub-0", times=1)
-    assert _counts(plugin, "ok") == 0
-    assert guard.is_running()
-    guard.resume()
-    await kubelet.wait_for(STUB, 4)
-    assert not guard.is_running() or guard.status() == psutil.STATUS_ZOMBIE
-
-
-async def test_a_stop_during_a_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """The plugin and its resets end in order and soon; the devices are not marked as broken."""
-    plugin = await _plugin(node, kubelet, config="{reset: true}")
-    node.faults("reset: {'*': {do: leave and hang}}")
-    async with dialled(node.sockets()[0]) as client:
-        call = client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=["stub-0", "stub-1"]))
-        family = await wait_until(
-            lambda: found if len(found := psutil.Process(plugin.pid).children(recursive=True)) >= 8 else None, "resets"
-        )
-        begin = time.monotonic()
-        assert await plugin.stop() == 0
-        # Far less time than the resets would have had.
-        assert time.monotonic() - begin < 15
-        with pytest.raises((Exception, asyncio.CancelledError)):
-            await call
-    _, alive = psutil.wait_procs(family, timeout=WAIT_SECONDS)
-    assert not alive
-    state = read_report(plugin.run_dir.report("stub"))
-    assert state
-    assert all(device.healthy for device in state.resources[0].devices)
-
-
-SHARED = (
-    "    def devices(self):\n"
-    "        for n in range(2):\n"
-    "            yield Device(f'stub-{n}', 'example.com/stub', physical='card')\n"
-)
-
-
-@pytest.mark.parametrize(
-    ("body", "outcome", "words"),
-    [
-        ("return ''", "ok", "succeeded"),
-        ("return 'it is in use'", "skipped", "it is in use"),
-        ("raise RuntimeError('no idea')", "skipped", "thirdparty.py:{line}: RuntimeError: no idea"),
-        ("return None", "skipped", "TypeError: it returned None, expected a string"),
-        ("threading.Event().wait()", "skipped", "reset_blocked() did not return within 2 s; it is at {file}:{line}"),
-    ],
-)
-async def test_a_plugin_that_says_what_may_be_reset(
-    node: Node, kubelet: FakeKubelet, body: str, outcome: str, words: str
-) -> None:
-    """Its answer decides; if it cannot answer, nothing is reset, and the container starts."""
-    # With an alternative return, since a method that can only return what is wrong is refused at the start.
-    more = f"{SHARED}    def reset_blocked(self, shares):\n        if shares: {body}\n        return ''\n"
-    plugin = await _plugin(node, kubelet, devices=2, more=more)
-    file = node.directory / "thirdparty.py"
-    line = file.read_text().splitlines().index(f"        if shares: {body}") + 1
-    pod = await kubelet.admit("pod", {STUB: 1})
-    assert pod.containers["main"].started
-    state = await wait_until(lambda: found if (found := plugin.state()) and found.resets else None, "a result")
-    assert state.resets["card"].outcome == outcome
-    assert words.format(file=file, line=line) in state.resets["card"].message
-
-
-async def test_a_reset_time_beyond_the_kubelets_is_refused(node: Node) -> None:
-    """It is refused at the start, with the allowed range."""
-    plugin = node.start_plugin(config="{reset: true, reset_timeout: 27}")
-    assert await plugin.exited() == 2
-    assert "reset_timeout is 27 s, expected more than 0 and at most 26 s" in plugin.log
-
-
-async def test_a_reset_without_settings_does_not_count_against_the_device(node: Node, kubelet: FakeKubelet) -> None:
-    """However often settings are missing, the device stays healthy."""
-    more = "    def reset_settings(self):\n        raise RuntimeError('no settings')\n"
-    plugin = await _plugin(node, kubelet, more=more)
-    await _fail(node, "stub-0", times=5)
-    await wait_until(lambda: _counts(plugin, "failed") == 5, "five failures")
-    device = _device(plugin)
-    assert device
-    assert device.healthy
-
-
-async def test_a_reset_that_cannot_begin(node: Node, kubelet: FakeKubelet) -> None:
-    """A function that cannot be imported is a fault of the plugin, which its report names, and of no device."""
-    (node.directory / "driverless.py").write_text("import no_such_driver\ndef reset(device, settings): pass\n")
-    more = "    def __init__(self, *args):\n        super().__init__(*args)\n"
-    more += "        self.reset = 'driverless:reset'\n"
-    env = {"PYTHONPATH": str(node.directory)}
-    plugin = node.start_plugin(node.write_plugin(QUICK.format(settling=0) + more), config=CONFIG, env=env)
-    await kubelet.wait_for(STUB, 4)
-    await _fail(node, "stub-0", times=4)
-    await _failed(plugin, 4)
-    state = plugin.state()
-    assert state
-    assert "No module named 'no_such_driver'" in state.reset_fault
-    device = _device(plugin)
-    assert device
-    assert device.healthy
-
-
-async def test_devices_of_the_same_id(node: Node, kubelet: FakeKubelet) -> None:
-    """In two resources they are two devices: each is reset, and the health of one does not affect the other."""
-    config = "{reset: true, resources: [{name: a.com/x, devices: 2}, {name: b.com/x, devices: 2}]}"
-    plugin = node.start_plugin(config=config)
-    for name in ("a.com/x", "b.com/x"):
-        await kubelet.wait_for(name, 2)
-        pod = await kubelet.admit(f"pod-{name[0]}", {name: 1})
-        assert pod.containers["main"].started
-    state = await wait_until(
-        lambda: found if (found := plugin.state()) and len(found.resets) == 2 else None, "two results"
-    )
-    assert {key: result.outcome for key, result in state.resets.items()} == {"a.com/x x-0": "ok", "b.com/x x-0": "ok"}
-
-
-async def test_many_failures_fit_into_one_error(node: Node, kubelet: FakeKubelet) -> None:
-    """The first ones are listed, the others are counted."""
-    await _plugin(node, kubelet, devices=20, config="{reset: true, resources: [{devices: 20}]}")
-    node.faults("reset: {'*': {do: fail, text: '" + "long " * 180 + "'}}")
-    async with dialled(node.sockets()[0]) as client:
-        request = wire.PreStartContainerRequest(devices_ids=[f"stub-{n}" for n in range(20)])
-        with pytest.raises(Exception, match=r"reset of stub-0 failed .*; and \d+ more"):
-            await client.PreStartContainer(request)

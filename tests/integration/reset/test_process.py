@@ -56,7 +56,7 @@ def test_what_it_is_given(facts: dict[str, Any]) -> None:
     assert facts["settings"] == {"file": facts["file"], "names": ["a", "b"]}
 
 
-def test_its_surroundings(facts: dict[str, Any]) -> None:
+def test_its_environment(facts: dict[str, Any]) -> None:
     """It has a clean environment, its own session, its limits, all signals, and no input."""
     environment = facts["environment"]
     assert set(environment) == {"PATH", "LANG", "PYTHONPATH", VARIABLE}

@@ -65,7 +65,7 @@ YAML = {
 }
 
 LONG = 10.0
-"""Seconds of processor time."""
+"""Seconds of CPU time."""
 
 JSON = {
     "nesting": ('{"number": 1,\n"rest": ' + "[" * 100_000, "line 2: nested more than"),

@@ -12,7 +12,7 @@ from hub._version import __version__
 from hub.base.errors import HubError
 from hub.cli import cli
 from hub.cli.commands import service
-from hub.cli.systemd import surroundings, systemctl
+from hub.cli.systemd import prerequisites, systemctl
 from hub.cli.systemd.kubelets import KUBELETS, Kubelet
 from hub.cli.systemd.unit import MARK
 from tests.harness.systemd import settings, words
@@ -66,9 +66,9 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(subprocess, "run", called)
     monkeypatch.setattr(systemctl.shutil, "which", lambda name: f"/usr/bin/{name}")
     # A developer's checkout may be in a home directory.
-    monkeypatch.setattr(surroundings, "HIDDEN", ())
-    monkeypatch.setattr(surroundings, "check_trusted", lambda *_, **__: None)
-    monkeypatch.setattr(surroundings, "check_tree", lambda *_: None)
+    monkeypatch.setattr(prerequisites, "HIDDEN", ())
+    monkeypatch.setattr(prerequisites, "check_trusted", lambda *_, **__: None)
+    monkeypatch.setattr(prerequisites, "check_tree", lambda *_: None)
     return it
 
 
@@ -195,7 +195,7 @@ def test_a_configuration_with_a_mistake(node: Node) -> None:
 
 def test_a_program_that_the_service_does_not_see(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """A virtual environment in a home directory is an example, and so is one whose Python is there."""
-    monkeypatch.setattr(surroundings, "HIDDEN", (Path(os.sep),))
+    monkeypatch.setattr(prerequisites, "HIDDEN", (Path(os.sep),))
     error = node.error(INSTALL)
     assert "which the service does not see; install the hub elsewhere, for example in /opt/dphub" in error
 
@@ -210,8 +210,8 @@ def test_a_program_that_another_user_can_change(node: Node, monkeypatch: pytest.
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(sys, "path", [str(tmp_path / "modules"), str(tmp_path / "missing.zip")])
     checked: list[Path] = []
-    monkeypatch.setattr(surroundings, "check_trusted", lambda path, *_, **__: checked.append(path))
-    monkeypatch.setattr(surroundings, "check_tree", lambda path, *_: checked.append(path / "*"))
+    monkeypatch.setattr(prerequisites, "check_trusted", lambda path, *_, **__: checked.append(path))
+    monkeypatch.setattr(prerequisites, "check_tree", lambda path, *_: checked.append(path / "*"))
     assert node.run(INSTALL).exit_code == 0
     expected = {tmp_path / name for name in ("bin/python", "bin/dphub", "pyvenv.cfg", "modules/*")}
     assert expected <= set(checked)
@@ -284,7 +284,7 @@ def test_a_node_on_which_no_service_can_be_installed(
     monkeypatch.setattr(Path, "is_dir", lambda _: has_systemd)
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     with pytest.raises(HubError, match=said):
-        surroundings.check_systemd(Path("/"))
+        prerequisites.check_systemd(Path("/"))
 
 
 def test_a_node_without_systemctl(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

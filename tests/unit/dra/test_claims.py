@@ -31,7 +31,7 @@ def test_a_claim_of_the_same_name_is_another_claim() -> None:
 
 
 def test_a_claim_that_no_pod_has_is_not_prepared() -> None:
-    """A late repetition of a call would otherwise take a device that nothing releases."""
+    """A late retry of a call would otherwise take a device that nothing releases."""
     claim = DraStore().allocate("u1", "a")
     claim["status"]["reservedFor"] = []
 

@@ -110,7 +110,7 @@ async def test_taints_that_the_server_drops_leave_the_devices_out(it: Publishing
     it.publish(device("a", TAINT), device("b"))
 
     await it.published("b")
-    assert "since 1.36" in it.states[-1].problem
+    assert "which need Kubernetes 1.36" in it.states[-1].problem
 
 
 async def test_rejected_slices_are_not_sent_again_until_they_change(it: Publishing) -> None:

@@ -147,7 +147,7 @@ def agrees(expected: Any, result: Any, *, whole: bool) -> tuple[bool, Any]:  # n
     Args:
         expected: Of the case.
         result: Here.
-        whole: Whether the case names all resources, or all that a container gets; otherwise, it names some keys.
+        whole: Whether the case names all resources, or everything that a container gets; otherwise, it names some keys.
     """
     if expected == "accepted":
         return isinstance(result, dict), result

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hub.cli.fleet import cli, options
-from hub.cli.fleet.asking import Fleet
 from hub.cli.fleet.kubectl import Finished, Kubectl, UnfinishedError
 from hub.cli.fleet.proxy import Response
+from hub.cli.fleet.queries import Fleet
 from hub.model.history import Allocation, NodeHistory
 from hub.model.hub import HubReport, ProcessReport, RunState
 from hub.model.node import Condition, HubStatus, NodeStatus, PluginStatus, Problem, Severity

@@ -104,7 +104,7 @@ def test_during_an_upgrade_the_nodes_service_gets_the_command(
     assert [words for _, *words in commands] == [["dphub", "restart", "--instance", "dphub", "--", "gpu"]]
 
 
-def test_a_hub_that_cannot_be_asked_gets_the_command(
+def test_a_hub_that_cannot_be_queried_gets_the_command(
     monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
 ) -> None:
     """It may have no HTTP server, for example, which its commands do not need."""

@@ -155,7 +155,7 @@ def test_json_and_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (result.exit_code, "cannot be combined" in result.stderr) == (2, True)
 
 
-def test_watch_asks_once_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_queries_once_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt ends it at any time; the exit code is that of the last round that was shown."""
     scenario = Scenario(pods=[pod("hub-a", "node-a")], pages={"hub-a /status": encoded(status())})
     asked: list[str] = []

@@ -20,7 +20,7 @@ def mapped(setup: Setup, root: Path = Path("/nonexistent")) -> dict[str, DraDevi
 
 
 async def test_a_valid_id_is_the_name_and_others_get_a_digest() -> None:
-    """A name stands in claims, so it must not depend on the other devices."""
+    """Claims contain the name, so it must not depend on the other devices."""
     assert device_name("stub-0", STUB, STUB) == "stub-0"
     names = [
         device_name("GPU-3f/A", STUB, STUB),

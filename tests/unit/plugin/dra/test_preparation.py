@@ -46,7 +46,7 @@ async def test_a_claim_gets_its_devices_as_one_cdi_device_for_each_request(it: D
 
 
 async def test_a_repeated_call_gets_the_same_answer_without_another_allocation(it: Driver) -> None:
-    """A kubelet that was restarted asks again; also after a restart of the plugin, and with the API server away."""
+    """A restarted kubelet asks again; also after a restart of the plugin, and while the API server is unavailable."""
     it.store_api.allocate("u1", "a")
     before = await it.preparation.prepare("team", "claim-u1", "u1")
     it.store_api.claims.clear()
@@ -57,7 +57,7 @@ async def test_a_repeated_call_gets_the_same_answer_without_another_allocation(i
 
 
 async def test_a_missing_cdi_file_is_written_again(it: Driver) -> None:
-    """At the start of the plugin and at each call: the directory is lost when the node boots."""
+    """At the start of the plugin and at each call: the directory is lost when the node reboots."""
     it.store_api.allocate("u1", "a")
     await it.prepare("u1")
     files = it.cdi_files()
@@ -73,7 +73,7 @@ async def test_a_missing_cdi_file_is_written_again(it: Driver) -> None:
 
 
 async def test_a_device_of_another_claim_is_refused_until_it_is_released(it: Driver) -> None:
-    """The scheduler may give it away while the kubelet still has to release it, as after a forced deletion."""
+    """The scheduler may allocate it while the kubelet still has to release it, as after a forced deletion."""
     it.store_api.allocate("u1", "a")
     it.store_api.allocate("u2", "a")
     await it.prepare("u1")
@@ -145,7 +145,7 @@ async def test_a_failed_allocation_holds_nothing(it: Driver) -> None:
 
 
 async def test_annotations_are_refused(it: Driver) -> None:
-    """Dynamic resource allocation has no place for them, and a container without them would fail without a word."""
+    """Dynamic resource allocation has no place for them, and a container without them would fail silently."""
     it.plugin.answer = lambda _devices: Allocation(annotations={"a": "b"})
     it.store_api.allocate("u1", "a")
 
@@ -154,7 +154,7 @@ async def test_annotations_are_refused(it: Driver) -> None:
 
 
 async def test_calls_for_one_claim_run_one_after_the_other(it: Driver) -> None:
-    """A repetition overlaps a call that takes too long; release waits for both."""
+    """A retry overlaps a call that takes too long; release waits for both."""
     begun, go_on, calls = threading.Event(), threading.Event(), []
 
     def answer(devices: Sequence[Device]) -> Allocation:
@@ -176,14 +176,14 @@ async def test_calls_for_one_claim_run_one_after_the_other(it: Driver) -> None:
     assert it.records.all() == []
 
 
-async def test_a_late_repetition_after_the_release_is_refused(it: Driver) -> None:
-    """Otherwise the device would be held for ever, since nothing releases it again."""
+async def test_a_late_retry_after_the_release_is_refused(it: Driver) -> None:
+    """Otherwise the device would be held forever, since nothing releases it again."""
     record = ClaimRecord("u1", "team", "claim-u1", ClaimState.PREPARING, time.time())
     it.records.reserve(record)
     it.store_api.allocate("u1", "a")
     await it.preparation.release("u1")
 
-    with pytest.raises(ClaimRejected, match="a late repetition"):
+    with pytest.raises(ClaimRejected, match="a late retry"):
         await it.prepare("u1")
 
     late = it.records.get("u1")

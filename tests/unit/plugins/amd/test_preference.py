@@ -20,7 +20,7 @@ def _node(tree: AmdTree, **settings: object) -> Node:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Node:
-    """Make eight MI210, four on each processor, which xGMI links."""
+    """Make eight MI210, four on each CPU, which xGMI links."""
     return _node(mi210(tmp_path_factory.mktemp("whole")))
 
 

@@ -132,7 +132,7 @@ def without_drm(tree: IntelTree) -> None:
         (for_machines, "it is bound to vfio-pci, so only virtual machines can use it"),
         (without_files, "its files do not exist in /dev/dri: card0, renderD128"),
         (surviving, "xe found a fault, and only allows its firmware to be repaired (survivability mode)"),
-        (without_drm, "its driver i915 offers no files in /dev/dri"),
+        (without_drm, "its driver i915 provides no files in /dev/dri"),
     ],
 )
 def test_a_gpu_that_cannot_be_used(tmp_path: Path, change: Callable[[IntelTree], None], reason: str) -> None:
@@ -205,7 +205,7 @@ def test_a_gpu_with_an_odd_id_is_left_out(tmp_path: Path, name: str) -> None:
     put(tree.path(FIRST, ODD[name][0]), ODD[name][1])
     devices, excluded = scan(tree)
     assert [device.id for device in devices] == [SECOND]
-    assert excluded == {FIRST: "the kernel does not show its device id"}
+    assert excluded == {FIRST: "the kernel does not report its device id"}
 
 
 UNKNOWN: dict[str, tuple[str, bytes | str]] = {

@@ -167,7 +167,7 @@ def test_xpumd_does_not_know_a_gpu(daemon: Daemon, plugin: Callable[..., Intel])
     served = plugin()
     assert not _health(served)
     assert list(served.notes) == [
-        f"xpumd-endpoint: {INTEGRATED} are assumed to be healthy: xpumd does not show their health"
+        f"xpumd-endpoint: {INTEGRATED} are assumed to be healthy: xpumd does not report their health"
     ]
 
 

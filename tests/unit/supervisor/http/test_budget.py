@@ -13,14 +13,14 @@ LONG = 600.0
 
 
 class Clock:
-    """The time, and the processor time of the thread."""
+    """The time, and the CPU time of the thread."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.used = 5.0
 
     def work(self, seconds: float) -> None:
-        """Use the processor."""
+        """Use CPU time."""
         self.now += seconds
         self.used += seconds
 

@@ -1,8 +1,8 @@
-"""Asks the hubs of all nodes at once, each with a time limit.
+"""Queries the hubs of all nodes at once, each with a time limit.
 
-Each hub is asked through the API server, which needs the right to get `pods/proxy`. Where the API server cannot reach
-the pods, for example because of a network policy, or the user lacks that right, the hub is asked with `kubectl exec`,
-which takes more time and the right to create `pods/exec`.
+Hubs are queried through the API server, which needs permission to get `pods/proxy`. Where the API server cannot reach
+the pods, for example because of a network policy, or the user lacks that permission, they are queried with
+`kubectl exec`, which takes more time and needs permission to create `pods/exec`.
 """
 
 import re
@@ -24,13 +24,13 @@ MAX_ANSWER = 16 << 20
 """The size limit of one hub's answer in bytes: the status of 16,384 devices takes 8 MiB."""
 
 LIST_SECONDS = 30.0
-"""The time limit of the list of pods, which a large cluster needs seconds for."""
+"""The time limit of the list of pods, which takes seconds in a large cluster."""
 
 EXEC_PARALLEL = 8
-"""Maximum number of `kubectl exec` at a time: each takes 0.05 s of processor time here, and 0.1 s on the node."""
+"""Maximum number of `kubectl exec` at a time: each takes 0.05 s of CPU time here, and 0.1 s on the node."""
 
 PROBE = "/opt/dphub/bin/dphub-probe"
-"""The program in the image that asks the hub; the manifests name it, too."""
+"""The program in the image that queries the hub; the manifests name it, too."""
 
 _HOPELESS = 8
 """After this many failures without one answer, the proxy is not tried for the other hubs."""
@@ -42,7 +42,7 @@ _UNAUTHORIZED = 401
 _LONGEST = 300
 
 _MISSING = re.compile(r'cannot (\w+) resource "([^"]+)"')
-_LACKING = "you lack the right to"
+_LACKING = "you lack permission to"
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ class Fleet:
         proxy: Its proxy.
         selector: The label selector of the hubs' pods.
         timeout: The seconds for one answer.
-        parallel: The maximum number of hubs that are asked at a time.
+        parallel: The maximum number of hubs that are queried at a time.
     """
 
     def __init__(self, kubectl: Kubectl, proxy: Proxy, *, selector: str, timeout: float, parallel: int) -> None:
@@ -126,13 +126,13 @@ class Fleet:
         for node in nodes:
             if node not in found:
                 meant = did_you_mean(node, found)
-                raise HubError(f"there is no hub on a node {node} in the namespace {self._kubectl.namespace}{meant}")
+                raise HubError(f"there is no hub on node {node} in the namespace {self._kubectl.namespace}{meant}")
         return {node: pods for node, pods in found.items() if not nodes or node in nodes}
 
-    def ask(
+    def query(
         self, page: str, kind: type[T], nodes: Sequence[str] = (), best: Callable[[T], object] = lambda _: 0
     ) -> Answers[T]:
-        """Ask the hubs for a page of theirs.
+        """Query the hubs for one of their pages.
 
         Args:
             page: Its path.
@@ -142,17 +142,17 @@ class Fleet:
                 all are the same.
 
         Raises:
-            HubError: as for `pods`; or no hub can be asked, because the user lacks the right.
+            HubError: as for `pods`; or no hub can be queried, because the user lacks the permission.
         """
         groups = self.pods(nodes)
         running = [pod for pods in groups.values() for pod in pods if not pod.not_running]
-        found = self._ask_all(running, page, kind)
+        found = self._query_all(running, page, kind)
         if found and all(isinstance(each, _Refused) and str(each).startswith(_LACKING) for each in found.values()):
             # The same for all nodes, so one line is enough.
             raise HubError(str(found[running[0].name]))
         return Answers([_answer_of(node, pods, found, best) for node, pods in groups.items()])
 
-    def _ask_all(self, pods: Sequence[HubPod], page: str, kind: type[T]) -> dict[str, T | _Refused]:
+    def _query_all(self, pods: Sequence[HubPod], page: str, kind: type[T]) -> dict[str, T | _Refused]:
         answered = 0
         failures: list[_Refused] = []
 
@@ -193,7 +193,7 @@ class Fleet:
             return _decoded(response.body, kind)
         reason = _reason(response)
         if response.code == _FORBIDDEN:
-            reason = _missing_right(reason, self._kubectl.namespace) or reason
+            reason = _missing_permission(reason, self._kubectl.namespace) or reason
         raise _Refused(reason, is_final=response.code == _GONE and "not found" in reason)
 
     def _with_exec(self, pod: HubPod, page: str, kind: type[T]) -> T:
@@ -208,19 +208,19 @@ class Fleet:
 
 
 def _in_parallel(
-    ask: Callable[[HubPod], T | _Refused], pods: Sequence[HubPod], parallel: int
+    query: Callable[[HubPod], T | _Refused], pods: Sequence[HubPod], parallel: int
 ) -> dict[str, T | _Refused]:
     workers = ThreadPoolExecutor(max(1, min(parallel, len(pods))))
     try:
-        answers = list(workers.map(ask, pods))
+        answers = list(workers.map(query, pods))
     finally:
-        # Where the user interrupts this, the threads that still ask end with the proxy, or within their time limit.
+        # Where the user interrupts this, running queries end with the proxy, or within their time limit.
         workers.shutdown(wait=False, cancel_futures=True)
     return {pod.name: answer for pod, answer in zip(pods, answers, strict=True)}
 
 
 def _is_worth_another_way(answer: object, answered: int) -> bool:
-    """Return whether to ask with `kubectl exec`; not a hub that took too long while others answered."""
+    """Return whether to query with `kubectl exec`; not a hub that took too long while others answered."""
     if not isinstance(answer, _Refused) or answer.is_final:
         return False
     return not (answered and str(answer).startswith("did not answer within"))
@@ -251,7 +251,7 @@ def _decoded(content: bytes, kind: type[T]) -> T:
     try:
         return decode_json(content, kind, "answer")
     except UnreadableError as error:
-        reason = f"answered something that this version of dphub does not know: {error.problem}"
+        reason = f"sent an answer that this version of dphub does not understand: {error.problem}"
         raise _Refused(reason[:_LONGEST], is_final=True) from None
 
 
@@ -271,8 +271,8 @@ def _reason(response: Response) -> str:
     return line or f"HTTP status {response.code}"
 
 
-def _missing_right(reason: str, namespace: str) -> str:
-    """Say which right a user lacks; empty if the reason is another one."""
+def _missing_permission(reason: str, namespace: str) -> str:
+    """Say which permission a user lacks; empty if the reason is another one."""
     found = _MISSING.search(reason)
     return f"{_LACKING} {found[1]} {found[2]} in the namespace {namespace}" if found else ""
 
@@ -282,12 +282,12 @@ def _why_no_list(response: Response, namespace: str) -> str:
     if response.code == _UNAUTHORIZED:
         return f"the cluster does not accept your credentials: {reason}"
     if response.code == _FORBIDDEN:
-        return _missing_right(reason, namespace) or f"the list of pods was refused: {reason}"
+        return _missing_permission(reason, namespace) or f"the list of pods was refused: {reason}"
     return f"the cluster does not answer: {reason}; kubectl cluster-info shows which cluster it is"
 
 
 def _why_exec_failed(finished: Finished, namespace: str) -> str:
-    if missing := _missing_right(finished.errors, namespace):
+    if missing := _missing_permission(finished.errors, namespace):
         return missing
     printed = finished.output[: 4 * _LONGEST].decode(errors="replace")
     lines = [line for line in (*printed.splitlines(), *finished.errors.splitlines()) if line.strip()]

@@ -1,11 +1,11 @@
-"""How all hubs are asked, and what follows from what they answer: in process."""
+"""How all hubs are queried, and what follows from what they answer: in process."""
 
 import pytest
 from msgspec.structs import replace
 
 from hub.base.errors import HubError
-from hub.cli.fleet.asking import PROBE
 from hub.cli.fleet.filters import serving
+from hub.cli.fleet.queries import PROBE
 from hub.model.node import Condition, NodeStatus
 from hub.model.plugin import DeviceStatus
 from tests.simulators.podproxy import Answer, Scenario, forbidden, pod
@@ -31,7 +31,7 @@ def _with_exec(scenario: Scenario, answer: Answer) -> Scenario:
 def test_each_node_has_an_answer_or_a_reason() -> None:
     """One node's trouble costs no other; a pod that does not run says why."""
     fleet, _, _ = fleet_of(three_nodes())
-    found = fleet.ask("/status", NodeStatus)
+    found = fleet.query("/status", NodeStatus)
     assert [node for node, _ in found.values] == ["node-a", "node-b"]
     (silent,) = found.silent
     assert (silent.node, silent.reason) == ("node-c", "pod hub-c: its container is waiting: ImagePullBackOff")
@@ -50,7 +50,7 @@ def test_during_an_upgrade_the_hub_that_serves_counts(old: Condition, new: Condi
     if new:
         scenario.pages["new /status"] = encoded(status(condition=new, started=2))
     fleet, _, _ = fleet_of(scenario)
-    (answer,) = fleet.ask("/status", NodeStatus, (), serving).nodes
+    (answer,) = fleet.query("/status", NodeStatus, (), serving).nodes
     assert (answer.pod, answer.reason) == ("old", "")
 
 
@@ -64,14 +64,14 @@ def test_after_a_handover_the_new_hub_counts() -> None:
         },
     )
     fleet, _, _ = fleet_of(scenario)
-    (answer,) = fleet.ask("/status", NodeStatus, (), serving).nodes
+    (answer,) = fleet.query("/status", NodeStatus, (), serving).nodes
     assert answer.pod == "new"
 
 
-def test_without_the_proxy_the_hubs_are_asked_with_exec() -> None:
-    """With a network policy, for example, not every hub has to fail before the others are asked with kubectl exec."""
+def test_without_the_proxy_the_hubs_are_queried_with_exec() -> None:
+    """With a network policy, for example, not every hub has to fail before the others are queried with kubectl exec."""
     fleet, proxy, kubectl = fleet_of(_with_exec(_many(UNREACHABLE), encoded(status())))
-    found = fleet.ask("/status", NodeStatus)
+    found = fleet.query("/status", NodeStatus)
     assert (len(found.values), found.silent) == (NODES, [])
     assert len(proxy.requests) < 10
     assert kubectl.commands[0] == ["hub-0", PROBE, "/status"]  # type: ignore[attr-defined]
@@ -80,36 +80,36 @@ def test_without_the_proxy_the_hubs_are_asked_with_exec() -> None:
 def test_both_reasons_are_named() -> None:
     """The error says why the API server did not reach the pod, and why the command did not run."""
     fleet, _, _ = fleet_of(_many(UNREACHABLE))
-    reason = fleet.ask("/status", NodeStatus).silent[0].reason
+    reason = fleet.query("/status", NodeStatus).silent[0].reason
     assert "error trying to reach service: i/o timeout" in reason
     assert "kubectl exec: error: unable to upgrade connection" in reason
 
 
-def test_a_hub_that_hangs_is_asked_once() -> None:
-    """Where others answer, another way to ask would only take longer."""
+def test_a_hub_that_hangs_is_queried_once() -> None:
+    """Where others answer, another way to query it would only take longer."""
     scenario = _with_exec(_many(encoded(status())), encoded(status()))
     scenario.pages["hub-7 /status"] = Answer(mode="hang")
     fleet, _, kubectl = fleet_of(scenario)
-    (silent,) = fleet.ask("/status", NodeStatus).silent
+    (silent,) = fleet.query("/status", NodeStatus).silent
     assert silent.reason == "pod hub-7: did not answer within 5 s"
     assert kubectl.commands == []  # type: ignore[attr-defined]
 
 
 def test_a_missing_right_is_named() -> None:
-    """One line for the whole cluster names the right and the namespace."""
+    """One line for the whole cluster names the permission and the namespace."""
     fleet, _, _ = fleet_of(_with_exec(_many(forbidden("pods/proxy")), NO_EXEC))
     with pytest.raises(HubError) as error:
-        fleet.ask("/status", NodeStatus)
+        fleet.query("/status", NodeStatus)
     assert str(error.value) == (
-        "you lack the right to get pods/proxy in the namespace device-plugin-hub; "
-        "kubectl exec: you lack the right to create pods/exec in the namespace device-plugin-hub"
+        "you lack permission to get pods/proxy in the namespace device-plugin-hub; "
+        "kubectl exec: you lack permission to create pods/exec in the namespace device-plugin-hub"
     )
 
 
 def test_without_the_right_to_the_proxy_the_other_right_is_enough() -> None:
     """A user who may run commands in the pods sees everything."""
     fleet, _, _ = fleet_of(_with_exec(_many(forbidden("pods/proxy")), encoded(status())))
-    assert len(fleet.ask("/status", NodeStatus).values) == NODES
+    assert len(fleet.query("/status", NodeStatus).values) == NODES
 
 
 @pytest.mark.parametrize(
@@ -120,17 +120,17 @@ def test_an_invalid_answer_affects_only_its_node(body: str) -> None:
     scenario = three_nodes()
     scenario.pages["hub-a /status"] = Answer(body)
     fleet, _, _ = fleet_of(scenario)
-    found = fleet.ask("/status", NodeStatus)
+    found = fleet.query("/status", NodeStatus)
     assert [node for node, _ in found.values] == ["node-b"]
     reason = found.silent[0].reason
-    assert "answered something that this version of dphub does not know" in reason
+    assert "sent an answer that this version of dphub does not understand" in reason
     assert len(reason) < 400
 
 
 @pytest.mark.parametrize(
     ("listed", "reason"),
     [
-        (forbidden("pods", "list"), "you lack the right to list pods in the namespace device-plugin-hub"),
+        (forbidden("pods", "list"), "you lack permission to list pods in the namespace device-plugin-hub"),
         (Answer("Unauthorized", 401), "the cluster does not accept your credentials: Unauthorized"),
         (Answer("dial tcp: connection refused", 502), "the cluster does not answer: dial tcp: connection refused"),
         (Answer(mode="hang"), "the cluster did not answer within 30 s"),
@@ -140,24 +140,24 @@ def test_an_invalid_answer_affects_only_its_node(body: str) -> None:
     ],
 )
 def test_why_the_pods_cannot_be_listed(listed: Answer, reason: str) -> None:
-    """The error says that a right is missing, that no cluster answers, or that there is no hub."""
+    """The error says that a permission is missing, that no cluster answers, or that there is no hub."""
     fleet, _, _ = fleet_of(Scenario(listed=listed))
     with pytest.raises(HubError) as error:
-        fleet.ask("/status", NodeStatus)
+        fleet.query("/status", NodeStatus)
     assert str(error.value).startswith(reason)
 
 
 def test_a_misspelled_node() -> None:
     """The error suggests the right name."""
     fleet, _, _ = fleet_of(three_nodes())
-    with pytest.raises(HubError, match=r"there is no hub on a node node-bb .* did you mean node-b"):
-        fleet.ask("/status", NodeStatus, ["node-bb"])
+    with pytest.raises(HubError, match=r"there is no hub on node node-bb .* did you mean node-b"):
+        fleet.query("/status", NodeStatus, ["node-bb"])
 
 
-def test_only_the_named_nodes_are_asked() -> None:
+def test_only_the_named_nodes_are_queried() -> None:
     """The other hubs get no request."""
     fleet, proxy, _ = fleet_of(three_nodes())
-    assert [node for node, _ in fleet.ask("/status", NodeStatus, ["node-b"]).values] == ["node-b"]
+    assert [node for node, _ in fleet.query("/status", NodeStatus, ["node-b"]).values] == ["node-b"]
     assert [path for path in proxy.requests if "hub-a" in path] == []
 
 
@@ -172,5 +172,5 @@ def test_devices_of_thousands_of_nodes_are_listed_by_node() -> None:
     """They are in the order of the nodes' names, whichever node answers first."""
     scenario = _many(encoded(status(DeviceStatus("GPU-1", healthy=True))))
     fleet, _, _ = fleet_of(scenario, parallel=8)
-    nodes = [node for node, _ in fleet.ask("/status", NodeStatus).values]
+    nodes = [node for node, _ in fleet.query("/status", NodeStatus).values]
     assert nodes == sorted(nodes)
