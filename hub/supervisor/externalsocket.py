@@ -31,7 +31,7 @@ REQUEST_TIMEOUT = 5.0
 """Seconds within which a request must arrive."""
 
 CONNECTIONS = 16
-"""Maximum number of open connections; further clients are told to try again."""
+"""Maximum number of open connections; further clients are refused."""
 
 CHECK_SECONDS = 5.0
 """Seconds between checks that the socket exists, and is this hub's."""
