@@ -5,7 +5,6 @@ Both are in the program tests/nodetools, which `make test-node-tools` builds.
 
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -144,7 +143,7 @@ def test_node_feature_discovery_reads_the_labels(
 
 
 def test_node_feature_discovery_ignores_what_has_expired(program: Path, tmp_path: Path) -> None:
-    """Labels of a plugin that has stopped stay until their expiry; then, as in a temporary file, they have no effect."""
+    """Labels of a plugin that has stopped stay until they expire; unfinished files have no effect."""
     feature_file(tmp_path, "now").write_text(features_text({"example.com/a": "1"}, expiry=time.time() + 600))
     feature_file(tmp_path, "old").write_text(features_text({"example.com/b": "1"}, expiry=time.time() - 2))
     (tmp_path / ".dphub-new.1").write_text(features_text({"example.com/c": "1"}))
@@ -152,12 +151,11 @@ def test_node_feature_discovery_ignores_what_has_expired(program: Path, tmp_path
 
 
 ODD = ["", "a", "A.b_c-d", "-a", "a-", "a" * 63, "a" * 64, "a b", "a=b", "ä", "1", "a/b", "_", "0.5", "true\t"]
-DOMAINS = ["example.com", "a.kubernetes.io", "feature.node.kubernetes.io", "x.profile.node.kubernetes.io", "k8s.io", "A"]
+DOMAINS = ["example.com", "a.kubernetes.io", "feature.node.kubernetes.io", "x.profile.node.kubernetes.io", "k8s.io"]
 
 
 def test_node_feature_discovery_accepts_what_the_hub_accepts(program: Path, tmp_path: Path) -> None:
     """No label that the hub lets a plugin have is dropped by NFD."""
-    shutil.rmtree(tmp_path / "features.d", ignore_errors=True)
     (tmp_path / "features.d").mkdir()
     pairs = [(f"{domain}/{name}", value) for domain in DOMAINS for name in ODD for value in ODD]
     accepted = [(name, value) for name, value in pairs if not label_problem(name, value)]

@@ -41,6 +41,7 @@ def _queries() -> list[str]:
     values = {"$__rate_interval": "5m", "$__range": "6h", "$instance": ".*", "$device": ".*"}
     return [reduce(lambda text, name: text.replace(name, values[name]), values, query) for query in found]
 
+
 TESTS = ("rules_test.yaml", "rules_week_test.yaml")
 """Those of the rules: of minutes, and of days."""
 
