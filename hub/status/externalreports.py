@@ -17,6 +17,9 @@ from hub.model.external import MAX_BYTES, MAX_ENTRIES, ExternalReport
 MAX_KEPT = 512
 """Maximum number of reports that one writer keeps. Plugins use 1,024 files: the others are left for other programs."""
 
+SOCKET_REPORTS = "socket"
+"""The writer that keeps what the hub's socket receives."""
+
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 
 

@@ -25,7 +25,7 @@ from hub.base.ticks import sleep_until_tick
 from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.admin import Response
 from hub.model.external import MAX_BYTES, ExternalReport, ReportRequest
-from hub.status.externalreports import ExternalReports
+from hub.status.externalreports import SOCKET_REPORTS, ExternalReports
 
 REQUEST_TIMEOUT = 5.0
 """Seconds within which a request must arrive."""
@@ -54,7 +54,7 @@ class ExternalSocket:
     def __init__(self, run_dir: RunDir) -> None:
         self._run_dir = run_dir
         self._path = run_dir.external_socket
-        self._reports = ExternalReports(run_dir.external_faults, "socket")
+        self._reports = ExternalReports(run_dir.external_faults, SOCKET_REPORTS)
         self._connections: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
