@@ -11,7 +11,7 @@ TOOLS := $(VENV)/tools
 .DEFAULT_GOAL := help
 # The parts of the set-up share one environment.
 .NOTPARALLEL:
-.PHONY: help demo test setup lint types architecture generated unit integration docs deploy tests test-kubelet fuzz bench test-image test-cluster release-check clean
+.PHONY: help demo test setup lint types architecture generated unit integration docs deploy tests test-kubelet test-node-tools fuzz bench test-image test-cluster release-check clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s  %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,10 @@ test-kubelet: $(TOOLS) ## Run the tests that use a kubelet against real ones, KU
 	$(BIN)/python -m tests.harness.kubeletbuild $(KUBELETS)
 	$(BIN)/python -m tests.harness.drabuild $(filter 1.36 1.37,$(KUBELETS))
 	set -e; for version in $(KUBELETS); do $(PYTEST) --numprocesses 6 --kubelet=$$version $(TESTS); done
+
+test-node-tools: $(TOOLS) ## Test the hub's files with the parsers of node-problem-detector and Node Feature Discovery; needs Go.
+	$(BIN)/python -m tests.harness.nodetoolsbuild
+	$(PYTEST) tests/differential/test_node_tools.py
 
 # For all targets together.
 MINUTES := 10

@@ -42,6 +42,9 @@ watches it, so it contains nothing that changes while no hub comes or goes."""
 EXTERNAL_DIR = "external"
 """The directory, inside the run directory, in which other programs on the node put files about devices."""
 
+EXTERNAL_SOCKET = "external.sock"
+"""The socket, inside the run directory, on which a hub takes such reports; one for all hubs of the node."""
+
 SUMMARY_DIR = "summary"
 """The directory, inside the run directory, with a summary of the status by each hub. A pod of another program may mount
 it, because it contains nothing with which that could control a hub."""
@@ -143,6 +146,11 @@ class RunDir:
     def external_faults(self) -> Path:
         """The directory in which other programs on the node report devices that cannot be used."""
         return self.path / EXTERNAL_DIR
+
+    @property
+    def external_socket(self) -> Path:
+        """The socket on which they can do so, too. It belongs to the node: the newest hub listens there."""
+        return self.path / EXTERNAL_SOCKET
 
     def check_readable(self) -> None:
         """Check that this user can read the directory; it need not exist yet.

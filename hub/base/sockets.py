@@ -29,6 +29,15 @@ def kubelet_identity(path: Path) -> KubeletIdentity | None:
     return (found.st_dev, found.st_ino, found.st_ctime_ns) if stat.S_ISSOCK(found.st_mode) else None
 
 
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Return what distinguishes a file, not the target of a link, from the next one; None if there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def is_served(path: Path) -> bool:
     """Return whether a process is listening on a socket, however long its path is."""
     with socket.socket(socket.AF_UNIX) as client:

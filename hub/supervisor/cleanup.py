@@ -14,6 +14,7 @@ from hub.base.log import get_logger
 from hub.base.nodedir import NODE_DIR
 from hub.base.paths import SERVING_DIR, SUMMARY_DIR, RunDir
 from hub.base.sockets import is_served
+from hub.status.externalreports import SOCKET_REPORTS
 
 _WRITE_TIMEOUT = 60.0
 """Seconds after which no process is still writing a temporary file."""
@@ -62,8 +63,10 @@ def _remove(*paths: Path) -> None:
 
 def _scratch(run_dir: RunDir) -> Iterator[Path]:
     """Yield temporary files that a process was writing when it was killed."""
-    for directory in (run_dir.path, run_dir.path / NODE_DIR, run_dir.path / SUMMARY_DIR):
-        for path in directory.glob(".*"):
+    ours = [(directory, ".*") for directory in (run_dir.path, run_dir.path / NODE_DIR, run_dir.path / SUMMARY_DIR)]
+    # Other programs have temporary files there, too.
+    for directory, names in (*ours, (run_dir.external_faults, f".{SOCKET_REPORTS}-*")):
+        for path in directory.glob(names):
             with suppress(FileNotFoundError):
                 if path.is_file() and time.time() - path.stat().st_mtime > _WRITE_TIMEOUT:
                     yield path

@@ -20,6 +20,7 @@ from hub.status.reader import Reader
 from hub.supervisor.circus.arbiter import HubArbiter
 from hub.supervisor.cleanup import remove_feature_files, remove_sockets, remove_stale_files
 from hub.supervisor.config.watchers import PluginConfig, read_config
+from hub.supervisor.externalsocket import ExternalSocket
 from hub.supervisor.http.server import serve_socket, serve_web, split_address
 from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
 from hub.supervisor.reporter import HubReporter
@@ -116,6 +117,7 @@ def _tasks(
     yield run("report", reporter.restore)
     yield run("summary", SummaryFile(settings.run_dir, reader).keep)
     yield run("check of the lock", lock.keep)
+    yield run("reports of other programs", ExternalSocket(settings.run_dir).run)
     yield run("probes", lambda: serve_socket(settings.run_dir.http_socket, reader))
     if settings.http:
         yield run("web", lambda: serve_web(settings.http, reader, reporter.listening, settings.http_hosts))

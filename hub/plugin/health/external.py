@@ -8,12 +8,10 @@ its file is removed, or it expires, the device is as healthy as the records say.
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from hub.api.device import Device
@@ -22,41 +20,13 @@ from hub.base.failures import one_line
 from hub.base.log import get_logger
 from hub.base.trust import check_writers
 from hub.base.untrusted import decode_json, read_bytes
+from hub.model.external import MAX_BYTES, MAX_ENTRIES, MAX_FILES, ExternalReport
 from hub.plugin.health.keys import share_key
 from hub.plugin.health.record import Fault
-
-MAX_BYTES = 4096
-"""The size limit of a file."""
-
-MAX_FILES = 1024
-"""Maximum number of files: all are looked at every five seconds. Those with a valid report come first, then the
-others by name."""
-
-MAX_ENTRIES = 4 * MAX_FILES
-"""Maximum number of entries of the directory that are listed, whatever their names: there may be millions, and the
-event loop waits for the listing."""
 
 MAX_REASON = 1000
 """Maximum number of bytes of all that the reports say about a device: thousands of shares may have the same reason,
 and the plugin's report contains it for each."""
-
-_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
-
-
-class ExternalReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of a file."""
-
-    device: _Text
-    """An id, a physical device, a PCI address, a name such as "mlx5_0", or "RESOURCE ID"."""
-    reason: _Text
-    source: _Text
-    """The program that says so."""
-    until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    """When the report expires; None if only the removal of its file ends it."""
-
-    def has_expired(self, now: float) -> bool:
-        """Return whether it has expired."""
-        return self.until is not None and self.until <= datetime.fromtimestamp(now, UTC)
 
 
 class _File(NamedTuple):

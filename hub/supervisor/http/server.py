@@ -21,6 +21,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 from hub.base.errors import ConfigError
 from hub.base.log import get_logger
 from hub.base.removal import make_room
+from hub.base.sockets import file_identity
 from hub.base.ticks import sleep_until_tick
 from hub.status.reader import Reader
 from hub.supervisor.http.gate import Gate, is_address
@@ -77,20 +78,11 @@ async def serve_socket(path: Path, reader: Reader) -> None:
         server = HTTPServer(pages)
         try:
             server.add_socket(bind_unix_socket(str(path), mode=0o600))
-            ours = _identity(path)
-            while _identity(path) == ours:  # nothing wakes this when it is removed or replaced
+            ours = file_identity(path)
+            while file_identity(path) == ours:  # nothing wakes this when it is removed or replaced
                 await sleep_until_tick(RETRY_SECONDS)
         finally:
             server.stop()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what distinguishes a file, not the target of a link, from the next one; None if there is none."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 async def serve_web(

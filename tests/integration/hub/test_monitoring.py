@@ -42,16 +42,20 @@ def _queries() -> list[str]:
     return [reduce(lambda text, name: text.replace(name, values[name]), values, query) for query in found]
 
 
+TESTS = ("rules_test.yaml", "rules_week_test.yaml")
+"""Those of the rules: of minutes, and of days."""
+
+
 def test_the_alert_rules() -> None:
     """The rules are valid, and are raised when they should be."""
     _promtool("check", "rules", "rules.yaml")
-    _promtool("test", "rules", "rules_test.yaml")
+    _promtool("test", "rules", *TESTS)
 
 
 def test_every_alert_is_tested() -> None:
     """Each alert is raised at least once in the tests of the rules."""
     groups = yaml.safe_load((MONITORING / "rules.yaml").read_text())["groups"]
-    tests = yaml.safe_load((MONITORING / "rules_test.yaml").read_text())["tests"]
+    tests = [test for name in TESTS for test in yaml.safe_load((MONITORING / name).read_text())["tests"]]
     raised = {each["alertname"] for test in tests for each in test["alert_rule_test"] if each["exp_alerts"]}
     assert raised == {rule["alert"] for group in groups for rule in group["rules"]}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from hub.model.external import MAX_ENTRIES
 from hub.plugin.health import external
 from hub.plugin.health.record import EXTERNAL, Health
 from hub.plugin.health.store import DeviceHealth
@@ -169,7 +170,7 @@ def test_a_directory_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with capture_logs() as logs:
         store = make_store(tmp_path)
         store.refresh_external()
-    assert looked_at <= 2 * (external.MAX_ENTRIES + 1)
+    assert looked_at <= 2 * (MAX_ENTRIES + 1)
     assert [each["event"] for each in logs] == ["external faults ignored"]
 
 

@@ -1,0 +1,97 @@
+"""Keeps reports of other programs in the directory that plugins read: one file for each program and device."""
+
+import hashlib
+import os
+import re
+import time
+from itertools import islice
+from pathlib import Path
+
+from hub.base.errors import HubError
+from hub.base.jsonfile import read_file, replace_file
+from hub.base.removal import make_directory
+from hub.base.trust import check_writers
+from hub.base.untrusted import UnreadableError
+from hub.model.external import MAX_BYTES, MAX_ENTRIES, ExternalReport
+
+MAX_KEPT = 512
+"""Maximum number of reports that one writer keeps. Plugins use 1,024 files: the others are left for other programs."""
+
+SOCKET_REPORTS = "socket"
+"""The writer that keeps what the hub's socket receives."""
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class ExternalReports:
+    """The reports of one writer, which touches no file of others.
+
+    Args:
+        directory: The directory that plugins read.
+        writer: The beginning of the files' names.
+    """
+
+    def __init__(self, directory: Path, writer: str) -> None:
+        self._directory = directory
+        self._writer = writer
+
+    def put(self, report: ExternalReport) -> bool:
+        """Keep a report in place of the last one by this source about this device; return whether there was none.
+
+        Raises:
+            HubError: it is too long, or there are too many; or the directory cannot be used.
+            OSError: it cannot be written.
+        """
+        make_directory(self._directory)
+        check_writers(self._directory)
+        path = self._path(report.source, report.device)
+        is_new = not path.is_file()
+        if is_new:
+            self._make_room()
+        replace_file(path, report)
+        if path.stat().st_size > MAX_BYTES:
+            path.unlink()
+            raise HubError(f"the report takes more than {MAX_BYTES} bytes: shorten its reason")
+        return is_new
+
+    def withdraw(self, source: str, device: str) -> bool:
+        """Remove the report of a source about a device; return whether there was one.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        path = self._path(source, device)
+        was_there = os.path.lexists(path)
+        path.unlink(missing_ok=True)
+        return was_there
+
+    def _path(self, source: str, device: str) -> Path:
+        digest = hashlib.sha256(f"{source}\0{device}".encode(errors="surrogatepass")).hexdigest()[:16]
+        return self._directory / f"{self._writer}-{_NOT_IN_NAMES.sub('-', source)[:64]}-{digest}.json"
+
+    def _make_room(self) -> None:
+        """Remove reports that have expired if there are too many.
+
+        Raises:
+            HubError: too many are left.
+            OSError: the directory cannot be read, or a file cannot be removed.
+        """
+        with os.scandir(self._directory) as entries:
+            names = [entry.name for entry in islice(entries, MAX_ENTRIES)]
+        kept = [self._directory / name for name in names if name.startswith(f"{self._writer}-")]
+        if len(kept) < MAX_KEPT:
+            return
+        expired = [path for path in kept if _has_expired(path)]
+        for path in expired:
+            path.unlink(missing_ok=True)
+        if len(kept) - len(expired) >= MAX_KEPT:
+            raise HubError(f"there are {MAX_KEPT} reports already: withdraw some of them")
+
+
+def _has_expired(path: Path) -> bool:
+    try:
+        report = read_file(path, ExternalReport, max_bytes=MAX_BYTES)
+    except UnreadableError:
+        # Plugins do not use it.
+        return True
+    return report is None or report.has_expired(time.time())
