@@ -11,6 +11,7 @@ import grpc.aio
 
 from hub.base.notifier import Notifier
 from hub.base.sockets import another_socket_name, decoy_socket_name, is_served
+from hub.kubelet.channel import unix_target
 
 MAX_STREAMS = 8
 """The kubelet's streams, after which old ones are ended: each registration opens one more."""
@@ -171,7 +172,7 @@ class DevicePluginServer:
         self._service.streams = self.streams = Streams(self._notifier)
         self._service.attach(server)
         try:
-            server.add_insecure_port(f"unix:{self.path}")
+            server.add_insecure_port(unix_target(self.path))
         except RuntimeError:
             raise OSError(f"cannot bind {self.path}: {_obstacle(self.path)}") from None
         # A kubelet that is starting may already have deleted the socket; then it is not reachable.
@@ -209,7 +210,7 @@ class DevicePluginServer:
         path = self.path.with_name(decoy_socket_name(self.path.name))
         server = grpc.aio.server()
         try:
-            server.add_insecure_port(f"unix:{path}")
+            server.add_insecure_port(unix_target(path))
         except RuntimeError:
             raise OSError(f"cannot bind {path}: {_obstacle(path)}") from None
         await _completed(server.start())

@@ -8,6 +8,7 @@ import grpc.aio
 from hub.base.changecount import Version
 from hub.base.log import get_logger
 from hub.base.sockets import is_served, short_socket_name
+from hub.kubelet.channel import unix_target
 from hub.kubelet.wire import pluginregistration_pb2 as wire
 from hub.kubelet.wire.pluginregistration_pb2_grpc import RegistrationServicer, add_RegistrationServicer_to_server
 
@@ -142,7 +143,7 @@ class DraServer:
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
             try:
-                server.add_insecure_port(f"unix:{path}")
+                server.add_insecure_port(unix_target(path))
             except RuntimeError:
                 raise OSError(f"cannot bind {path}") from None
             await server.start()
