@@ -13,6 +13,13 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 )
 """The options of `grpc.insecure_channel`."""
 
+MAX_CONNECTIONS = 100
+"""Maximum number of open connections of a server; more are closed at once. A kubelet needs one for each of its streams.
+A process without a free file descriptor could not even report that it is alive."""
+
+SERVER_OPTIONS: tuple[tuple[str, int], ...] = (("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),)
+"""The options of each server on a socket in a directory of the kubelet."""
+
 
 def unix_target(socket: Path | str) -> str:
     """Return the address of a socket for gRPC: of this file, whatever characters its name has.
