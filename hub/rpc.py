@@ -10,7 +10,7 @@ from typing import Any
 
 from hub.base.errors import HubError
 from hub.base.failures import one_line
-from hub.kubelet.channel import CHANNEL_OPTIONS
+from hub.kubelet.channel import CHANNEL_OPTIONS, unix_target
 
 MAX_BYTES = 1 << 20
 """The default size limit of a response: a state of a thousand devices takes 200 KB."""
@@ -42,7 +42,7 @@ def call_service(
     import grpc  # noqa: PLC0415 - see above
 
     options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", max_bytes)]
-    with grpc.insecure_channel(f"unix:{socket}", options=options) as channel:
+    with grpc.insecure_channel(unix_target(socket), options=options) as channel:
         # On the wire, a single response is a stream of one message.
         call: Any = channel.unary_stream(method, None, None)(request, timeout=timeout)
         try:

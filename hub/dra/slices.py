@@ -9,6 +9,10 @@ from hub.apiserver.errors import GONE, NOT_FOUND, ApiError
 from hub.base.changecount import Version
 from hub.dra.pool import SLICES
 
+PAGE = 10
+"""The most slices in one answer. An object has at most 1.5 MiB, the limit of etcd, so they fit into the largest answer
+that is read; those of 16,384 devices with all attributes together have more."""
+
 _WATCH_SECONDS = (300.0, 600.0)
 """The shortest and the longest duration of a watch, as of those of the kubelet."""
 
@@ -52,11 +56,20 @@ class Slices:
         Raises:
             ApiError: that is not possible now.
         """
-        answer = await self._client.get(self._query, Object)
-        self.found = {}
-        for each in answer.get("items") or ():
-            self.learn(each)
-        return str(answer.get("metadata", {}).get("resourceVersion", ""))
+        items: list[Object] = []
+        more = ""
+        while True:
+            answer = await self._client.get(f"{self._query}&limit={PAGE}{more}", Object)
+            items += answer.get("items") or ()
+            metadata = answer.get("metadata", {})
+            if not (token := metadata.get("continue")):
+                break
+            more = f"&continue={quote(token, safe='')}"
+        # At once: what is to be written is decided by all slices. An event may have come between two pages.
+        known, self.found = self.found or {}, {}
+        for each in items:
+            self.learn(_latest(each, known.get(each["metadata"]["name"])))
+        return str(metadata.get("resourceVersion", ""))
 
     async def write(self, content: Object, *, exists: bool) -> Object:
         """Create or replace a slice, and return the API server's answer.
@@ -132,6 +145,15 @@ class Slices:
         if all(version.isdigit() for version in versions):
             return int(versions[1]) > int(versions[0])
         return versions[0] != versions[1]
+
+
+def _latest(listed: Object, known: Object | None) -> Object:
+    """Return the newer of two versions of a slice; the one in the list if that cannot be told."""
+    if known is None:
+        return listed
+    versions = [str(each["metadata"].get("resourceVersion", "")) for each in (listed, known)]
+    is_known_newer = all(version.isdigit() for version in versions) and int(versions[1]) > int(versions[0])
+    return known if is_known_newer else listed
 
 
 def _path(content: Object) -> str:

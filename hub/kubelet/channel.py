@@ -1,4 +1,8 @@
-"""What all gRPC channels to a socket on this node have in common."""
+"""What all gRPC channels to a socket on this node, and servers on one, have in common."""
+
+import os
+from pathlib import Path
+from urllib.parse import quote
 
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     # Otherwise channels to the same path would share a connection, and wait between its attempts to connect.
@@ -8,3 +12,33 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.enable_retries", 0),
 )
 """The options of `grpc.insecure_channel`."""
+
+MAX_CONNECTIONS = 100
+"""Maximum number of open connections of a server; more are closed at once. A kubelet needs one for each of its streams.
+A process without a free file descriptor could not even report that it is alive."""
+
+SERVER_OPTIONS: tuple[tuple[str, int], ...] = (("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),)
+"""The options of each server on a socket in a directory of the kubelet."""
+
+
+def unix_target(socket: Path | str) -> str:
+    """Return the address of a socket for gRPC: of this file, whatever characters its name has.
+
+    gRPC reads an address as a URI: unless they are quoted, `%2f` in a name is a slash to it, and a name ends at a `?`,
+    a `#` or a zero byte. Such a name would lead to another file than the one that was checked.
+
+    Raises:
+        ValueError: no file can have this path.
+    """
+    path = os.fsencode(socket)
+    if b"\0" in path:
+        raise ValueError(f"the path {os.fspath(socket)!r} contains a zero byte")
+    return f"unix:{quote(path)}"
+
+
+def is_message(answer: object) -> bool:
+    """Return whether a call has an answer.
+
+    A successful call has none if the server sent no message, or one that cannot be decoded, which gRPC only logs.
+    """
+    return answer is not None

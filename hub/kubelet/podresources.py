@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from hub.kubelet.channel import CHANNEL_OPTIONS
+from hub.kubelet.channel import CHANNEL_OPTIONS, is_message, unix_target
 from hub.kubelet.wire import podresources_pb2 as wire
 
 TIMEOUT = 2.0
@@ -50,12 +50,14 @@ def pod_resources_socket(plugin_dir: Path) -> Path:
 async def list_holders(socket: Path) -> DeviceHolders | None:
     """Return all devices that pods use; None if the API is disabled, not mounted, or gives an invalid answer."""
     options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", MESSAGE_BYTES)]
-    async with grpc.aio.insecure_channel(f"unix:{socket}", options=options) as channel:
+    async with grpc.aio.insecure_channel(unix_target(socket), options=options) as channel:
         # Not by the generated stub: grpc would log an answer that cannot be decoded, and return nothing instead of it.
         serialize = wire.ListPodResourcesRequest.SerializeToString
         call = channel.unary_unary(_LIST, request_serializer=serialize, response_deserializer=bytes)
         try:
             content = await call(wire.ListPodResourcesRequest(), timeout=TIMEOUT)
+            if not is_message(content):
+                return None
             answer = wire.ListPodResourcesResponse.FromString(content)
             return dict(_holders(answer))
         except (grpc.aio.AioRpcError, DecodeError, _OddAnswer):

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc.aio
 
 from hub.base.sockets import KubeletIdentity, kubelet_identity
-from hub.kubelet.channel import CHANNEL_OPTIONS
+from hub.kubelet.channel import CHANNEL_OPTIONS, unix_target
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import RegistrationStub
 
@@ -44,7 +44,7 @@ async def register(
     """
     request = wire.RegisterRequest(version=API_VERSION, endpoint=endpoint.name, resource_name=resource, options=options)
     with _opened(kubelet_socket, kubelet) as path:
-        async with grpc.aio.insecure_channel(f"unix:{path}", options=CHANNEL_OPTIONS) as channel:
+        async with grpc.aio.insecure_channel(unix_target(path), options=CHANNEL_OPTIONS) as channel:
             try:
                 await RegistrationStub(channel).Register(request, timeout=REGISTER_TIMEOUT)
             except grpc.aio.AioRpcError as error:

@@ -103,6 +103,9 @@ def _end_everything() -> None:
             os.kill(int(child), signal.SIGKILL)
         try:
             os.waitpid(-1, 0)
+            # All that have exited by now: of thousands, to list and kill the others again after each takes seconds.
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
         except ChildProcessError:
             return
 

@@ -1,4 +1,4 @@
-"""Directories in whose place a program under test may put a link.
+"""Directories and sockets in whose place a program under test may put a link.
 
 A plugin in a container is root there. If the directory above its plugin directory is mounted too, it can replace the
 plugin directory by a link to any directory of the node. A check that runs as root would then delete sockets there, or
@@ -7,8 +7,11 @@ allocate the devices of another plugin.
 
 import os
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from hub.base.errors import ConfigError
 
@@ -72,6 +75,58 @@ class HeldDirectory:
             shutil.rmtree(removed, ignore_errors=True, dir_fd=above)
         finally:
             os.close(above)
+
+
+class HeldSocket:
+    """A socket that is used through a descriptor: it stays the same, whatever takes its place.
+
+    A plugin that another user started could put a link to any socket there, and the check would allocate the devices of
+    another plugin.
+
+    Args:
+        path: Its path.
+
+    Raises:
+        OSError: there is no socket, or a link to one.
+        ValueError: no file can have this path.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._found = os.fstat(self._descriptor)
+        if not stat.S_ISSOCK(self._found.st_mode):
+            self.close()
+            raise FileNotFoundError(f"{path} is not a socket")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def itself(self) -> Path:
+        """The path, for this process only, of the socket that was opened."""
+        if self._descriptor is None:
+            raise RuntimeError(f"{self._path} is not open")
+        return Path(f"/proc/self/fd/{self._descriptor}")
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether it is still what is at its path."""
+        try:
+            return os.path.samestat(self._found, self._path.lstat())
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Close it, if it is open. What still uses `itself` would reach another file then."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def open_itself(path: Path) -> int:

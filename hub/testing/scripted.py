@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import grpc.aio
 
-from hub.kubelet.channel import CHANNEL_OPTIONS
+from hub.kubelet.channel import CHANNEL_OPTIONS, unix_target
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
 from hub.testing.plugin import STUB
@@ -80,7 +80,7 @@ class ScriptedPlugin(rpc.DevicePluginServicer):
         """Listen on the socket."""
         self._server = grpc.aio.server()
         rpc.add_DevicePluginServicer_to_server(self, self._server)
-        self._server.add_insecure_port(f"unix:{self.directory / self.socket}")
+        self._server.add_insecure_port(unix_target(self.directory / self.socket))
         await self._server.start()
         return self
 
@@ -100,7 +100,7 @@ class ScriptedPlugin(rpc.DevicePluginServicer):
                 get_preferred_allocation_available=not self.options.get_preferred_allocation_available,
             ),
         )
-        kubelet = f"unix:{self.directory}/kubelet.sock"
+        kubelet = unix_target(self.directory / "kubelet.sock")
         async with grpc.aio.insecure_channel(kubelet, options=CHANNEL_OPTIONS) as channel:
             await rpc.RegistrationStub(channel).Register(request, timeout=timeout)
 
@@ -237,7 +237,7 @@ class ScriptedKubelet(rpc.RegistrationServicer):
         """Listen until the block ends."""
         server = grpc.aio.server()
         rpc.add_RegistrationServicer_to_server(self, server)
-        server.add_insecure_port(f"unix:{self._path}")
+        server.add_insecure_port(unix_target(self._path))
         await server.start()
         try:
             yield self

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from hub.base.paths import PLUGIN_DIR
 from hub.dra.__main__ import ACCOUNT_DIR
 from hub.supervisor.config.watchers import read_config
-from tests.deploy.manifest_tools import CONTAINER, Object, container, kustomized, only, pod
+from tests.deploy.manifest_tools import CONTAINER, Object, container, kustomized, mounts, only, pod
 from tests.deploy.manifest_validity import mistakes
+from tests.docs.docs_tools import page
 
 COMPONENT = CONTAINER / "dra"
 SECTION = """
@@ -68,6 +70,22 @@ def test_the_token_is_where_no_library_looks(objects: list[Object]) -> None:
     (volume,) = [each for each in pod(objects)["volumes"] if each["name"] == "dra-account"]
     assert volume["projected"]["defaultMode"] == 0o400
     assert pod(objects)["automountServiceAccountToken"] is False
+
+
+def test_what_the_pod_may_write_to(objects: list[Object]) -> None:
+    """Two directories of the kubelet more than without it, as the page on security says."""
+    writable = {path for path, mount in mounts(objects).items() if not mount.get("readOnly")}
+    kubelet = PLUGIN_DIR.parent
+    more = {str(kubelet / "plugins"), str(kubelet / "plugins_registry")}
+    base = kustomized(CONTAINER / "overlays" / "kubernetes")
+    assert writable == more | {path for path, mount in mounts(base).items() if not mount.get("readOnly")}
+    assert all(f"`{path}`" in page("security") for path in more)
+
+
+def test_no_secret_is_mounted(objects: list[Object]) -> None:
+    """The volumes are the ConfigMap, directories of the node, and the token."""
+    kinds = {kind for volume in pod(objects)["volumes"] for kind in volume if kind != "name"}
+    assert kinds == {"configMap", "hostPath", "projected"}
 
 
 def test_the_kubelets_directories_have_the_same_path_in_the_pod(objects: list[Object]) -> None:

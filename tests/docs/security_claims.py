@@ -13,6 +13,7 @@ SHOWN_BY = {
     "The container runtime's default seccomp profile": (
         "tests/deploy/test_manifests_privileges.py::test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged"
     ),
+    "With [DRA](dra.md), the pod may also write": "tests/deploy/test_dra.py::test_what_the_pod_may_write_to",
     "The container's own file system": "tests/deploy/test_manifests_privileges.py::test_what_the_pod_may_write_to",
     "The pod that `helm test` creates": "tests/deploy/test_chart_test_pod.py::test_the_pod_of_helm_test_can_only_read",
     "With `unprivileged`, the pod has no capabilities": f"{_PRIVILEGES}::test_an_unprivileged_pod_serves_adapters",

@@ -11,6 +11,7 @@ import grpc.aio
 
 from hub.base.notifier import Notifier
 from hub.base.sockets import another_socket_name, decoy_socket_name, is_served
+from hub.kubelet.channel import SERVER_OPTIONS, unix_target
 
 MAX_STREAMS = 8
 """The kubelet's streams, after which old ones are ended: each registration opens one more."""
@@ -18,10 +19,6 @@ MAX_STREAMS = 8
 IDLE_SECONDS = 60
 """Seconds after which a connection without a call is closed: a kubelet before 1.37 keeps that of a stream that this
 process has ended."""
-
-MAX_CONNECTIONS = 100
-"""Maximum number of open connections; more are closed at once. A kubelet needs one for each of its streams. A process
-without a free file descriptor could not even report that it is alive."""
 
 
 class Stream:
@@ -163,15 +160,12 @@ class DevicePluginServer:
         await self.close()
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"there is no directory {self.path.parent}")
-        options = [
-            ("grpc.max_connection_idle_ms", 1000 * IDLE_SECONDS),
-            ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
-        ]
+        options = [("grpc.max_connection_idle_ms", 1000 * IDLE_SECONDS), *SERVER_OPTIONS]
         server = grpc.aio.server(options=options)
         self._service.streams = self.streams = Streams(self._notifier)
         self._service.attach(server)
         try:
-            server.add_insecure_port(f"unix:{self.path}")
+            server.add_insecure_port(unix_target(self.path))
         except RuntimeError:
             raise OSError(f"cannot bind {self.path}: {_obstacle(self.path)}") from None
         # A kubelet that is starting may already have deleted the socket; then it is not reachable.
@@ -207,9 +201,9 @@ class DevicePluginServer:
             OSError: the socket cannot be bound.
         """
         path = self.path.with_name(decoy_socket_name(self.path.name))
-        server = grpc.aio.server()
+        server = grpc.aio.server(options=SERVER_OPTIONS)
         try:
-            server.add_insecure_port(f"unix:{path}")
+            server.add_insecure_port(unix_target(path))
         except RuntimeError:
             raise OSError(f"cannot bind {path}: {_obstacle(path)}") from None
         await _completed(server.start())

@@ -14,7 +14,8 @@ from hub.base.jsonfile import replace_bytes
 
 CLASS = "claim"
 
-_NUMBERED = "{name}-{number}"
+_NUMBERED = "{name}.{number}"
+"""The name of a request has no dot, so no number makes it that of another request."""
 
 
 def cdi_kind(driver: str) -> str:

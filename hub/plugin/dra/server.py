@@ -6,12 +6,18 @@ from typing import Any, Protocol
 import grpc.aio
 
 from hub.base.changecount import Version
+from hub.base.failures import one_line
 from hub.base.log import get_logger
 from hub.base.sockets import is_served, short_socket_name
+from hub.kubelet.channel import SERVER_OPTIONS, unix_target
 from hub.kubelet.wire import pluginregistration_pb2 as wire
 from hub.kubelet.wire.pluginregistration_pb2_grpc import RegistrationServicer, add_RegistrationServicer_to_server
 
 TYPE = "DRAPlugin"
+
+ERROR_CHARACTERS = 1024
+"""The most of the kubelet's reason for a rejection that is kept: each resource has it in the plugin's report, and a
+message has room for millions of characters."""
 
 STOP_SECONDS = 2.0
 """Seconds for calls that are running when the process stops; a call that takes longer is still finished."""
@@ -92,7 +98,7 @@ class Registration(RegistrationServicer):
         self, request: wire.RegistrationStatus, _context: Context
     ) -> wire.RegistrationStatusResponse:
         """Record whether the kubelet has accepted the driver."""
-        self.accepted, self.error = request.plugin_registered, request.error
+        self.accepted, self.error = request.plugin_registered, one_line(request.error[:ERROR_CHARACTERS])
         if self.accepted:
             self.count += 1
             self._log.info("driver registered", driver=self._info.name)
@@ -133,16 +139,16 @@ class DraServer:
         """
         await self.close()
         registration, service = self._paths
-        service_server = grpc.aio.server()
+        service_server = grpc.aio.server(options=SERVER_OPTIONS)
         for each in self._services:
             each.attach(service_server)
-        registration_server = grpc.aio.server()
+        registration_server = grpc.aio.server(options=SERVER_OPTIONS)
         add_RegistrationServicer_to_server(self._registration, registration_server)
         for server, path in ((service_server, service), (registration_server, registration)):
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
             try:
-                server.add_insecure_port(f"unix:{path}")
+                server.add_insecure_port(unix_target(path))
             except RuntimeError:
                 raise OSError(f"cannot bind {path}") from None
             await server.start()

@@ -1,19 +1,18 @@
 """Calls to the plugin under test."""
 
-import os
-import stat
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc.aio
 
-from hub.kubelet.channel import CHANNEL_OPTIONS
+from hub.kubelet.channel import CHANNEL_OPTIONS, is_message, unix_target
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginStub
+from hub.testing.held import HeldSocket
 
 if TYPE_CHECKING:
     from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginAsyncStub
@@ -28,6 +27,9 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", _MOST_BYTES),
     *CHANNEL_OPTIONS,
 )
+
+NO_MESSAGE = "it is not a message of the API"
+"""The error of an answer that gRPC cannot decode."""
 
 _UNREACHABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
@@ -59,28 +61,9 @@ async def connected(socket: Path) -> AsyncIterator["DevicePluginAsyncStub"]:
     Raises:
         OSError: there is no socket.
     """
-    with socket_itself(socket) as path:
-        async with grpc.aio.insecure_channel(f"unix:{path}", options=_OPTIONS) as channel:
+    with HeldSocket(socket) as held:
+        async with grpc.aio.insecure_channel(unix_target(held.itself), options=_OPTIONS) as channel:
             yield DevicePluginStub(channel)
-
-
-@contextmanager
-def socket_itself(path: Path) -> Iterator[Path]:
-    """Yield another path of a socket, which leads to it even if a link takes its place.
-
-    A plugin that another user started could put a link to any socket there, and the check would allocate the devices of
-    another plugin.
-
-    Raises:
-        OSError: there is no socket, or a link to one.
-    """
-    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-            raise FileNotFoundError(f"{path} is not a socket")
-        yield Path(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
 
 
 async def answer_of(call: "grpc.aio.UnaryUnaryCall[Any, M]") -> Answer[M]:
@@ -93,6 +76,8 @@ async def answer_of(call: "grpc.aio.UnaryUnaryCall[Any, M]") -> Answer[M]:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and took > 1:
             return Answer(took, code=error.code(), error=f"no answer within {took:.0f} s")
         return Answer(took, code=error.code(), error=f"{error.code().name}: {error.details() or 'no text'}")
+    if not is_message(message):
+        return Answer(time.monotonic() - begin, code=grpc.StatusCode.INTERNAL, error=NO_MESSAGE)
     return Answer(time.monotonic() - begin, message)
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import grpc.aio
 
+from hub.kubelet.channel import is_message
 from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.conformance.calls import NO_MESSAGE
 
 if TYPE_CHECKING:
     from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginAsyncStub
@@ -36,6 +38,9 @@ class Listing:
         """Read until the stream ends, or its lists take too much memory."""
         try:
             async for response in responses:
+                if not is_message(response):
+                    self.end = f"the check ended it, because of a list: {NO_MESSAGE}"
+                    return
                 if self.first_after is None:
                     self.first_after = time.monotonic() - self.opened
                 self.lists.append(response)

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from hub.testing.conformance.calls import answers, socket_itself
+from hub.testing.conformance.calls import answers
 from hub.testing.conformance.restarts import Return, failure, observe_return
 from hub.testing.conformance.rule import Findings, Level, NotApplicable, rule
 from hub.testing.conformance.subject import Subject
+from hub.testing.held import HeldSocket
 
 _SEED = 20260101
 """The same bytes each time, so that a failure can be repeated."""
@@ -152,8 +153,8 @@ def _garbage() -> Iterator[bytes]:
 
 async def _send(path: Path, data: bytes) -> None:
     # The plugin may refuse the connection or close it early; what counts is what it does afterwards.
-    with suppress(OSError), socket_itself(path) as itself:
-        _, writer = await asyncio.open_unix_connection(itself)
+    with suppress(OSError), HeldSocket(path) as held:
+        _, writer = await asyncio.open_unix_connection(held.itself)
         with suppress(OSError):
             writer.write(data)
             await writer.drain()

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc.aio
 
-from hub.kubelet.channel import CHANNEL_OPTIONS
+from hub.kubelet.channel import CHANNEL_OPTIONS, unix_target
 from hub.kubelet.wire import dra_pb2 as wire
 from hub.kubelet.wire import drahealth_pb2 as health
 from hub.testing.dra.model import DraError
@@ -48,7 +48,7 @@ class DriverConnection:
         self.connected = False
         self._timeout = timeout
         self._package = SERVICES[chosen_service(driver, endpoint, versions)]
-        self._channel = grpc.aio.insecure_channel(f"unix:{endpoint}", options=_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(unix_target(endpoint), options=_OPTIONS)
         self._closed = False
         self._calls: set[grpc.aio.Call] = set()
 

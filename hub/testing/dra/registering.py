@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import grpc.aio
 
-from hub.kubelet.channel import CHANNEL_OPTIONS
+from hub.kubelet.channel import CHANNEL_OPTIONS, unix_target
 from hub.kubelet.wire import pluginregistration_pb2 as wire
 from hub.kubelet.wire.pluginregistration_pb2_grpc import RegistrationStub
 from hub.testing.dra.connection import chosen_service
@@ -49,7 +49,7 @@ class Registrar:
         info = wire.PluginInfo()
         error = "the kubelet has stopped"
         try:
-            async with grpc.aio.insecure_channel(f"unix:{path}", options=_OPTIONS) as channel:
+            async with grpc.aio.insecure_channel(unix_target(path), options=_OPTIONS) as channel:
                 stub = RegistrationStub(channel)
                 await _dial(channel, path)
                 info = await self._info(stub, path)

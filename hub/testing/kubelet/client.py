@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc.aio
 
-from hub.kubelet.channel import CHANNEL_OPTIONS
+from hub.kubelet.channel import CHANNEL_OPTIONS, is_message, unix_target
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
+from hub.testing.held import HeldSocket
 
 MAX_RECEIVED_BYTES = 4 * 1024 * 1024
 """Maximum size in bytes of a message that Go's gRPC, and therefore a kubelet, accepts."""
@@ -18,6 +20,9 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.default_authority", "localhost"),
     *CHANNEL_OPTIONS,
 )
+
+_POLL_SECONDS = 0.02
+"""Seconds between checks whether a plugin has made its socket, or another one."""
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -39,31 +44,49 @@ class PluginClient:
         itself: The path by which to reach it.
     """
 
-    def __init__(self, socket: str, itself: str) -> None:
+    def __init__(self, socket: str, itself: Path) -> None:
         self.socket = socket
-        self._channel = grpc.aio.insecure_channel(f"unix:{itself}", options=_OPTIONS)
-        self._stub = rpc.DevicePluginStub(self._channel)
+        self._itself = itself
+        self._connection: _Connection | None = None
         self._calls: set[grpc.aio.Call] = set()
         self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.dialled = False
         self.closed = False
 
     async def dial(self, timeout: float) -> None:  # noqa: ASYNC109 - a setting of the kubelet, not of the caller
-        """Connect, and retry for `timeout` seconds.
+        """Connect, and retry for `timeout` seconds. A link is not followed, whenever it is put there.
 
         Raises:
             PluginError: no process answered in time, or the caller gave up.
         """
-        dialling: asyncio.Future[None] = asyncio.ensure_future(self._channel.channel_ready())
         try:
-            await asyncio.wait([dialling, self._given_up], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.timeout(timeout):
+                while not (self.dialled or self._given_up.done()):
+                    await self._try_to_dial()
+        except TimeoutError:
+            raise PluginError("failed to dial device plugin: context deadline exceeded") from None
+        if not self.dialled:
+            raise PluginError("failed to dial device plugin: context canceled")
+
+    async def _try_to_dial(self) -> None:
+        """Connect to the socket that is there now; return once it is connected, is no longer there, or is not there."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+        try:
+            self._connection = _Connection(self._itself)
+        except OSError:
+            await asyncio.wait([self._given_up], timeout=_POLL_SECONDS)
+            return
+        dialling: asyncio.Future[None] = asyncio.ensure_future(self._connection.channel.channel_ready())
+        ends = [dialling, self._given_up]
+        try:
+            while self._connection.socket.is_in_place and not any(end.done() for end in ends):
+                await asyncio.wait(ends, timeout=_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            self.dialled = dialling.done()
         finally:
             dialling.cancel()
             await asyncio.wait([dialling])
-        if dialling.cancelled():
-            cause = "context canceled" if self._given_up.done() else "context deadline exceeded"
-            raise PluginError(f"failed to dial device plugin: {cause}")
-        self.dialled = True
 
     def give_up(self) -> None:
         """End the attempt to connect, and the call for the options."""
@@ -101,6 +124,8 @@ class PluginClient:
         self._calls.add(call)
         try:
             async for response in call:
+                if not is_message(response):
+                    return
                 yield response
         except grpc.aio.AioRpcError:
             return
@@ -138,12 +163,21 @@ class PluginClient:
         self.closed = True
         for call in self._calls:
             call.cancel()
-        await self._channel.close(grace=None)
+        if self._connection is not None:
+            await self._connection.close()
+
+    @property
+    def _stub(self) -> "rpc.DevicePluginAsyncStub":
+        if self._connection is None:
+            raise PluginError("failed to dial device plugin: not connected")
+        return self._connection.stub
 
     async def _answer(self, call: "grpc.aio.UnaryUnaryCall[_Request, _Answer]") -> _Answer:
         self._calls.add(call)
         try:
-            return await call
+            answer = await call
+            if not is_message(answer):
+                raise PluginError("rpc error: code = Internal desc = grpc: failed to unmarshal the received message")
         except grpc.aio.AioRpcError as error:
             raise PluginError(f"rpc error: code = {_go_name(error.code())} desc = {error.details()}") from None
         except asyncio.CancelledError:
@@ -152,11 +186,35 @@ class PluginClient:
             raise PluginError("rpc error: code = Canceled desc = grpc: the client connection is closing") from None
         finally:
             self._calls.discard(call)
+        return answer
 
     def _closed_by_us(self) -> bool:
         """Return whether a cancellation comes from `close`, not from a cancelled task."""
         task = asyncio.current_task()
         return self.closed and (task is None or not task.cancelling())
+
+
+class _Connection:
+    """A channel to one socket, which stays the same whatever takes its place.
+
+    Args:
+        path: The socket.
+
+    Raises:
+        OSError: there is no socket, or a link to one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.socket = HeldSocket(path)
+        self.channel = grpc.aio.insecure_channel(unix_target(self.socket.itself), options=_OPTIONS)
+        self.stub: rpc.DevicePluginAsyncStub = rpc.DevicePluginStub(self.channel)
+
+    async def close(self) -> None:
+        """Close the channel and the socket."""
+        try:
+            await self.channel.close(grace=None)
+        finally:
+            self.socket.close()
 
 
 def _go_name(code: grpc.StatusCode) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import grpc.aio
 
+from hub.kubelet.channel import unix_target
+
 _GRACE = 0.1
 """Seconds for calls to send their last message. Without them, gRPC leaves the tasks of calls running for a while."""
 
@@ -29,7 +31,7 @@ class UnixServer:
         """Bind and serve; replace the socket of an earlier server."""
         self._path.unlink(missing_ok=True)
         self._directory = os.open(self._path.parent, os.O_PATH)
-        self._server.add_insecure_port(f"unix:/proc/self/fd/{self._directory}/{self._path.name}")
+        self._server.add_insecure_port(unix_target(f"/proc/self/fd/{self._directory}/{self._path.name}"))
         await self._server.start()
         self._created = self._path.lstat()
 

@@ -10,6 +10,7 @@ LABEL = "system_u:object_r:container_file_t:s0"
 """The label of files that all containers may use, as NVIDIA's control daemon sets it."""
 
 _ATTRIBUTE = "security.selinux"
+_VALUE = f"{LABEL}\0".encode()
 _ENABLED = "/sys/fs/selinux/enforce"
 """Exists if the node has SELinux, in whichever mode."""
 
@@ -18,7 +19,8 @@ def allow_containers(host: Host, directory: str) -> None:
     """Label a directory on the node, and the files in it, if the node has SELinux.
 
     Daemons use no directories inside theirs, but containers can create them, as many and as deep as they like. What is
-    created in a labelled directory gets its label.
+    created in a labelled directory gets its label, so the directory is labelled last, and what is in a labelled one,
+    possibly millions of files of containers, is not looked at.
 
     Raises:
         OSError: the label cannot be set.
@@ -26,14 +28,20 @@ def allow_containers(host: Host, directory: str) -> None:
     if not host.path(_ENABLED).exists():
         return
     here = host.path(directory)
+    if _has_label(here):
+        return
+    with os.scandir(here) as entries:
+        for entry in entries:
+            # A container may have removed it.
+            with suppress(FileNotFoundError):
+                _label(Path(entry.path))
     _label(here)
-    for path in here.iterdir():
-        # A container may have removed it.
-        with suppress(FileNotFoundError):
-            _label(path)
+
+
+def _has_label(path: Path) -> bool:
+    return os.getxattr(path, _ATTRIBUTE, follow_symlinks=False) == _VALUE
 
 
 def _label(path: Path) -> None:
-    label = f"{LABEL}\0".encode()
-    if os.getxattr(path, _ATTRIBUTE, follow_symlinks=False) != label:
-        os.setxattr(path, _ATTRIBUTE, label, follow_symlinks=False)
+    if not _has_label(path):
+        os.setxattr(path, _ATTRIBUTE, _VALUE, follow_symlinks=False)

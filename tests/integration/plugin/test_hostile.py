@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from hub.base.sockets import is_served, kubelet_identity
+from hub.kubelet.channel import MAX_CONNECTIONS
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.plugin.deviceplugin.server import MAX_CONNECTIONS
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB, PluginProcess
 from hub.testing.waiting import wait_until

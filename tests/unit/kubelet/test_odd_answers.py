@@ -73,7 +73,13 @@ async def kubelet_answering(socket: Path, answer: bytes) -> AsyncIterator[None]:
     async def respond(_request: bytes, _context: object) -> bytes:
         return answer
 
-    handler = grpc.unary_unary_rpc_method_handler(respond)
+    async with kubelet_with(socket, grpc.unary_unary_rpc_method_handler(respond)):
+        yield
+
+
+@asynccontextmanager
+async def kubelet_with(socket: Path, handler: grpc.RpcMethodHandler) -> AsyncIterator[None]:
+    """Serve the API with this method."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("v1.PodResourcesLister", {"List": handler})])
     socket.parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +89,19 @@ async def kubelet_answering(socket: Path, answer: bytes) -> AsyncIterator[None]:
         yield
     finally:
         await server.stop(None)
+
+
+async def test_a_success_without_an_answer_is_none(tmp_path: Path) -> None:
+    """A call that succeeds without a message says as little as one that fails."""
+
+    async def respond(_request: bytes, _context: object) -> AsyncIterator[bytes]:
+        return
+        yield b""
+
+    # On the wire, a stream without a message.
+    handler = grpc.unary_stream_rpc_method_handler(respond)
+    async with kubelet_with(tmp_path / "kubelet.sock", handler):
+        assert await list_holders(tmp_path / "kubelet.sock") is None
 
 
 @pytest.mark.parametrize("answer", ODD.values(), ids=ODD)

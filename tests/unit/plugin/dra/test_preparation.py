@@ -12,6 +12,8 @@ import pytest
 
 from hub.api.device import Allocation, Device
 from hub.model.dra import ClaimResult
+from hub.plugin.devices.devicelist import ScannedDevices
+from hub.plugin.devices.scan import Scan
 from hub.plugin.dra.preparation import ClaimRejected
 from hub.plugin.dra.records import ClaimRecord, ClaimState, PreparedDevice
 from hub.plugin.health.keys import share_key
@@ -43,6 +45,27 @@ async def test_a_claim_gets_its_devices_as_one_cdi_device_for_each_request(it: D
     assert [each["name"] for each in spec["devices"]] == ["u1-main"]
     nodes = spec["devices"][0]["containerEdits"]["deviceNodes"]
     assert [(node["path"], node["hostPath"]) for node in nodes] == [("/dev/a", "/dev/null"), ("/dev/b", "/dev/null")]
+
+
+async def test_no_request_gets_the_cdi_device_of_another(it: Driver) -> None:
+    """Whatever their names are: a request with devices of two resources has a second CDI device, with a number."""
+    other = ScannedDevices.of([device("b")])
+    it.inventory.update(Scan({STUB: ScannedDevices.of([device("a"), device("c")]), "example.com/other": other}))
+    second = next(each.name for each in it.devices.all() if each.device.id == "b")
+    claim = it.store_api.allocate("u1", "a", second, "c")
+    for result, request in zip(claim["status"]["allocation"]["devices"]["results"], ("x", "x", "x-1"), strict=True):
+        result["request"] = request
+
+    found = await it.preparation.prepare("team", "claim-u1", "u1")
+
+    names = [name for each in found for name in each.cdi]
+    (file,) = it.cdi_files()
+    devices = json.loads((it.cdi / file).read_text())["devices"]
+    paths = {
+        f"{DRIVER}/claim={each['name']}": [node["path"] for node in each["containerEdits"]["deviceNodes"]]
+        for each in devices
+    }
+    assert [paths[name] for name in names] == [["/dev/a"], ["/dev/b"], ["/dev/c"]]
 
 
 async def test_a_repeated_call_gets_the_same_answer_without_another_allocation(it: Driver) -> None:

@@ -106,6 +106,16 @@ def test_what_a_container_puts_into_a_directory_does_not_prevent_its_label(
     assert labels == {"shm", "cuda.shm.0", "x" * 250}
 
 
+def test_a_directory_with_the_label_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container can create millions of files there, whose names would take the memory of all plugins."""
+    monkeypatch.setattr(os, "getxattr", lambda *_, **__: f"{LABEL}\0".encode())
+    monkeypatch.setattr(os, "scandir", lambda *_: pytest.fail("listed"))
+    monkeypatch.setattr(os, "listdir", lambda *_: pytest.fail("listed"))
+    put(tmp_path / "sys/fs/selinux/enforce", b"1")
+    put(tmp_path / "shm/cuda.shm.0", b"")
+    allow_containers(Host(tmp_path), "/shm")
+
+
 def _nest(directory: Path, levels: int, name: str) -> None:
     """Create directories inside each other; their path may be longer than the kernel accepts."""
     here = os.open(directory, os.O_PATH)

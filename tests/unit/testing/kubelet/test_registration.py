@@ -147,7 +147,7 @@ async def test_an_idle_client_does_not_block_the_end() -> None:
 
 
 @pytest.mark.fake_kubelet("a real kubelet dials any endpoint")
-@pytest.mark.parametrize("endpoint", ["../other/victim.sock", "link.sock", ".."])
+@pytest.mark.parametrize("endpoint", ["../other/victim.sock", "link.sock", "..", "link.sock\0"])
 async def test_a_socket_elsewhere_is_not_dialled(endpoint: str) -> None:
     """A plugin under test cannot make a check that runs as root call another program."""
     async with node() as it:
@@ -163,3 +163,47 @@ async def test_a_socket_elsewhere_is_not_dialled(endpoint: str) -> None:
             assert "the endpoint" in await refused(plugin)
             with pytest.raises(BlockingIOError):
                 victim.accept()
+
+
+NAMES_OF_NO_FILE = [
+    *("%2e%2e%2fother%2fvictim.sock", "%2F%2F..%2Fother%2Fvictim.sock"),
+    *("%6cink.sock", "link.sock?", "link.sock#", "link.sock?x#y"),
+]
+"""Names that a client which reads them as a part of a URI takes for those of other files."""
+
+
+@pytest.mark.fake_kubelet("a real kubelet dials any endpoint")
+@pytest.mark.parametrize("endpoint", ["late.sock", *NAMES_OF_NO_FILE])
+async def test_a_link_to_a_socket_elsewhere_is_not_dialled(endpoint: str) -> None:
+    """Neither by a name that stands for another file in a URI, nor if the link appears while the kubelet dials."""
+    async with node(dial_back_timeout=0.5) as it:
+        other = it.plugin_dir.parent / "other"
+        other.mkdir()
+        with socket.socket(socket.AF_UNIX) as victim:
+            victim.bind(str(other / "victim.sock"))
+            victim.listen()
+            victim.settimeout(0)
+            (it.plugin_dir / "link.sock").symlink_to(other / "victim.sock")
+            plugin = await it.plugin(listed=devices(1), register=False)
+            plugin.socket = endpoint
+            registering = asyncio.create_task(refused(plugin))
+            await asyncio.wait([registering], timeout=0.1)
+            (it.plugin_dir / "late.sock").symlink_to(other / "victim.sock")
+            assert await registering == "failed to dial device plugin: context deadline exceeded"
+            with pytest.raises(BlockingIOError):
+                victim.accept()
+
+
+async def test_a_socket_that_is_replaced_while_it_is_dialled() -> None:
+    """The plugin is reached on the socket that is there by then, as after a restart."""
+    async with node() as it:
+        plugin = ScriptedPlugin(it.plugin_dir, listed=devices(3))
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(it.plugin_dir / plugin.socket))
+        registering = asyncio.create_task(plugin.register())
+        await asyncio.wait([registering], timeout=0.1)
+        (it.plugin_dir / plugin.socket).unlink()
+        await plugin.serve()
+        await registering
+        await it.kubelet.wait_for(STUB, allocatable=3)
+        await plugin.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
@@ -116,7 +117,7 @@ async def test_a_resource_that_came_back_is_not_forgotten() -> None:
 async def test_the_grace_time_begins_with_the_last_end() -> None:
     """A resource that came back and went again is kept for the whole time again."""
     manager = DeviceManager()
-    client = PluginClient("stub.sock", "stub.sock")
+    client = PluginClient("stub.sock", Path("stub.sock"))
     manager.restore(STUB, now=1)
     manager.disconnected(STUB, client, now=2)
     await client.close()
