@@ -62,6 +62,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--name", default=os.environ.get("DPHUB_PLUGIN"), help="by default the class's name")
     _add_directories(parser)
     _add_check_options(parser)
+    if any(_HELP_WITH_VALUE.match(word) for word in sys.argv[1:]):
+        # From Python 3.12 on, argparse would show the help, and ignore the rest of the word.
+        parser.error("-h/--help: takes no value")
     try:
         options, unknown = parser.parse_known_args()
     except argparse.ArgumentError as error:
@@ -103,6 +106,8 @@ def _add_directories(parser: argparse.ArgumentParser) -> None:
         help="where Node Feature Discovery reads node labels; by default none are written",
     )
 
+
+_HELP_WITH_VALUE = re.compile(r"-h.")
 
 _FLAG = re.compile(r"--[a-z][a-z0-9_-]*|-[a-z]", re.ASCII | re.IGNORECASE)
 
