@@ -80,7 +80,7 @@ class DraNode(Node):
         await wait_until(lambda: self.registration_sockets, "a registration socket")
         async with _connected(self.registration_sockets[-1]) as channel:
             stub = RegistrationStub(channel)
-            info = await stub.GetInfo(pluginregistration_pb2.InfoRequest(), timeout=1)
+            info = await stub.GetInfo(pluginregistration_pb2.InfoRequest(), timeout=10, wait_for_ready=True)
             async with _connected(Path(info.endpoint)) as service:
                 client = KubeletClient(info, service)
                 await stub.NotifyRegistrationStatus(

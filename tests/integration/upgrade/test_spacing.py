@@ -189,10 +189,12 @@ async def test_many_upgrades_leave_few_streams() -> None:
         node.end(newer, Way.TERM)
         await node.ended()
         await node.owned_by(first)
-        before = len(node.kubelet.lists(RESOURCE))
+        before, registrations = len(node.kubelet.lists(RESOURCE)), len(node.kubelet.registrations)
         (node.directory / "faults.json").write_text('{"unhealthy": {"red-0": "pulled out"}}')
         await node.allocatable(DEVICES - 1)
-        assert len(node.kubelet.lists(RESOURCE)) == before + 1
+        # On a busy machine, the last registration after the newer hub's end may come as late as this.
+        late = len(node.kubelet.registrations) - registrations
+        assert before < len(node.kubelet.lists(RESOURCE)) <= before + 1 + late
         report = read_report(first_dir.report("red"))
         assert report
         assert report.resources[0].registration is RegistrationStatus.REGISTERED

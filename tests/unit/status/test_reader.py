@@ -127,7 +127,7 @@ def test_a_link_in_a_circle_affects_only_one_plugin(tmp_path: Path, suffix: str)
     assert [plugin.name for plugin in status.plugins] == ["bad"]
 
 
-@pytest.mark.parametrize(("name", "problem"), [("x" * 1000, "File name too long"), ("a\0b", "null byte")])
+@pytest.mark.parametrize(("name", "problem"), [("x" * 1000, "File name too long"), ("a\0b", "embedded null")])
 def test_a_plugin_whose_files_cannot_exist_affects_no_other(tmp_path: Path, name: str, problem: str) -> None:
     """No file can have such a name, and the rest of the status is shown."""
     status = Reader(_run_dir(tmp_path, name)).status(running=True)
