@@ -148,7 +148,7 @@ class Slices:
 
 
 def _latest(listed: Object, known: Object | None) -> Object:
-    """Return the newer of two versions of a slice; the one in the list if that cannot be told."""
+    """Return the newer of two versions of a slice; the one in the list if that is unknown."""
     if known is None:
         return listed
     versions = [str(each["metadata"].get("resourceVersion", "")) for each in (listed, known)]

@@ -64,7 +64,8 @@ def _parse() -> argparse.Namespace:
     _add_check_options(parser)
     if any(_HELP_WITH_VALUE.match(word) for word in sys.argv[1:]):
         # From Python 3.12 on, argparse would show the help, and ignore the rest of the word.
-        parser.error("-h/--help: takes no value")
+        problem = "-h/--help: takes no value"
+        parser.error(problem)
     try:
         options, unknown = parser.parse_known_args()
     except argparse.ArgumentError as error:

@@ -43,11 +43,14 @@ def test_starts_all_and_stops_all(make_hub: MakeHub) -> None:
     assert started["run_dir"] == str(hub.run_dir)
 
 
+SOCKETS = {"dphub.control", "dphub.events", "dphub.http", "external.sock"}
+
+
 def test_a_clean_end_leaves_no_socket(make_hub: MakeHub) -> None:
     """No socket is left that no process listens on; the files that show the last known state are kept."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
-    wait_until(lambda: _sockets(hub) == {"dphub.control", "dphub.events", "dphub.http"}, "the hub listens")
+    wait_until(lambda: _sockets(hub) == SOCKETS, "the hub listens")
     assert hub.stop() == Exit.OK
     assert _sockets(hub) == set()
     assert (hub.run_dir / "dphub.json").exists()
