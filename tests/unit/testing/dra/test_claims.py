@@ -93,7 +93,8 @@ async def test_a_call_that_takes_too_long_is_given_up() -> None:
     """A retry can overlap with a call that the driver still executes."""
     async with dra_node(call_timeout=0.2) as node:
         driver = await node.driver()
-        await node.kubelet.wait_for_driver(DRIVER)
+        # A registration that is not complete yet may end the connection.
+        await wait_until(lambda: driver.notified, "the registration")
         node.publish("d0")
         gate = asyncio.Event()
 
