@@ -4,6 +4,9 @@ import asyncio
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import grpc.aio
 import pytest
@@ -146,18 +149,25 @@ async def test_an_idle_client_does_not_block_the_end() -> None:
             await it.plugin(listed=devices(1))
 
 
+@contextmanager
+def _victim(plugin_dir: Path) -> Iterator[socket.socket]:
+    """Listen on ../other/victim.sock, and make a link to it in the plugin directory."""
+    other = plugin_dir.parent / "other"
+    other.mkdir()
+    with socket.socket(socket.AF_UNIX) as victim:
+        victim.bind(str(other / "victim.sock"))
+        victim.listen()
+        victim.settimeout(0)
+        (plugin_dir / "link.sock").symlink_to(other / "victim.sock")
+        yield victim
+
+
 @pytest.mark.fake_kubelet("a real kubelet dials any endpoint")
 @pytest.mark.parametrize("endpoint", ["../other/victim.sock", "link.sock", "..", "link.sock\0"])
 async def test_a_socket_elsewhere_is_not_dialled(endpoint: str) -> None:
     """A plugin under test cannot make a check that runs as root call another program."""
     async with node() as it:
-        other = it.plugin_dir.parent / "other"
-        other.mkdir()
-        with socket.socket(socket.AF_UNIX) as victim:
-            victim.bind(str(other / "victim.sock"))
-            victim.listen()
-            victim.settimeout(0)
-            (it.plugin_dir / "link.sock").symlink_to(other / "victim.sock")
+        with _victim(it.plugin_dir) as victim:
             plugin = await it.plugin(listed=devices(1), register=False)
             plugin.socket = endpoint
             assert "the endpoint" in await refused(plugin)
@@ -177,18 +187,12 @@ NAMES_OF_NO_FILE = [
 async def test_a_link_to_a_socket_elsewhere_is_not_dialled(endpoint: str) -> None:
     """Neither by a name that stands for another file in a URI, nor if the link appears while the kubelet dials."""
     async with node(dial_back_timeout=0.5) as it:
-        other = it.plugin_dir.parent / "other"
-        other.mkdir()
-        with socket.socket(socket.AF_UNIX) as victim:
-            victim.bind(str(other / "victim.sock"))
-            victim.listen()
-            victim.settimeout(0)
-            (it.plugin_dir / "link.sock").symlink_to(other / "victim.sock")
+        with _victim(it.plugin_dir) as victim:
             plugin = await it.plugin(listed=devices(1), register=False)
             plugin.socket = endpoint
             registering = asyncio.create_task(refused(plugin))
             await asyncio.wait([registering], timeout=0.1)
-            (it.plugin_dir / "late.sock").symlink_to(other / "victim.sock")
+            (it.plugin_dir / "late.sock").symlink_to(victim.getsockname())
             assert await registering == "failed to dial device plugin: context deadline exceeded"
             with pytest.raises(BlockingIOError):
                 victim.accept()
