@@ -3,14 +3,17 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
 import grpc.aio
+from google.protobuf.message import Message
 
 from hub.kubelet.channel import CHANNEL_OPTIONS, unix_target
 from hub.kubelet.wire import dra_pb2 as wire
 from hub.kubelet.wire import drahealth_pb2 as health
 from hub.testing.dra.model import DraError
+
+T = TypeVar("T", bound=Message)
 
 SERVICES = {
     "v1.DRAPlugin": "k8s.io.kubelet.pkg.apis.dra.v1",
@@ -69,10 +72,7 @@ class DriverConnection:
             DraError: the call failed.
         """
         request = wire.NodePrepareResourcesRequest(claims=claims)
-        answer: wire.NodePrepareResourcesResponse = await self._call(
-            "NodePrepareResources", request, wire.NodePrepareResourcesResponse
-        )
-        return answer
+        return await self._call("NodePrepareResources", request, wire.NodePrepareResourcesResponse)
 
     async def unprepare(self, claims: Sequence[wire.Claim]) -> wire.NodeUnprepareResourcesResponse:
         """Let the driver unprepare claims.
@@ -81,10 +81,7 @@ class DriverConnection:
             DraError: the call failed.
         """
         request = wire.NodeUnprepareResourcesRequest(claims=claims)
-        answer: wire.NodeUnprepareResourcesResponse = await self._call(
-            "NodeUnprepareResources", request, wire.NodeUnprepareResourcesResponse
-        )
-        return answer
+        return await self._call("NodeUnprepareResources", request, wire.NodeUnprepareResourcesResponse)
 
     async def health(self, package: str) -> AsyncIterator[health.NodeWatchResourcesResponse]:
         """Yield the driver's reports of health until the stream ends.
@@ -113,13 +110,13 @@ class DriverConnection:
             call.cancel()
         await self._channel.close(grace=None)
 
-    async def _call(self, name: str, request: Any, response: Any) -> Any:  # noqa: ANN401 - messages
+    async def _call(self, name: str, request: Message, response: type[T]) -> T:
         method = self._channel.unary_unary(
             f"/{self._package}.DRAPlugin/{name}",
             request_serializer=type(request).SerializeToString,
             response_deserializer=response.FromString,
         )
-        call = method(request, timeout=self._timeout)
+        call: grpc.aio.UnaryUnaryCall[Message, T] = method(request, timeout=self._timeout)
         self._calls.add(call)
         try:
             return await call
