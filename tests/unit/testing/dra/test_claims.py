@@ -127,12 +127,14 @@ async def test_without_a_driver_a_pod_neither_starts_nor_ends() -> None:
         await node.kubelet.wait_for_driver(DRIVER)
         node.publish("d0", "d1")
         pod = node.claim("c")
+        # Allocated while there are devices: a kubelet deletes the slices of a driver that is gone.
+        other = node.claim("other")
         await node.kubelet.run(pod)
         await driver.stop()
         await node.kubelet.wait_for_driver(DRIVER, 0)
         await node.kubelet.wait_until(lambda _: not node.kubelet.instances(DRIVER), what="no instance")
         with pytest.raises(DraError, match=f"DRA driver {DRIVER} is not registered"):
-            await node.kubelet.prepare(node.claim("other"))
+            await node.kubelet.prepare(other)
         ending = asyncio.create_task(node.kubelet.end(pod))
         await node.kubelet.wait_until(lambda _: bool(node.kubelet.events), what="an event")
         await driver.start()
