@@ -48,6 +48,36 @@ sys.stdin.read()
 
 ALLOCATED, OUT_OF_MEMORY = 0, 2
 
+FAULTING = """
+import ctypes
+
+KERNEL = b'''
+.version 6.0
+.target sm_50
+.address_size 64
+.visible .entry fault() {
+    .reg .u64 %address;
+    .reg .u32 %value;
+    mov.u64 %address, 16;
+    mov.u32 %value, 1;
+    st.global.u32 [%address], %value;
+    ret;
+}
+'''
+cuda = ctypes.CDLL("libcuda.so.1")
+device, context, module, kernel = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+assert cuda.cuInit(0) == 0
+assert cuda.cuDeviceGet(ctypes.byref(device), 0) == 0
+assert cuda.cuCtxCreate_v2(ctypes.byref(context), 0, device) == 0
+assert cuda.cuModuleLoadData(ctypes.byref(module), KERNEL) == 0
+assert cuda.cuModuleGetFunction(ctypes.byref(kernel), module, b"fault") == 0
+assert cuda.cuLaunchKernel(kernel, 1, 1, 1, 1, 1, 1, 0, None, None, None) == 0
+print(cuda.cuCtxSynchronize())
+"""
+"""A program that writes where it has no memory on the first GPU, which causes XID 31, and prints what CUDA returned."""
+
+ILLEGAL_ADDRESS = 700
+
 
 @contextmanager
 def _client(*sizes: int, **variables: str) -> Iterator[tuple[int, dict[int, int]]]:
@@ -120,6 +150,22 @@ async def test_a_gpu_in_use(driver: Driver) -> None:
         assert (result.outcome, f"process {pid} " in result.message) == (Outcome.FAILED, True), result.message
     result = (await resetter.reset([ResetDevice(gpu.uuid)], 25))[gpu.uuid]
     assert result.outcome is Outcome.OK, result.message
+
+
+async def test_an_xid_of_a_program(node: Node, kubelet: FakeKubelet, driver: Driver) -> None:
+    """An error that a program causes is reported by the driver, and the GPU returns when it is fine again."""
+    uuid = driver.poll(30).gpus[0].uuid
+    config = "dphub: {health: {interval: 1, stable_for: 2, xids: {recover: [31]}}}"
+    plugin = node.start_plugin("plugins.gpu:GPU", name="gpu", config=config)
+    healthy = len(driver.poll(30).gpus)
+    await kubelet.wait_for(GPU, healthy, timeout=60)
+    done = subprocess.run([sys.executable, "-c", FAULTING], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == f"{ILLEGAL_ADDRESS}\n", done.stderr
+    await kubelet.wait_for(GPU, healthy - 1, timeout=60)
+    assert [(line["gpu"], line["code"], line["meaning"]) for line in plugin.lines("xid received")] == [
+        (uuid, 31, "recover")
+    ]
+    await kubelet.wait_for(GPU, healthy, timeout=60)
 
 
 def test_cdi(driver: Driver) -> None:
