@@ -15,7 +15,7 @@ WARNING = "Warning"
 DEVICE_UNHEALTHY = "DeviceUnhealthy"
 DEVICE_HEALTHY = "DeviceHealthy"
 
-_INTENDED = {"cordon", "annotation", "admin"}
+_INTENDED = {"cordon", "annotation", "admin", "held"}
 """The sources of what an administrator does to a device, which is not a change of its health."""
 
 _NAMED = 4

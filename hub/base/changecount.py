@@ -1,6 +1,7 @@
 """A counter of changes that tasks wait for."""
 
 import asyncio
+from collections.abc import Iterable
 
 
 class Version:
@@ -24,3 +25,13 @@ class Version:
         """Return as soon as the number has changed."""
         while self.number == number:
             await self._changed.wait()
+
+
+async def next_change(seen: Iterable[tuple[Version, int]]) -> None:
+    """Return as soon as one of several numbers is no longer the one that was seen."""
+    waits = [asyncio.ensure_future(version.wait_beyond(number)) for version, number in seen]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -66,7 +66,9 @@ class Publisher:
             ApiError: that is not possible now.
         """
         publication, found = self._publication, self._slices.found
-        if publication is None or found is None or not publication.registered or publication is self._rejected:
+        if publication is None or found is None or publication is self._rejected:
+            return
+        if not (publication.registered or publication.withdrawn):
             return
         try:
             pool = await self._known_pool()
@@ -82,6 +84,8 @@ class Publisher:
             self._changes.bump()
 
     def _plan(self, pool: Pool, publication: Publication, found: dict[str, Object]) -> Plan:
+        if publication.withdrawn:
+            return Plan(deletes=[found[name] for name in sorted(found)])
         devices = [each for each in publication.devices if not (self._drops_taints and each.get("taints"))]
         return plan(pool, devices, found, self._slices.generation)
 

@@ -65,6 +65,8 @@ class Publication(msgspec.Struct, frozen=True, tag="publish"):
     registered: bool
     """Whether the kubelet has the driver. While it has not, slices are not written: it would delete them, and pods that
     are scheduled to them would wait."""
+    withdrawn: bool = False
+    """Whether the driver is no longer used: then all its slices are deleted."""
 
 
 class PublicationState(msgspec.Struct, frozen=True, omit_defaults=True):

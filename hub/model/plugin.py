@@ -10,6 +10,9 @@ from hub.base.untrusted import Integer
 DRIVER_VARIABLE = "DPHUB_DRA_DRIVER"
 """The variable in which a plugin gets the name of its DRA driver; without it, it serves the device plugin API."""
 
+DRIVER_SUFFIX = ".driver"
+"""The end of the name of a file beside the records of claims, which only says that a driver of this name is in use."""
+
 
 class RegistrationStatus(StrEnum):
     """The state of a resource's registration with the kubelet."""
@@ -33,6 +36,12 @@ class RegistrationStatus(StrEnum):
 CORDON_SOURCES = frozenset({"cordon", "annotation"})
 """The values of `DeviceStatus.source` that mean a cordon: by an administrator, or by the node's annotation."""
 
+HELD_SOURCE = "held"
+"""The value of `DeviceStatus.source` for a device that the other API, or another driver, has given to a pod."""
+
+INTENDED_SOURCES = CORDON_SOURCES | {HELD_SOURCE}
+"""The values of `DeviceStatus.source` that are no fault of a device."""
+
 
 class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One device as it is advertised."""
@@ -49,8 +58,8 @@ class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     since: float = 0
     """Unix time at which it became unhealthy; 0 when it is healthy."""
     source: str = ""
-    """What reported that: plugin, broken, reset, flapping, cordon, annotation, admin, scan, external; empty when it
-    is healthy."""
+    """What reported that: plugin, broken, reset, flapping, cordon, annotation, admin, scan, external, held; empty when
+    it is healthy."""
     pci: tuple[str, ...] = ()
     """Its PCI addresses, as sysfs writes them."""
     upstream: tuple[str, ...] = ()

@@ -183,8 +183,9 @@ def _report(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     # Imported late: a wrong flag is rejected before the 40 ms that gRPC takes.
+    from hub.plugin.files import PluginFiles  # noqa: PLC0415 - see above
     from hub.plugin.loading import load_plugin, make_plugin, settings_path  # noqa: PLC0415 - see above
-    from hub.plugin.process import PluginFiles, PluginProcess  # noqa: PLC0415 - see above
+    from hub.plugin.process import PluginProcess  # noqa: PLC0415 - see above
 
     watchdog = _watchdog()
     run_dir = RunDir(options.run_dir or Path(), options.instance)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from hub.base.changecount import Version
 from hub.base.statusfile import StatusFile
 from hub.base.ticks import next_tick
 from hub.kubelet.podresources import DeviceHolders, list_holders, pod_resources_socket
@@ -55,6 +56,7 @@ class Holders:
     Attributes:
         socket: The socket of the kubelet's pod resources API.
         known: Whether the last request was answered.
+        changes: Notified when an answer differs from the previous one.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Holders:
     ) -> None:
         self.socket = pod_resources_socket(plugin_dir)
         self.known = False
+        self.changes = Version()
         self._inventory = inventory
         self._status = status
         self._history = history
@@ -113,6 +116,7 @@ class Holders:
             self._history.update(self._answer)
         if before != (self._holders, self.known):
             self._status.mark_changed()
+            self.changes.bump()
         return self.known
 
     def refresh_soon(self) -> None:
@@ -124,9 +128,10 @@ class Holders:
         # Not of `_holders`: a resource may be new since the answer.
         return {name: holder for (used, name), holder in self._answer.items() if used == resource}
 
-    def container_of(self, resource: str, device_id: str) -> str:
-        """Return the container that got a device through the device plugin API at the last answer; empty if none."""
-        return self._containers.get((resource, device_id), "")
+    @property
+    def containers(self) -> DeviceHolders:
+        """The devices of the node that containers got through the device plugin API, at the last answer."""
+        return self._containers
 
     def of_device(self, key: str) -> list[Holder]:
         """Return the containers that use a physical device, or may use it, as of the last answer.

@@ -10,6 +10,7 @@ from hub.base.tasks import Tasks
 from hub.model.plugin import RegistrationStatus, Rejection
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.resource import ResourceDevices
+from hub.plugin.health.store import HealthStore
 from hub.plugin.holders import Holders
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership
@@ -25,6 +26,7 @@ class ApiParts(NamedTuple):
     inventory: Inventory
     resets: ResetService
     holders: Holders
+    health: HealthStore
     ownership: Ownership
     metrics: ProcessMetrics
     status: StatusFile

@@ -27,6 +27,7 @@ from hub.plugin.deviceplugin.socketdir import SocketDir
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.nodelabels import NodeLabels
 from hub.plugin.devices.scanner import Scanner
+from hub.plugin.files import PluginFiles
 from hub.plugin.health.store import HealthStore
 from hub.plugin.heartbeat import Heartbeat
 from hub.plugin.history import History
@@ -48,33 +49,6 @@ under the hub a signal comes first."""
 HANDOVER_CHECK_INTERVAL = 2.0
 """Seconds between these checks while there are other hubs. The kernel reports when one of them registers a resource or
 exits; should such an event be missed, the devices must not be without an owner for long."""
-
-
-class PluginFiles:
-    """The files of a plugin process. Those in the run directory are none if the process was started by hand.
-
-    Args:
-        name: The plugin's name.
-        run_dir: The run directory, and the hub to which the process belongs.
-        exists: Whether there is a run directory.
-        features_dir: Where it writes node labels; None for no labels.
-        driver: The name of its DRA driver; empty if it serves the device plugin API.
-    """
-
-    def __init__(
-        self, name: str, run_dir: RunDir, *, exists: bool, features_dir: Path | None = None, driver: str = ""
-    ) -> None:
-        self.name = name
-        self.driver = driver
-        self.instance = run_dir.instance
-        self.run_dir = run_dir if exists else None
-        self.report = run_dir.report(name) if exists else None
-        self.health = run_dir.health(name) if exists else None
-        self.history = run_dir.history(name) if exists else None
-        self.external_faults = run_dir.external_faults if exists else None
-        self.heartbeat = run_dir.heartbeat(name) if exists else None
-        self.admin_socket = run_dir.admin_socket(name) if exists else None
-        self.features_dir = features_dir
 
 
 class PluginProcess:
@@ -109,7 +83,7 @@ class PluginProcess:
         self._health = HealthStore(files.health, plugin.recovery, self._ownership, external=files.external_faults)
         self._inventory = self._make_inventory(plugin, plugin_dir)
         self._history = History(files.history, self._inventory, self._ownership, self._metrics)
-        self._records = _claim_records(files) if files.driver else None
+        self._records = _claim_records(files) if files.driver or files.retired_drivers else None
         claims = self._records.holders if self._records else dict
         self._holders = Holders(plugin_dir, self._inventory, self._status, self._history, claims)
         self._resets = ResetService(plugin, self._health, self._inventory, self._metrics, self._status)
@@ -148,6 +122,7 @@ class PluginProcess:
             inventory=self._inventory,
             resets=self._resets,
             holders=self._holders,
+            health=self._health,
             ownership=self._ownership,
             metrics=self._metrics,
             status=self._status,
@@ -155,9 +130,16 @@ class PluginProcess:
         )
         if self._records is None:
             return DevicePluginApi(parts, files.instance)
-        from hub.plugin.dra.api import DraApi  # noqa: PLC0415 - a plugin that does not use it does not load it
+        from hub.plugin.dra.retired import serve_drivers  # noqa: PLC0415 - not loaded by a plugin that does not use it
 
-        return DraApi(parts, files.driver, _required(files.run_dir), self._records)
+        return serve_drivers(
+            parts,
+            None if files.driver else DevicePluginApi(parts, files.instance),
+            files.driver,
+            retired=files.retired_drivers,
+            run_dir=_required(files.run_dir),
+            records=self._records,
+        )
 
     def _make_commands(self) -> AdminCommands:
         return AdminCommands(

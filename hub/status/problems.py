@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hub.base.wording import counted, first_of
 from hub.model.node import Condition, HubStatus, PluginStatus, Problem, Severity
 from hub.model.plugin import (
-    CORDON_SOURCES,
+    INTENDED_SOURCES,
     DeviceStatus,
     ExcludedDevice,
     RegistrationStatus,
@@ -220,7 +220,7 @@ def device_problems(about: str, resource: ResourceStatus, ambiguous: Collection[
     groups: dict[tuple[bool, str, str], list[DeviceStatus]] = {}
     for device in resource.devices:
         if not device.healthy:
-            groups.setdefault((device.source in CORDON_SOURCES, device.source, device.reason), []).append(device)
+            groups.setdefault((device.source in INTENDED_SOURCES, device.source, device.reason), []).append(device)
     worst = sorted(groups.items(), key=lambda group: (group[0][0], -len(group[1])))
     of_all = f"of {counted(resource.capacity, f'{resource.name} device')}"
     for (intended, source, reason), devices in worst[:REASONS]:

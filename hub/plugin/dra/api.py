@@ -1,10 +1,14 @@
-"""Dynamic resource allocation: one driver for all resources of a plugin."""
+"""Dynamic resource allocation: one driver for all resources of a plugin.
+
+A driver that is no longer used has no devices any more, and prepares no more claims, but it releases those that pods
+still have: a pod cannot end without it. See `retired`.
+"""
 
 import asyncio
 import time
 from collections.abc import Iterator
 
-from hub.base.changecount import Version
+from hub.base.changecount import Version, next_change
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.model.dra import Publication
@@ -13,6 +17,7 @@ from hub.plugin.devices.resource import ResourceDevices
 from hub.plugin.dra.component import Component
 from hub.plugin.dra.healthstream import SERVICES as HEALTH_SERVICES
 from hub.plugin.dra.healthstream import HealthStream
+from hub.plugin.dra.held import HeldDevices
 from hub.plugin.dra.preparation import Preparation
 from hub.plugin.dra.publication import DraDevices
 from hub.plugin.dra.records import ClaimRecords
@@ -30,19 +35,30 @@ class DraApi:
         driver: The driver's name.
         run_dir: The run directory, and the hub to which the process belongs.
         records: What was prepared for claims.
+        retired: Whether the driver is no longer used.
+
+    Attributes:
+        component: Publishes the devices.
+        claims: Notified when a claim was prepared or released.
     """
 
-    def __init__(self, parts: ApiParts, driver: str, run_dir: RunDir, records: ClaimRecords) -> None:
+    def __init__(
+        self, parts: ApiParts, driver: str, run_dir: RunDir, records: ClaimRecords, *, retired: bool = False
+    ) -> None:
         self._driver = driver
+        self._retired = retired
+        self._records = records
         self._inventory = parts.inventory
         self._ownership = parts.ownership
         self._status = parts.status
         self._tasks = parts.tasks
         self._log = get_logger(driver=driver)
         self._changed = Version()
+        self._held = None if retired else HeldDevices(parts, self._changed)
         self._since = time.time()
+        self._is_leaving = False
         self._state = RegistrationStatus.WAITING
-        self._component = Component(run_dir.dra_socket, driver)
+        self.component = self._component = Component(run_dir.dra_socket, driver)
         self._devices = DraDevices(parts.plugin, driver, parts.inventory)
         self._preparation = Preparation(
             parts,
@@ -50,7 +66,9 @@ class DraApi:
             devices=self._devices,
             component=self._component,
             records=records,
+            held=self._held,
         )
+        self.claims = self._preparation.changes
         self._servicer = DraServicer(self._preparation, parts.metrics, parts.status)
         self._health = HealthStream(self._devices, self._pool, parts, self._changed)
         self._dirs = KubeletDirs(parts.plugin_dir)
@@ -71,18 +89,25 @@ class DraApi:
         """Serve from the first scan on, until cancelled."""
         self._preparation.restore()
         while self._ownership.role is Role.STANDBY:
-            await _first_change(self._changed, self._inventory.version)
+            await next_change((each, each.number) for each in (self._changed, self._inventory.version))
         self._dirs.remove_dead(self._driver)
+        if self._held:
+            self._records.begin(self._driver)
+            # Before a claim can get one of them: containers may have them by the other API.
+            await self._held.refresh()
         await self._server.bind()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._tasks.run("publication of devices", self._publish))
+                group.create_task(self._tasks.run("publication of devices", self.publish))
+                if self._held:
+                    group.create_task(self._tasks.run("check for devices in use", self._held.run))
                 group.create_task(self._follow())
         finally:
             await asyncio.shield(self._server.close())
 
     async def hand_over(self) -> None:
         """Unregister, and finish the calls that are running: another hub's driver is called from now on."""
+        self._is_leaving = True
         await self._server.close()
         await self._servicer.finish()
 
@@ -98,7 +123,7 @@ class DraApi:
         while True:
             seen = self._changed.number
             self._update_state()
-            if not self._server.is_reachable:
+            if not (self._server.is_reachable or self._is_leaving):
                 self._log.warning("driver socket removed", socket=str(self._socket))
                 await self._server.bind()
             await self._changed.wait_beyond(seen)
@@ -119,7 +144,8 @@ class DraApi:
         is_connected = self._health.open or not self._health.opened
         return RegistrationStatus.REGISTERED if registration.accepted and is_connected else RegistrationStatus.WAITING
 
-    async def _publish(self) -> None:
+    async def publish(self) -> None:
+        """Keep the devices published, or withdrawn, until cancelled."""
         changed = Version()
         async with asyncio.TaskGroup() as group:
             group.create_task(_relay(self._changed, changed))
@@ -137,6 +163,8 @@ class DraApi:
         """Return what is to be published; None if a newer hub does that."""
         if self._ownership.role is not Role.ACTIVE:
             return None
+        if self._retired:
+            return self._devices.withdrawal()
         return self._devices.publication(registered=self._current_state() is RegistrationStatus.REGISTERED)
 
     def _pool(self) -> str:
@@ -155,15 +183,6 @@ class DraApi:
             problems=(*problems, state.problem) if state.problem else problems,
             rejection=self._servicer.rejection,
         )
-
-
-async def _first_change(*versions: Version) -> None:
-    waits = [asyncio.ensure_future(version.wait_beyond(version.number)) for version in versions]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
 
 
 async def _relay(source: Version, target: Version) -> None:

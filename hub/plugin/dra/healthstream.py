@@ -10,6 +10,7 @@ import grpc.aio
 from hub.base.changecount import Version
 from hub.kubelet.wire import drahealth_pb2 as wire
 from hub.plugin.dra.publication import DraDevices
+from hub.plugin.health.record import HELD
 from hub.plugin.kubeletapi import ApiParts
 from hub.plugin.ownership import Role
 
@@ -86,12 +87,14 @@ class HealthStream:
         """Return the health of all devices."""
         answer = wire.NodeWatchResourcesResponse()
         for each in self._devices.all():
-            health = wire.UNHEALTHY if each.health.reason else wire.HEALTHY
+            # A device that another pod holds works: that is nothing for the status of the pod that has it.
+            is_faulty = bool(each.health.reason) and each.health.source != HELD
+            health = wire.UNHEALTHY if is_faulty else wire.HEALTHY
             identifier = wire.DeviceIdentifier(pool_name=pool, device_name=each.name)
             answer.devices.add(
                 device=identifier,
                 health=health,
                 health_check_timeout_seconds=TIMEOUT,
-                message=each.health.reason[:MESSAGE_CHARACTERS],
+                message=each.health.reason[:MESSAGE_CHARACTERS] if is_faulty else "",
             )
         return answer

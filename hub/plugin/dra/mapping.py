@@ -14,7 +14,7 @@ from hub.api.kernel import PCI_ADDRESS
 from hub.base.wording import counted
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.pci import PciTree
-from hub.plugin.health.record import BROKEN, CORDONS, FLAPPING
+from hub.plugin.health.record import BROKEN, CORDONS, FLAPPING, HELD
 from hub.plugin.health.store import DeviceHealth
 
 NAME_CHARACTERS = 63
@@ -62,7 +62,7 @@ def dra_devices(inventory: Inventory, own_resource: str, driver: str, tree: PciT
             attributes, problem = _attributes(device, resource.name, tree)
             content: dict[str, Any] = {"name": name, "attributes": attributes}
             if health.reason:
-                content["taints"] = [taint(driver, health)]
+                content["taints"] = taints(driver, health)
             found[name] = DraDevice(name, resource.name, device, health, content, problem)
     return found
 
@@ -82,14 +82,17 @@ def device_name(device_id: str, resource: str, own_resource: str) -> str:
 
 def taint_key(driver: str, source: str) -> str:
     """Return the key of the taint of a device with a fault of this source."""
+    if source == HELD:
+        return f"{driver}/held"
     if source in CORDONS:
         return f"{driver}/cordon"
     return f"{driver}/broken" if source in (BROKEN, FLAPPING) else f"{driver}/unhealthy"
 
 
-def taint(driver: str, health: DeviceHealth) -> dict[str, str]:
-    """Return the taint of a device that cannot be used: no new claim gets it, and those that have it keep it."""
-    return {"key": taint_key(driver, health.source), "value": health.source, "effect": "NoSchedule"}
+def taints(driver: str, health: DeviceHealth) -> list[dict[str, str]]:
+    """Return the taints of a device that cannot be used: no new claim gets it, and those that have it keep it."""
+    sources = dict.fromkeys([health.source, *([HELD] if health.held else [])])
+    return [{"key": taint_key(driver, source), "value": source, "effect": "NoSchedule"} for source in sources]
 
 
 def _attributes(device: Device, resource: str, tree: PciTree) -> tuple[dict[str, Any], str]:

@@ -14,6 +14,7 @@ from hub.api.cdi import CDI_DIRECTORY
 from hub.api.device import Allocation, Device
 from hub.api.plugin import overrides
 from hub.base.calls import Calls
+from hub.base.changecount import Version
 from hub.base.failures import PluginError
 from hub.base.log import get_logger
 from hub.model.dra import ClaimResult
@@ -21,10 +22,14 @@ from hub.plugin.devices.validation import validate_allocation, wrong_answer
 from hub.plugin.dra.cdifile import ClaimCdiFiles, cdi_device, cdi_kind, claim_spec
 from hub.plugin.dra.claimlocks import ClaimLocks
 from hub.plugin.dra.component import Component
+from hub.plugin.dra.held import HeldDevices
 from hub.plugin.dra.mapping import DraDevice
 from hub.plugin.dra.publication import DraDevices
 from hub.plugin.dra.records import ClaimRecord, ClaimRecords, ClaimState, DeviceHeldError, PreparedDevice
 from hub.plugin.kubeletapi import ApiParts
+from hub.plugin.ownership import Role
+
+_NOT_USED = "the plugin no longer serves the DRA driver {driver}: see `api` and `driver` in circus.ini"
 
 
 class ClaimRejected(Exception):
@@ -50,11 +55,25 @@ class Preparation:
         devices: The devices, as claims name them.
         component: Reads claims.
         records: What was prepared.
+        held: What other APIs allocated; None for a driver that is no longer used, which prepares no more claims.
+
+    Attributes:
+        changes: Notified when a claim was prepared or released.
     """
 
     def __init__(
-        self, parts: ApiParts, driver: str, *, devices: DraDevices, component: Component, records: ClaimRecords
+        self,
+        parts: ApiParts,
+        driver: str,
+        *,
+        devices: DraDevices,
+        component: Component,
+        records: ClaimRecords,
+        held: HeldDevices | None,
     ) -> None:
+        self.changes = Version()
+        self._held = held
+        self._ownership = parts.ownership
         self._plugin = parts.plugin
         self._resets = parts.resets
         self._holders = parts.holders
@@ -73,7 +92,8 @@ class Preparation:
         Raises:
             OSError: that is not possible.
         """
-        self._files.restore({each.uid: each.spec.encode() for each in self._records.all() if each.spec})
+        own = self._records.active_of(self._driver)
+        self._files.restore({each.uid: each.spec.encode() for each in own if each.spec})
 
     async def prepare(self, namespace: str, name: str, uid: str) -> Sequence[PreparedDevice]:
         """Prepare a claim, and return its devices.
@@ -88,13 +108,16 @@ class Preparation:
                 return known.devices
             if self._records.is_released(uid):
                 raise ClaimRejected("it has just been released: this is most likely a late retry of a call")
+            if self._held is None:
+                raise ClaimRejected(_NOT_USED.format(driver=self._driver))
             answer = await self._component.claim(namespace, name, uid)
             if answer.problem:
                 raise ClaimRejected(answer.problem)
             if not answer.results:
                 return ()
-            record = ClaimRecord(uid, namespace, name, ClaimState.PREPARING, time.time(), answer.pod)
-            return await self._prepare(record, answer.results)
+            now = time.time()
+            record = ClaimRecord(uid, namespace, name, ClaimState.PREPARING, now, answer.pod, driver=self._driver)
+            return await self._prepare(record, answer.results, self._held)
 
     async def release(self, uid: str) -> None:
         """Undo what was prepared for a claim; a claim that is not known needs nothing.
@@ -110,9 +133,19 @@ class Preparation:
                 self._log.info("claim released", claim=f"{record.namespace}/{record.name}")
                 self._changed()
 
-    async def _prepare(self, record: ClaimRecord, results: Sequence[ClaimResult]) -> Sequence[PreparedDevice]:
-        record = msgspec.structs.replace(record, devices=tuple(map(PreparedDevice, results)))
+    async def _prepare(
+        self, record: ClaimRecord, results: Sequence[ClaimResult], held: HeldDevices
+    ) -> Sequence[PreparedDevice]:
+        if self._ownership.role is not Role.ACTIVE or any(self._is_held(result) for result in results):
+            # The last answer may be old; if the claim were rejected, its pod would wait for a minute or more.
+            await held.refresh()
         groups = self._groups(record.uid, results)
+        found = (
+            PreparedDevice(each, device.resource, device.device.id)
+            for group in groups
+            for each, device in group.members
+        )
+        record = msgspec.structs.replace(record, devices=tuple(found))
         await self._reserve(record)
         try:
             await self._reset(groups)
@@ -153,12 +186,15 @@ class Preparation:
     def _require_usable(self, result: ClaimResult, device: DraDevice) -> None:
         if result.admin:
             return
-        if holder := self._holders.container_of(device.resource, device.device.id):
-            through = "which got it through the device plugin API"
-            raise ClaimRejected(f"device {result.device} is used by {holder}, {through}")
+        if device.health.held:
+            raise ClaimRejected(f"device {result.device} is {device.health.held}")
         keys = {each["key"] for each in device.content.get("taints", ())}
         if device.health.reason and not keys <= set(result.tolerated) and "*" not in result.tolerated:
             raise ClaimRejected(f"device {result.device} is not healthy: {device.health.reason}")
+
+    def _is_held(self, result: ClaimResult) -> bool:
+        device = self._devices.get(result.device)
+        return device is not None and bool(device.health.held)
 
     async def _reserve(self, record: ClaimRecord) -> None:
         """Let the claim hold its devices.
@@ -251,4 +287,5 @@ class Preparation:
             raise ClaimRejected(f"its CDI file cannot be written: {error}") from error
 
     def _changed(self) -> None:
+        self.changes.bump()
         self._holders.refresh_soon()

@@ -44,6 +44,10 @@ class DraDevices:
         """Return what is to be published."""
         return Publication(self._driver, tuple(each.content for each in self.all()), registered)
 
+    def withdrawal(self) -> Publication:
+        """Return what is to be published by a driver that is no longer used."""
+        return Publication(self._driver, (), registered=False, withdrawn=True)
+
     def problems(self, resource: str) -> tuple[str, ...]:
         """Return what was left out of the devices of a resource, each once."""
         return tuple(dict.fromkeys(each.problem for each in self.all() if each.resource == resource and each.problem))

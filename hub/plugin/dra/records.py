@@ -28,6 +28,7 @@ from hub.base.log import get_logger
 from hub.base.removal import make_directory
 from hub.base.untrusted import UnreadableError
 from hub.model.dra import ClaimResult
+from hub.model.plugin import DRIVER_SUFFIX
 
 RELEASED_SECONDS = 60.0
 """The time for which a late retry of a call is refused: the kubelet's calls last at most 45 seconds."""
@@ -68,6 +69,8 @@ class ClaimRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     pod: str = ""
     """The pod for which it was prepared; others may share it."""
     devices: tuple[PreparedDevice, ...] = ()
+    driver: str = ""
+    """The driver that prepared it."""
     spec: str = ""
     """The content of its CDI file; empty if it has none."""
 
@@ -108,6 +111,27 @@ class ClaimRecords:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._log = get_logger()
+
+    def begin(self, driver: str) -> None:
+        """Note that a driver is in use, so that a later process knows of it even if it serves something else.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        make_directory(self._directory)
+        (self._directory / f"{driver}{DRIVER_SUFFIX}").touch()
+
+    def end(self, driver: str) -> None:
+        """Note that a driver is no longer in use.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        (self._directory / f"{driver}{DRIVER_SUFFIX}").unlink(missing_ok=True)
+
+    def active_of(self, driver: str) -> list[ClaimRecord]:
+        """Return the records of the claims of one driver that hold devices."""
+        return [record for record in self.active() if record.driver == driver]
 
     def all(self) -> list[ClaimRecord]:
         """Return all records; a file that cannot be read is renamed, and logged."""

@@ -27,6 +27,7 @@ import msgspec
 from hub.api.health import RecoveryPolicy
 from hub.base.processid import ProcessId
 from hub.base.wording import counted
+from hub.model.plugin import HELD_SOURCE
 
 PLUGIN = "plugin"
 """The source of what `Plugin.devices` says about a device."""
@@ -57,6 +58,9 @@ SCAN = "scan"
 
 EXTERNAL = "external"
 """The source of what another program on the node reports about a device. It is in no record."""
+
+HELD = HELD_SOURCE
+"""The source of what protects a device that a pod has by the other API, or by another driver. It is in no record."""
 
 UNCORDON = "run dphub uncordon to clear it"
 """How an administrator clears a fault."""

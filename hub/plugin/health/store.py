@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +15,11 @@ from hub.base.statusfile import StatusFile
 from hub.base.untrusted import UnreadableError
 from hub.plugin.health.external import ExternalFaults
 from hub.plugin.health.keys import physical_key, share_key
-from hub.plugin.health.record import ADMIN_RESET, BROKEN, EXTERNAL, PLUGIN, Fault, Health, HealthRecord
+from hub.plugin.health.record import ADMIN_RESET, BROKEN, EXTERNAL, HELD, PLUGIN, Fault, Health, HealthRecord
 from hub.plugin.ownership import Ownership, Role
+
+HeldDevices = Mapping[tuple[str, str], Fault]
+"""By resource and id, which pod has a device."""
 
 
 class DeviceHealth(NamedTuple):
@@ -29,6 +32,8 @@ class DeviceHealth(NamedTuple):
     """Unix time; 0 if it is healthy."""
     source: str = ""
     """The source of the oldest fault."""
+    held: str = ""
+    """Which pod got it by another API or driver; empty if none did. It is in the reason, too."""
 
 
 class HealthStore:
@@ -64,6 +69,7 @@ class HealthStore:
         self._file = StatusFile(path, self._owned_records)
         self._external = ExternalFaults(external)
         self._external.refresh(clock())
+        self._held: dict[str, HeldDevices] = {}
 
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Call a function whenever the health of a device may have changed."""
@@ -88,19 +94,22 @@ class HealthStore:
     def health_of(self, resource: str, device: Device) -> DeviceHealth:
         """Evaluate the health of a device of a resource, which includes that of the physical device.
 
-        What other programs report only adds reasons to those in the records.
+        What other programs report only adds reasons to those in the records, as does another use of the device.
         """
-        if not self._records and not self._external:
+        if not self._records and not self._external and not self._held:
             return DeviceHealth()
         keys = dict.fromkeys((share_key(resource, device), physical_key(resource, device)))
         records = [record for key in keys if (record := self._records.get(key)) and record.reason]
         known = [DeviceHealth(each.state, each.reason, each.since, each.source) for each in records]
         if external := self._external.of(resource, device):
             known.append(DeviceHealth(Health.UNHEALTHY, external.reason, external.since, EXTERNAL))
+        held = self._held_by(resource, device)
+        if held:
+            known.append(DeviceHealth(Health.UNHEALTHY, held.reason, held.since, HELD))
         if not known:
             return DeviceHealth()
         worst = next((each for each in known if each.health is Health.UNHEALTHY), known[0])
-        return worst._replace(reason="; ".join(each.reason for each in known))
+        return worst._replace(reason="; ".join(each.reason for each in known), held=held.reason if held else "")
 
     def report(self, resource: str, devices: Iterable[Device]) -> None:
         """Record what the plugin says about its devices."""
@@ -169,6 +178,29 @@ class HealthStore:
         """Check again what other programs report."""
         if self._external.refresh(self._clock()):
             self._changed()
+
+    def set_held(self, by: str, reasons: Mapping[tuple[str, str], str]) -> None:
+        """Protect the devices that pods have by another API or driver, instead of those of the last such call.
+
+        Args:
+            by: Names the API or driver that allocated them.
+            reasons: Who has them, by resource and id.
+        """
+        now, before = self._clock(), self._held.get(by, {})
+        held = {
+            key: known if (known := before.get(key)) and known.reason == reason else Fault(reason, now)
+            for key, reason in reasons.items()
+        }
+        if held == before:
+            return
+        self._held[by] = held
+        if not held:
+            del self._held[by]
+        self._changed()
+
+    def _held_by(self, resource: str, device: Device) -> Fault | None:
+        faults = (held.get((resource, device.id)) for held in self._held.values())
+        return next((fault for fault in faults if fault), None)
 
     def advance(self) -> None:
         """Finish the recoveries whose time has come."""

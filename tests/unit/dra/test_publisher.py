@@ -133,3 +133,14 @@ async def test_a_conflict_is_resolved(it: Publishing, monkeypatch: pytest.Monkey
     it.publish(device("b"))
 
     await it.published("b")
+
+
+async def test_the_slices_of_a_driver_that_is_no_longer_used_are_deleted(it: Publishing) -> None:
+    """Whether the kubelet has the driver or not: no claim is to get a device from it."""
+    it.publish(device("a"))
+    await it.published("a")
+
+    it.publisher.publish(Publication(DRIVER, (), registered=False, withdrawn=True))
+
+    await wait_until(lambda: not it.store.slices, "no slice")
+    await wait_until(lambda: it.states[-1].published, "the state")

@@ -10,10 +10,12 @@ import msgspec
 from hub.api.device import Allocation, Device, DeviceNode
 from hub.api.host import Host
 from hub.api.plugin import Plugin
+from hub.base.changecount import Version
 from hub.base.tasks import Tasks
 from hub.dra.claims import read_claim
 from hub.model.dra import ClaimQuery
 from hub.plugin.dra.component import Component
+from hub.plugin.dra.held import HeldDevices
 from hub.plugin.dra.preparation import Preparation
 from hub.plugin.dra.publication import DraDevices
 from hub.plugin.dra.records import ClaimRecords
@@ -57,6 +59,7 @@ class Driver(Setup):
     def __init__(self, directory: Path) -> None:
         super().__init__()
         self.directory = directory
+        self.is_retired = False
         self.cdi = directory / "host/var/run/cdi"
         self.store_api = DraStore()
         self.client = MemoryClient(self.store_api)
@@ -65,22 +68,31 @@ class Driver(Setup):
         self.holders = Holders(Path("/nonexistent"), self.inventory, self.status, self.history, self.records.holders)
         self.devices = DraDevices(self.plugin, DRIVER, self.inventory)
         self.component = Component(directory / "dra", DRIVER)
-        self.preparation = self.new_preparation()
-
-    def new_preparation(self) -> Preparation:
-        """Return another one, as after a restart of the process."""
-        parts = ApiParts(
+        self.parts = ApiParts(
             self.plugin,
             Path("/nonexistent"),
             inventory=self.inventory,
             resets=ResetService(self.plugin, self.store, self.inventory, self.metrics, self.status),
             holders=self.holders,
+            health=self.store,
             ownership=self.ownership,
             metrics=self.metrics,
             status=self.status,
             tasks=Tasks(self.status),
         )
-        return Preparation(parts, DRIVER, devices=self.devices, component=self.component, records=self.records)
+        self.held = HeldDevices(self.parts, Version())
+        self.preparation = self.new_preparation()
+
+    def new_preparation(self) -> Preparation:
+        """Return another one, as after a restart of the process."""
+        return Preparation(
+            self.parts,
+            DRIVER,
+            devices=self.devices,
+            component=self.component,
+            records=self.records,
+            held=None if self.is_retired else self.held,
+        )
 
     def cdi_files(self) -> list[str]:
         """Return the names of the CDI files."""

@@ -1,0 +1,78 @@
+"""Devices that pods got through the device plugin API: they are tainted, and rejected for claims, until those pods end.
+
+The kubelet does not know that both APIs allocate the same devices. So a plugin that changes from one to the other has
+to ask who has what.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from hub.base.changecount import Version, next_change
+from hub.kubelet.checkpoint import Checkpoint
+from hub.plugin.kubeletapi import ApiParts
+
+_BY = "the device plugin API"
+
+
+class HeldDevices:
+    """Keeps the health of devices that claims must not get up to date.
+
+    Args:
+        parts: The parts of the process.
+        changed: Notified when another hub may have begun or ended to serve.
+    """
+
+    def __init__(self, parts: ApiParts, changed: Version) -> None:
+        self._inventory = parts.inventory
+        self._holders = parts.holders
+        self._health = parts.health
+        self._ownership = parts.ownership
+        self._checkpoint = Checkpoint(parts.plugin_dir)
+        self._changed = changed
+        self._used: Mapping[tuple[str, str], str] = {}
+        self._offered: frozenset[str] = frozenset()
+
+    async def run(self) -> None:
+        """Keep it up to date, until cancelled."""
+        versions = self._changed, self._holders.changes, self._inventory.version
+        while True:
+            seen = [version.number for version in versions]
+            if self._offered - self._offered_now():
+                # What another hub has allocated until now.
+                await self._holders.refresh()
+            self._update()
+            await next_change(zip(versions, seen, strict=True))
+
+    async def refresh(self) -> None:
+        """Ask the kubelet which containers have devices, and bring everything up to date."""
+        await self._holders.refresh()
+        self._update()
+        self._inventory.publish()
+
+    def _update(self) -> None:
+        self._offered = self._offered_now()
+        if self._holders.known:
+            self._used = dict(self._by_containers())
+        else:
+            # A kubelet that starts does not answer yet; what it knew is still true.
+            self._used = {**dict(self._by_checkpoint()), **self._used}
+        self._health.set_held(_BY, {**dict(self._by_hubs()), **self._used})
+
+    def _offered_now(self) -> frozenset[str]:
+        """Return the resources that another hub offers through the device plugin API."""
+        return frozenset(name for name in self._inventory.names if self._ownership.neighbours_of(name))
+
+    def _by_hubs(self) -> Iterator[tuple[tuple[str, str], str]]:
+        for resource, device in self._inventory.all_devices():
+            if resource in self._offered:
+                yield (resource, device.id), f"another hub still offers it through {_BY}"
+
+    def _by_containers(self) -> Iterator[tuple[tuple[str, str], str]]:
+        names = self._inventory.names
+        for key, container in self._holders.containers.items():
+            if key[0] in names:
+                yield key, f"used by {container}, which got it through {_BY}"
+
+    def _by_checkpoint(self) -> Iterator[tuple[tuple[str, str], str]]:
+        for resource in self._inventory.names:
+            for name in self._checkpoint.held(resource) or ():
+                yield (resource, name), f"used by a container that got it through {_BY}, says the kubelet's checkpoint"

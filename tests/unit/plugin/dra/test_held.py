@@ -1,0 +1,167 @@
+"""Devices that another API or another driver has allocated."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hub.base.changecount import Version
+from hub.plugin.dra.held import HeldDevices
+from hub.plugin.dra.preparation import ClaimRejected
+from hub.plugin.health.record import HELD
+from hub.plugin.ownership import Role
+from hub.testing.waiting import wait_until
+from tests.unit.plugin.dra.drakit import DRIVER, Driver, device
+from tests.unit.plugin.plugin_setup import STUB
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KEY = (STUB, "a")
+
+
+class FakeHolders:
+    """What the kubelet says about containers with devices.
+
+    Attributes:
+        answer: The next answer; None if there is none.
+    """
+
+    def __init__(self) -> None:
+        self.changes = Version()
+        self.known = False
+        self.containers: Mapping[tuple[str, str], str] = {}
+        self.answer: Mapping[tuple[str, str], str] | None = {}
+
+    async def refresh(self) -> bool:
+        """Ask."""
+        self.known, self.containers = self.answer is not None, self.answer or {}
+        return self.known
+
+    def refresh_soon(self) -> None:
+        """Ask soon: here, the test asks."""
+
+
+class It(Driver):
+    """A driver on a node whose kubelet says what the test says."""
+
+    def __init__(self, directory: Path) -> None:
+        self.kubelet = FakeHolders()
+        super().__init__(directory)
+
+    def protect(self) -> HeldDevices:
+        """Let claims see what the kubelet says."""
+        self.parts = self.parts._replace(holders=self.kubelet)  # type: ignore[arg-type] # as far as it is used
+        self.held = HeldDevices(self.parts, Version())
+        self.preparation = self.new_preparation()
+        return self.held
+
+
+@pytest.fixture
+async def it(directory: Path) -> It:
+    """Make a driver with two devices."""
+    driver = It(directory)
+    driver.scan(device("a"), device("b"))
+    return driver
+
+
+def _taints(it: Driver) -> dict[str, list[tuple[str, str]]]:
+    it.inventory.publish()
+    return {
+        each.name: [(taint["key"], taint["value"]) for taint in each.content.get("taints", ())]
+        for each in it.devices.all()
+    }
+
+
+async def test_what_a_container_has_is_tainted_until_it_has_ended(it: It) -> None:
+    """The reason names the container; a kubelet that does not answer changes nothing."""
+    held = it.protect()
+    it.kubelet.answer = {KEY: "team/pod/main", ("example.com/other", "b"): "team/pod/main"}
+    await held.refresh()
+    assert _taints(it) == {"a": [(f"{DRIVER}/held", HELD)], "b": []}
+    assert it.resource.list.health["a"].reason == "used by team/pod/main, which got it through the device plugin API"
+
+    it.kubelet.answer = None
+    await held.refresh()
+    assert _taints(it)["a"]
+
+    it.kubelet.answer = {}
+    await held.refresh()
+    assert _taints(it) == {"a": [], "b": []}
+
+
+async def test_a_fault_and_a_container_are_two_taints(it: It) -> None:
+    """Each goes when its own reason goes."""
+    held = it.protect()
+    it.kubelet.answer = {KEY: "team/pod/main"}
+    it.scan(device("a", unhealthy="too hot"), device("b"))
+    await held.refresh()
+
+    assert _taints(it)["a"] == [(f"{DRIVER}/unhealthy", "plugin"), (f"{DRIVER}/held", HELD)]
+    assert it.resource.list.health["a"].reason.startswith("too hot; used by")
+
+
+async def test_a_claim_waits_for_a_container_and_not_for_an_old_answer(it: It) -> None:
+    """The kubelet is asked again before a claim is rejected, and a toleration does not help."""
+    held = it.protect()
+    it.kubelet.answer = {KEY: "team/pod/main"}
+    await held.refresh()
+    it.store_api.allocate("u1", "a", tolerations=[{"operator": "Exists"}])
+    async with it.running_component():
+        with pytest.raises(ClaimRejected, match="device a is used by team/pod/main, which got it through"):
+            await it.prepare("u1")
+
+        it.kubelet.answer = {}
+        assert await it.prepare("u1") == ["a"]
+
+
+async def test_a_driver_that_is_not_used_any_more_only_repeats_and_releases(it: It) -> None:
+    """A pod that has a claim can start its sandbox again, and can end; a new claim is rejected with the reason."""
+    it.store_api.allocate("u1", "a")
+    it.store_api.allocate("u2", "b")
+    async with it.running_component():
+        await it.prepare("u1")
+        it.is_retired = True
+        it.preparation = it.new_preparation()
+
+        assert await it.prepare("u1") == ["a"]
+        with pytest.raises(ClaimRejected, match=f"no longer serves the DRA driver {DRIVER}"):
+            await it.prepare("u2")
+        await it.preparation.release("u1")
+    assert it.records.all() == []
+    assert it.cdi_files() == []
+
+
+class OtherHub:
+    """Another hub, which serves some resources by the device plugin API."""
+
+    role = Role.ACTIVE
+
+    def __init__(self) -> None:
+        self.resources: set[str] = {STUB}
+
+    def neighbours_of(self, resource: str) -> set[str]:
+        """Return the hub if it serves the resource."""
+        return {"older"} if resource in self.resources else set()
+
+
+async def test_nothing_is_given_away_while_another_hub_offers_it(it: It) -> None:
+    """When that hub has gone, only what its containers have stays protected: the kubelet is asked first."""
+    other = OtherHub()
+    changed = Version()
+    it.parts = it.parts._replace(ownership=other, holders=it.kubelet)  # type: ignore[arg-type] # as far as it is used
+    held = HeldDevices(it.parts, changed)
+    await held.refresh()
+    assert all(_taints(it).values())
+    assert "another hub still offers it" in it.resource.list.health["a"].reason
+
+    task = asyncio.ensure_future(held.run())
+    await asyncio.sleep(0)
+    it.kubelet.answer = {KEY: "team/pod/main"}
+    other.resources.clear()
+    changed.bump()
+    await wait_until(lambda: _taints(it) == {"a": [(f"{DRIVER}/held", HELD)], "b": []}, "one taint")
+    assert "used by team/pod/main" in it.resource.list.health["a"].reason
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
