@@ -23,6 +23,10 @@ async def node() -> AsyncIterator[ClaimNode]:
         yield node
 
 
+def _is_pci(address: str) -> bool:
+    return Path(f"/sys/bus/pci/devices/{address}").exists()
+
+
 async def test_a_real_gpu_is_given_by_a_claim(node: ClaimNode) -> None:
     """It is published with its place and its model, and a pod gets its variable and its device file."""
     config = "{version: v1, flags: {plugin: {passDeviceSpecs: true}}, dphub: {health: {interval: 1}}}"
@@ -32,8 +36,7 @@ async def test_a_real_gpu_is_given_by_a_claim(node: ClaimNode) -> None:
     attributes = device["attributes"]
     assert attributes["id"]["string"].startswith("GPU-")
     assert "NVIDIA" in attributes["model"]["string"]
-    bus = attributes["resource.kubernetes.io/pciBusID"]["string"]
-    assert Path(f"/sys/bus/pci/devices/{bus}").exists()
+    assert _is_pci(attributes["resource.kubernetes.io/pciBusID"]["string"])
     pod, given = await node.run("gpu", GPU, "one")
     assert given.env["NVIDIA_VISIBLE_DEVICES"] == attributes["id"]["string"]
     assert any(each.startswith("/dev/nvidia") and each[-1].isdigit() for each in given.nodes)

@@ -1,5 +1,6 @@
 """The GPU plugin on real GPUs; skipped where no NVIDIA driver is loaded."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -90,6 +91,11 @@ def _client(*sizes: int, **variables: str) -> Iterator[tuple[int, dict[int, int]
         yield process.pid, {int(size): int(code) for size, code in lines}
 
 
+def _run(program: str) -> str:
+    """Run a program, and return its output."""
+    return subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 @pytest.fixture(scope="module")
 def driver() -> Driver:
     """Load the real driver, once as in the plugin: threads that wait for XIDs wait for each other."""
@@ -159,8 +165,7 @@ async def test_an_xid_of_a_program(node: Node, kubelet: FakeKubelet, driver: Dri
     plugin = node.start_plugin("plugins.gpu:GPU", name="gpu", config=config)
     healthy = len(driver.poll(30).gpus)
     await kubelet.wait_for(GPU, healthy, timeout=60)
-    done = subprocess.run([sys.executable, "-c", FAULTING], capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout == f"{ILLEGAL_ADDRESS}\n", done.stderr
+    assert await asyncio.to_thread(_run, FAULTING) == f"{ILLEGAL_ADDRESS}\n"
     await kubelet.wait_for(GPU, healthy - 1, timeout=60)
     assert [(line["gpu"], line["code"], line["meaning"]) for line in plugin.lines("xid received")] == [
         (uuid, 31, "recover")
