@@ -145,3 +145,15 @@ class KubeletWatch:
 
     def _error(self, error: OSError) -> HubError:
         return watch_error(self._plugin_dir, error)
+
+
+async def kubelet_starts(plugin_dir: Path) -> AsyncIterator[None]:
+    """Yield whenever a kubelet starts; end when the plugin directory was removed on the host.
+
+    Raises:
+        HubError: the directory cannot be watched.
+    """
+    with KubeletWatch(plugin_dir) as watch:
+        async for event in watch:
+            if event is KubeletEvent.STARTED:
+                yield

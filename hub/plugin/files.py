@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from hub.base.errors import ConfigError
 from hub.base.paths import RunDir
-from hub.model.plugin import DRIVER_SUFFIX
+from hub.model.plugin import DRIVER_SUFFIX, DRIVER_VARIABLE
 
 
 class PluginFiles:
@@ -32,6 +33,17 @@ class PluginFiles:
         self.heartbeat = run_dir.heartbeat(name) if exists else None
         self.admin_socket = run_dir.admin_socket(name) if exists else None
         self.features_dir = features_dir
+
+    @property
+    def required_run_dir(self) -> RunDir:
+        """The run directory, for what does not work without one.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.run_dir is None:
+            raise ConfigError(DRIVER_VARIABLE, "set without a run directory, which dynamic resource allocation needs")
+        return self.run_dir
 
     @property
     def retired_drivers(self) -> Sequence[str]:

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.api.plugin import Plugin
-from hub.base.errors import ConfigError
 from hub.base.exits import Exit
 from hub.base.log import get_logger
 from hub.base.optional import optional
-from hub.base.paths import RunDir
 from hub.base.statusfile import StatusFile
 from hub.base.stopsignals import stop_signals
 from hub.base.tasks import Tasks
 from hub.base.ticks import sleep_until_tick
 from hub.kubelet.checkpoint import Checkpoint
 from hub.model.heartbeat import heartbeat_interval
-from hub.model.plugin import DRIVER_VARIABLE, ConfigFile, PluginReport
+from hub.model.plugin import ConfigFile, PluginReport
 from hub.plugin.admin.commands import AdminCommands
 from hub.plugin.admin.server import AdminServer
 from hub.plugin.deviceplugin.api import DevicePluginApi
@@ -43,8 +41,7 @@ if TYPE_CHECKING:
     from hub.plugin.dra.records import ClaimRecords
 
 CHECK_INTERVAL = 5.0
-"""Seconds between checks of the files and sockets. A plugin started by hand notices a kubelet restart only after this;
-under the hub a signal comes first."""
+"""Seconds between checks of the files and sockets, in case that a signal or an event was missed."""
 
 HANDOVER_CHECK_INTERVAL = 2.0
 """Seconds between these checks while there are other hubs. The kernel reports when one of them registers a resource or
@@ -137,7 +134,7 @@ class PluginProcess:
             None if files.driver else DevicePluginApi(parts, files.instance),
             files.driver,
             retired=files.retired_drivers,
-            run_dir=_required(files.run_dir),
+            run_dir=files.required_run_dir,
             records=self._records,
         )
 
@@ -201,6 +198,8 @@ class PluginProcess:
         if self._ownership.is_shared:
             yield "check of the lock", self._ownership.keep_lock
             yield "watch for other hubs", self._watch_hubs
+        if not self._ownership.has_hub:
+            yield "watch for the kubelet", self._watch_kubelet
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -247,6 +246,14 @@ class PluginProcess:
             self._check_ownership()
             self._api.check()
 
+    async def _watch_kubelet(self) -> None:
+        from hub.base.kubeletwatch import kubelet_starts  # noqa: PLC0415 - not loaded under a hub, which watches
+
+        async for _ in kubelet_starts(self._directory.path):
+            self._api.check()
+        self._check_directory()
+        await asyncio.Event().wait()
+
     async def _hand_over(self) -> None:
         """Let another hub have the resources before this process exits, if there is one."""
         self._check_ownership()
@@ -285,10 +292,4 @@ class PluginProcess:
 def _claim_records(files: PluginFiles) -> "ClaimRecords":
     from hub.plugin.dra.records import ClaimRecords  # noqa: PLC0415 - as above
 
-    return ClaimRecords(_required(files.run_dir).claims(files.name))
-
-
-def _required(run_dir: RunDir | None) -> RunDir:
-    if run_dir is None:
-        raise ConfigError(DRIVER_VARIABLE, "set without a run directory, which dynamic resource allocation needs")
-    return run_dir
+    return ClaimRecords(files.required_run_dir.claims(files.name))

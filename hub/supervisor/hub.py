@@ -11,6 +11,7 @@ from hub._version import __version__
 from hub.base.errors import ConfigError
 from hub.base.exits import Exit
 from hub.base.instances import HeldLock, acquire_hub_lock
+from hub.base.kubeletwatch import KubeletEvent, KubeletWatch
 from hub.base.log import configure, get_logger
 from hub.base.optional import optional
 from hub.base.paths import KUBELET_SOCKET, user_name
@@ -22,7 +23,6 @@ from hub.supervisor.cleanup import remove_feature_files, remove_sockets, remove_
 from hub.supervisor.config.watchers import PluginConfig, read_config
 from hub.supervisor.externalsocket import ExternalSocket
 from hub.supervisor.http.server import serve_socket, serve_web, split_address
-from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
 from hub.supervisor.reporter import HubReporter
 from hub.supervisor.settings import HubSettings
 from hub.supervisor.summaryfile import SummaryFile

@@ -17,7 +17,7 @@ import benchmarks.__main__ as benchmarks
 from benchmarks import rows
 from hub.api import plugin as contract
 from hub.api.plugin import Plugin
-from hub.base import ownerfile, sockets, ticks
+from hub.base import kubeletwatch, ownerfile, sockets, ticks
 from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.cli.waiting import wait_for_report
 from hub.model.heartbeat import HANDOVER_TIMEOUT, UNRESPONSIVE_AFTER
@@ -26,7 +26,7 @@ from hub.plugin import process
 from hub.plugin.deviceplugin import connection, handover, registrar
 from hub.plugin.health import record
 from hub.reset import runner
-from hub.supervisor import backoff, kubeletwatch
+from hub.supervisor import backoff
 from hub.supervisor.circus import watcher
 from hub.supervisor.config.watchers import PluginConfig, shipped_config
 from hub.testing.node import Node
@@ -153,7 +153,7 @@ def test_times_are_those_of_the_code() -> None:
     """The times for which an administrator may wait are those of the code."""
     words = ARCHITECTURE.words
     said = {
-        "by itself within five seconds": process.CHECK_INTERVAL == 5,
+        "it notices a restart within five seconds": process.CHECK_INTERVAL == 5,
         "a missed event is noticed within five seconds": kubeletwatch.CHECK_INTERVAL == 5,
         "at shared times (ticks), the multiples of five seconds": ticks.TICK == 5,
         "first list of each stream, and every five seconds": process.CHECK_INTERVAL == 5,

@@ -64,6 +64,18 @@ async def test_a_restart_without_a_signal_is_noticed(node: Node, kubelet: FakeKu
     assert registered_in(kubelet, 2) == [STUB]
 
 
+async def test_a_restart_without_a_signal_is_noticed_at_once(node: Node, kubelet: FakeKubelet) -> None:
+    """It need not wait for the regular check, which never comes here."""
+    rare = "import hub.plugin.process\nhub.plugin.process.CHECK_INTERVAL = 3600\nfrom plugins.stub import Stub as P\n"
+    plugin = node.start_plugin(node.write_plugin(rare))
+    for end in (kubelet.stop, kubelet.crash):
+        await plugin.registered()
+        await end()
+        await plugin.resource_until(lambda state: state.registration is RegistrationStatus.WAITING)
+        await kubelet.start()
+    await kubelet.wait_for(STUB, 4)
+
+
 async def test_each_kubelet_start_gets_one_registration_per_resource(node: Node, kubelet: FakeKubelet) -> None:
     """The restarts and crashes happen at random moments, each announced once, several times, or with a delay."""
     luck = chance()

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from hub.base import kubeletwatch
+from hub.base.kubeletwatch import KubeletEvent, KubeletWatch
 from hub.base.paths import KUBELET_SOCKET
-from hub.supervisor import kubeletwatch
-from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
 from hub.testing.waiting import WAIT_SECONDS
 
 LOOK = 0.05

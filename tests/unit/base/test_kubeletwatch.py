@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
+from hub.base.kubeletwatch import KubeletEvent, KubeletWatch
 from hub.testing.waiting import WAIT_SECONDS
 from tests.harness.kubelet import KubeletSocket, mounted
 
