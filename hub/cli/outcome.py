@@ -54,6 +54,8 @@ def report_start(hub: TargetHub, plugin: str, *, begin: float, before: int = -1,
     if found.condition in _REGISTERED:
         resources = ", ".join(f"{each.name} ({each.allocatable} of {each.capacity})" for each in found.report.resources)
         echo(f"{plugin}: {verb}, registered after {took:.2f} s: {resources}")
+        for setting in found.report.unmatched:
+            echo(f"{plugin}: {setting}")
         return True
     reason = f": {found.message}" if found.message else ""
     if found.condition is Condition.EXTERNAL or (found.condition is Condition.NO_RESOURCES and not found.report.fault):

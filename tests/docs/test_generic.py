@@ -150,3 +150,6 @@ async def test_it_can_be_tried_without_root_or_a_cluster(tmp_path: Path, monkeyp
             assert "nothing has changed" in await typed_beside(reload, root)
             (root / "generic.yaml").write_text((root / "generic.yaml").read_text().replace("count: 10", "count: 20"))
             assert "generic" in await typed_beside(reload, root)
+            (root / "generic.yaml").write_text((root / "generic.yaml").read_text().replace("/dev/fuse", "/dev/fuze"))
+            said = await typed_beside(reload, root)
+            assert "example.com/fuse (0 of 0)\ngeneric: example.com/fuse: no file matches /dev/fuze" in said
