@@ -7,7 +7,7 @@ from pathlib import Path
 from hub.base.errors import HubError
 from hub.base.exits import Exit
 from hub.base.interpreter import inherited_environment, own_python
-from hub.base.wording import did_you_mean
+from hub.base.wording import counted, did_you_mean
 from hub.cli.render.live import show
 from hub.cli.render.table import Column, Table
 from hub.cli.render.text import echo, echo_json
@@ -59,7 +59,9 @@ def check_one_plugin(
     if report.problems:
         return Exit.USAGE
     if not as_json:
-        echo(f"{file or plugin}: ok")
+        # A file is valid even if the node has none of its devices.
+        unmatched = f", {counted(len(report.unmatched), 'setting')} without a match" if report.unmatched else ""
+        echo(f"{file or plugin}: ok{unmatched}")
     return Exit.OK
 
 

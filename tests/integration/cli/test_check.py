@@ -215,7 +215,7 @@ def test_what_a_file_would_offer(tmp_path: Path) -> None:
     assert [" ".join(line.split()) for line in done.stdout.splitlines()[2:]] == [
         "a::0 ... a::2 (3) example.com/odd healthy /dev/null",
         "example.com/odd: no file matches /dev/x*",
-        "odd.yaml: ok",
+        "odd.yaml: ok, 1 setting without a match",
     ], done
 
 
