@@ -12,6 +12,7 @@ import pytest
 from hub.base.sockets import is_served, kubelet_identity
 from hub.kubelet.channel import MAX_CONNECTIONS
 from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.model.plugin import RegistrationStatus
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB, PluginProcess
 from hub.testing.waiting import wait_until
@@ -177,6 +178,8 @@ async def test_a_method_that_is_not_text(node: Node, plugin: PluginProcess, kube
         await kubelet.admit("trainer", {STUB: 1})
         await kubelet.remove("trainer")
     await kubelet.stop()
+    # The plugin has a new socket by then.
+    await plugin.resource_until(lambda state: state.registration is RegistrationStatus.WAITING)
     await wait_until(lambda: is_served(path), "a server without a kubelet")
     await _stop_server(path)
     await wait_until(lambda: is_served(path), "another server without a kubelet")
