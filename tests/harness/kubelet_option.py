@@ -1,5 +1,7 @@
 """The option --kubelet: which kubelet the nodes have, the fake one or the device manager of a real one."""
 
+from pathlib import Path
+
 import pytest
 
 from hub.testing.kubelet import FakeKubelet
@@ -11,6 +13,17 @@ from tests.harness.realkubelet import real_kubelet
 FAKE = "fake"
 KUBELETS = (FAKE, *VERSIONS)
 """The values of the option."""
+
+TESTS = Path(__file__).parents[1]
+
+ROOMS = [
+    TESTS / name for name in ("differential", "docs", "integration", "unit/kubelet", "unit/plugin", "unit/testing")
+]
+"""The directories with tests that have a kubelet. A run with a real one does not load the others: each of its processes
+would take seconds for that."""
+
+PAGES = TESTS / "docs"
+"""What a page shows is the same with every kubelet: these run with the newest one."""
 
 _STARTS = pytest.StashKey[Starts]()
 
@@ -45,6 +58,14 @@ def choose(kubelet: str) -> None:
     realdra.choose(kubelet)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With a real kubelet, leave out directories without tests for it."""
+    if config.getoption("--kubelet") == FAKE or not collection_path.is_relative_to(TESTS):
+        return None
+    related = any(collection_path.is_relative_to(room) or room.is_relative_to(collection_path) for room in ROOMS)
+    return None if related else True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With a real kubelet, keep the tests that have a kubelet of its kind, and skip those that need the fake one."""
     version = config.getoption("--kubelet")
@@ -59,12 +80,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_for(version: str, item: pytest.Item) -> bool:
-    """Return whether the markers of the test allow this version."""
+    """Return whether the test is for this version, by its markers and its place."""
+    if item.path.is_relative_to(PAGES) and version != VERSIONS[-1]:
+        return False
     limits = [marker.kwargs for marker in item.iter_markers("kubelets")]
     return all(each.get("since", version) <= version < each.get("before", "2") for each in limits)
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Fail a test that has started a kubelet and that a run with a real kubelet would leave out."""
-    if item.config.stash[_STARTS].pop() and not has_kubelet(item):
+    if not item.config.stash[_STARTS].pop():
+        return
+    if not has_kubelet(item):
         pytest.fail("this test starts a kubelet unnoticed: tests/harness/kubelet_use.py has to see it", pytrace=False)
+    if item.path.is_relative_to(TESTS) and not any(item.path.is_relative_to(room) for room in ROOMS):
+        pytest.fail("this test starts a kubelet: add its directory to tests/harness/kubelet_option.py", pytrace=False)
