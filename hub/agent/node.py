@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _WATCH_SECONDS = (300.0, 600.0)
-"""The shortest and the longest duration of a watch, as of those of the kubelet: each has its own."""
+"""The shortest and the longest duration of a watch, as in the kubelet; each watch has its own."""
 
 T = TypeVar("T")
 

@@ -41,7 +41,7 @@ class KubeletEvent(Enum):
 class KubeletWatch:
     """Iterates over the kubelet's events since the watch was created: `async for event in watch`.
 
-    The iteration ends when the plugin directory was removed on the host: a mount keeps showing the dead directory here.
+    The iteration ends when the plugin directory is removed on the host: a mount keeps showing the old directory here.
     It raises HubError if the directory cannot be watched.
 
     inotify only wakes the watch, which acts on the state that it then finds: any number of file events for one start
@@ -148,7 +148,7 @@ class KubeletWatch:
 
 
 async def kubelet_starts(plugin_dir: Path) -> AsyncIterator[None]:
-    """Yield whenever a kubelet starts; end when the plugin directory was removed on the host.
+    """Yield whenever a kubelet starts; end when the plugin directory is removed on the host.
 
     Raises:
         HubError: the directory cannot be watched.

@@ -10,8 +10,8 @@ API = "/apis/resource.k8s.io/v1"
 SLICES = f"{API}/resourceslices"
 
 DEVICES_PER_SLICE = 64
-"""The limit of the API server for slices in which a device has a taint; up to 128 are allowed in others. Always the
-lower one, or else the first taint would move devices between all slices."""
+"""The limit of the API server for slices in which a device has a taint; up to 128 are allowed in others. The lower
+limit is always used, or else the first taint would move devices between all slices."""
 
 _NAME_CHARACTERS = 253
 _DIGEST_CHARACTERS = 12
@@ -150,7 +150,7 @@ def _taint_key(taint: Object) -> tuple[Any, ...]:
 
 
 def _moved(found: Object, wanted: Object) -> bool:
-    """Return whether a slice is to have other devices, or other slices beside it."""
+    """Return whether the devices of a slice, or the slices next to it, should be different."""
     pools = found["spec"].get("pool", {}), wanted["spec"]["pool"]
     names = [[device.get("name") for device in _devices(each)] for each in (found, wanted)]
     counts = [pool.get("resourceSliceCount") for pool in pools]

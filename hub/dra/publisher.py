@@ -122,7 +122,7 @@ class Publisher:
         """Handle an error: look again at what is there, or wait for other devices, or try again later.
 
         Raises:
-            ApiError: the same is to be tried again later.
+            ApiError: the same should be tried again later.
         """
         self._state(published=False, problem=f"the API server has not accepted the devices: {error}")
         if error.status in (CONFLICT, NOT_FOUND):

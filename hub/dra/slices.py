@@ -10,11 +10,11 @@ from hub.base.changecount import Version
 from hub.dra.pool import SLICES
 
 PAGE = 10
-"""The most slices in one answer. An object has at most 1.5 MiB, the limit of etcd, so they fit into the largest answer
-that is read; those of 16,384 devices with all attributes together have more."""
+"""Maximum number of slices in one answer. An object is at most 1.5 MiB, the limit of etcd, so they fit into the largest
+answer that is read; the slices of 16,384 devices with all attributes do not."""
 
 _WATCH_SECONDS = (300.0, 600.0)
-"""The shortest and the longest duration of a watch, as of those of the kubelet."""
+"""The shortest and the longest duration of a watch, as in the kubelet."""
 
 
 class Slices:
@@ -65,7 +65,7 @@ class Slices:
             if not (token := metadata.get("continue")):
                 break
             more = f"&continue={quote(token, safe='')}"
-        # At once: what is to be written is decided by all slices. An event may have come between two pages.
+        # At once: what has to be written depends on all slices. An event may have come between pages.
         known, self.found = self.found or {}, {}
         for each in items:
             self.learn(_latest(each, known.get(each["metadata"]["name"])))

@@ -11,7 +11,7 @@ DRIVER_VARIABLE = "DPHUB_DRA_DRIVER"
 """The variable in which a plugin gets the name of its DRA driver; without it, it serves the device plugin API."""
 
 DRIVER_SUFFIX = ".driver"
-"""The end of the name of a file beside the records of claims, which only says that a driver of this name is in use."""
+"""The suffix of an empty file next to the records of claims: its name shows that a driver of this name is in use."""
 
 
 class RegistrationStatus(StrEnum):

@@ -9,7 +9,7 @@ from hub.model.plugin import DRIVER_SUFFIX, DRIVER_VARIABLE
 
 
 class PluginFiles:
-    """The files of a plugin process. Those in the run directory are none if the process was started by hand.
+    """The files of a plugin process. Those in the run directory are None if the process was started by hand.
 
     Args:
         name: The plugin's name.
@@ -36,7 +36,7 @@ class PluginFiles:
 
     @property
     def required_run_dir(self) -> RunDir:
-        """The run directory, for what does not work without one.
+        """The run directory, for features that need one.
 
         Raises:
             ConfigError: there is none.

@@ -1,7 +1,7 @@
 """Dynamic resource allocation: one driver for all resources of a plugin.
 
-A driver that is no longer used has no devices any more, and prepares no more claims, but it releases those that pods
-still have: a pod cannot end without it. See `retired`.
+A driver that is no longer used has no devices and prepares no claims, but it still releases those of pods: a pod cannot
+terminate without it. See `retired`.
 """
 
 import asyncio
@@ -93,7 +93,7 @@ class DraApi:
         self._dirs.remove_dead(self._driver)
         if self._held:
             self._records.begin(self._driver)
-            # Before a claim can get one of them: containers may have them by the other API.
+            # Before a claim can get one of them: containers may have got them through the other API.
             await self._held.refresh()
         await self._server.bind()
         try:
@@ -112,14 +112,14 @@ class DraApi:
         await self._servicer.finish()
 
     def check(self) -> None:
-        """Notice another hub, and a kubelet that has gone."""
+        """Notice another hub, and a kubelet that has disappeared."""
         self._changed.bump()
 
     def reregister(self) -> None:
-        """Do nothing: a kubelet that starts finds the sockets by itself."""
+        """Do nothing: a kubelet finds the sockets by itself when it starts."""
 
     async def _follow(self) -> None:
-        """Follow the registration, and serve again if a socket was removed."""
+        """Follow the registration, and serve again if a socket has been removed."""
         while True:
             seen = self._changed.number
             self._update_state()
@@ -160,7 +160,7 @@ class DraApi:
             await self._component.changes.wait_beyond(seen)
 
     def _publication(self) -> Publication | None:
-        """Return what is to be published; None if a newer hub does that."""
+        """Return what should be published; None if a newer hub does that."""
         if self._ownership.role is not Role.ACTIVE:
             return None
         if self._retired:

@@ -19,7 +19,7 @@ _NUMBERED = "{name}.{number}"
 
 
 def cdi_kind(driver: str) -> str:
-    """Return the kind of the CDI devices of a driver. The driver's name is the vendor, so that no other has it."""
+    """Return the kind of a driver's CDI devices. The driver's name is the vendor, which makes the kind unique."""
     return f"{driver}/{CLASS}"
 
 

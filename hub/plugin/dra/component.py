@@ -65,8 +65,8 @@ class Component:
         """Keep the devices published, until cancelled.
 
         Args:
-            publication: Returns what is to be published now; None if another hub does so.
-            changed: Notified when that may be something else.
+            publication: Returns what should be published now; None if another hub does so.
+            changed: Notified when that may have changed.
         """
         while True:
             seen = changed.number

@@ -72,8 +72,8 @@ class HealthStream:
             with self._metrics.call("NodeWatchResources"):
                 while True:
                     seen = self._devices.changes.number
-                    # A superseded process keeps its stream: at its end, the kubelet would forget what the newer one
-                    # has sent.
+                    # A superseded process keeps its stream: when it ends, the kubelet forgets what the newer one has
+                    # sent.
                     if self._ownership.role is not Role.SUPERSEDED and (pool := self._pool()):
                         yield self.message(pool)
                     with suppress(TimeoutError):
@@ -87,7 +87,7 @@ class HealthStream:
         """Return the health of all devices."""
         answer = wire.NodeWatchResourcesResponse()
         for each in self._devices.all():
-            # A device that another pod holds works: that is nothing for the status of the pod that has it.
+            # A device that another pod holds works: that does not belong in the status of the pod that uses it.
             is_faulty = bool(each.health.reason) and each.health.source != HELD
             health = wire.UNHEALTHY if is_faulty else wire.HEALTHY
             identifier = wire.DeviceIdentifier(pool_name=pool, device_name=each.name)

@@ -1,7 +1,7 @@
-"""Devices that pods got through the device plugin API: they are tainted, and rejected for claims, until those pods end.
+"""Devices that pods got through the device plugin API: tainted, and rejected for claims, until those pods terminate.
 
 The kubelet does not know that both APIs allocate the same devices. So a plugin that changes from one to the other has
-to ask who has what.
+to find out which containers use which devices.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,11 +14,11 @@ _BY = "the device plugin API"
 
 
 class HeldDevices:
-    """Keeps the health of devices that claims must not get up to date.
+    """Keeps track of the devices that claims must not get, and updates their health.
 
     Args:
         parts: The parts of the process.
-        changed: Notified when another hub may have begun or ended to serve.
+        changed: Notified when another hub may have started or stopped serving.
     """
 
     def __init__(self, parts: ApiParts, changed: Version) -> None:
@@ -32,18 +32,18 @@ class HeldDevices:
         self._offered: frozenset[str] = frozenset()
 
     async def run(self) -> None:
-        """Keep it up to date, until cancelled."""
+        """Keep their health up to date, until cancelled."""
         versions = self._changed, self._holders.changes, self._inventory.version
         while True:
             seen = [version.number for version in versions]
             if self._offered - self._offered_now():
-                # What another hub has allocated until now.
+                # For what another hub has allocated so far.
                 await self._holders.refresh()
             self._update()
             await next_change(zip(versions, seen, strict=True))
 
     async def refresh(self) -> None:
-        """Ask the kubelet which containers have devices, and bring everything up to date."""
+        """Query the kubelet for the containers that use devices, and bring everything up to date."""
         await self._holders.refresh()
         self._update()
         self._inventory.publish()
@@ -53,7 +53,7 @@ class HeldDevices:
         if self._holders.known:
             self._used = dict(self._by_containers())
         else:
-            # A kubelet that starts does not answer yet; what it knew is still true.
+            # A kubelet that is starting does not answer yet; what it reported before is still true.
             self._used = {**dict(self._by_checkpoint()), **self._used}
         self._health.set_held(_BY, {**dict(self._by_hubs()), **self._used})
 
@@ -75,4 +75,5 @@ class HeldDevices:
     def _by_checkpoint(self) -> Iterator[tuple[tuple[str, str], str]]:
         for resource in self._inventory.names:
             for name in self._checkpoint.held(resource) or ():
-                yield (resource, name), f"used by a container that got it through {_BY}, says the kubelet's checkpoint"
+                reason = f"used by a container that got it through {_BY}, according to the kubelet's checkpoint"
+                yield (resource, name), reason

@@ -1,7 +1,7 @@
 """A plugin's devices as the devices of a ResourceSlice: names, attributes and taints, within the API server's limits.
 
 One invalid value makes the API server reject the whole slice, so a value that does not fit is shortened or left out
-here, and what an administrator should know of that is a problem in the status.
+here, and what an administrator should know about that is a problem in the status.
 """
 
 import hashlib
@@ -90,7 +90,7 @@ def taint_key(driver: str, source: str) -> str:
 
 
 def taints(driver: str, health: DeviceHealth) -> list[dict[str, str]]:
-    """Return the taints of a device that cannot be used: no new claim gets it, and those that have it keep it."""
+    """Return the taints of a device that cannot be used: no new claim gets it, and claims that have it keep it."""
     sources = dict.fromkeys([health.source, *([HELD] if health.held else [])])
     return [{"key": taint_key(driver, source), "value": source, "effect": "NoSchedule"} for source in sources]
 

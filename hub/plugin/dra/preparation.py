@@ -87,7 +87,7 @@ class Preparation:
         self._log = get_logger()
 
     def restore(self) -> None:
-        """Write the missing CDI files of prepared claims, and remove those of no claim.
+        """Write the missing CDI files of prepared claims, and remove those that belong to no claim.
 
         Raises:
             OSError: that is not possible.
@@ -197,7 +197,7 @@ class Preparation:
         return device is not None and bool(device.health.held)
 
     async def _reserve(self, record: ClaimRecord) -> None:
-        """Let the claim hold its devices.
+        """Reserve the claim's devices.
 
         Raises:
             ClaimRejected: another claim holds one of them.

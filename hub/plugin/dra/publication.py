@@ -41,11 +41,11 @@ class DraDevices:
         return self._latest().get(name)
 
     def publication(self, *, registered: bool) -> Publication:
-        """Return what is to be published."""
+        """Return what should be published."""
         return Publication(self._driver, tuple(each.content for each in self.all()), registered)
 
     def withdrawal(self) -> Publication:
-        """Return what is to be published by a driver that is no longer used."""
+        """Return what a driver that is no longer used should publish."""
         return Publication(self._driver, (), registered=False, withdrawn=True)
 
     def problems(self, resource: str) -> tuple[str, ...]:

@@ -10,7 +10,8 @@
     prepared   Unprepare: release()           (none)
     released   a minute later                 (none)
 
-The files last as long as the CDI files: until the node reboots. Then the kubelet has every claim prepared again.
+The files last as long as the CDI files: until the node reboots. Then the kubelet asks for every claim to be prepared
+again.
 """
 
 import os
@@ -142,7 +143,7 @@ class ClaimRecords:
         return [record for record in self.all() if record.is_active]
 
     def holders(self) -> dict[tuple[str, str], str]:
-        """Return who holds devices, by resource and id. Admin access does not count as use of a device."""
+        """Return the holders of devices, by resource and id. Admin access does not count as use of a device."""
         return {
             (each.resource, each.id): record.holder
             for record in self.active()
@@ -164,7 +165,7 @@ class ClaimRecords:
         )
 
     def reserve(self, record: ClaimRecord) -> None:
-        """Let a claim hold its devices.
+        """Reserve the devices of a claim.
 
         Raises:
             DeviceHeldError: another claim holds one of them.
@@ -183,7 +184,7 @@ class ClaimRecords:
         self._write(record)
 
     def remove(self, uid: str) -> None:
-        """Remove the record of a claim, and those of all that were released long ago.
+        """Remove the record of a claim, and those of all claims that were released long ago.
 
         Raises:
             OSError: that is not possible.
@@ -194,7 +195,7 @@ class ClaimRecords:
                 self._path(record.uid).unlink(missing_ok=True)
 
     def release(self, record: ClaimRecord) -> None:
-        """Let a claim no longer hold its devices.
+        """Release the devices of a claim.
 
         Raises:
             OSError: that is not possible.

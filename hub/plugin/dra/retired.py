@@ -1,7 +1,7 @@
 """Drivers that a plugin no longer uses, because its `api` or its `driver` was changed.
 
-Their slices are deleted, and the devices of their claims are protected: no other API allocates them. As long as they
-have claims, their sockets stay, since the kubelet cannot end a pod without the driver of its claims.
+Their slices are deleted, and the devices of their claims are protected: no other API allocates them. While there are
+claims for them, their sockets stay, since the kubelet cannot terminate a pod without the driver for its claims.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from hub.plugin.ownership import Role
 
 WITHDRAW_SECONDS = 30.0
 """Seconds for the DRA component to delete the slices of a driver without claims. Without a component, the kubelet
-deletes them, 30 seconds after the driver has gone."""
+deletes them, 30 seconds after the driver has disappeared."""
 
 
 class RetiredDriver:
@@ -49,14 +49,14 @@ class RetiredDriver:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What keeps the slices from being deleted."""
+        """What prevents the deletion of the slices."""
         problem = self._api.component.state.problem
         if self._is_over or not problem:
             return ()
         return (f"the slices of the DRA driver {self._driver}, which is no longer used, cannot be deleted: {problem}",)
 
     async def run(self) -> None:
-        """Serve as long as that is needed."""
+        """Serve for as long as the driver is needed."""
         while self._ownership.role is Role.STANDBY:
             versions = self._changed, self._inventory.version
             await next_change((each, each.number) for each in versions)
@@ -68,7 +68,7 @@ class RetiredDriver:
                 await self._while(lambda: not self._api.component.state.published, self._api.publish())
         self._is_over = True
         if self._ownership.role is Role.ACTIVE:
-            # Otherwise another hub's plugin decides, which may use the driver.
+            # Otherwise the decision is left to another hub's plugin, which may still use the driver.
             self._records.end(self._driver)
         self._log.info("retired driver removed")
         await asyncio.Event().wait()
@@ -83,7 +83,7 @@ class RetiredDriver:
         self._changed.bump()
 
     async def _while(self, holds: Callable[[], bool], work: Coroutine[None, None, None]) -> None:
-        """Do something as long as a condition holds."""
+        """Run a coroutine while a condition holds."""
         versions = self._changed, self._api.claims, self._api.component.changes
         async with asyncio.TaskGroup() as group:
             task = group.create_task(work)
@@ -99,7 +99,7 @@ class RetiredDriver:
         return bool(self._protect() or self._ownership.older)
 
     def _protect(self) -> int:
-        """Let no other API allocate the devices of claims; return the number of claims."""
+        """Keep other APIs from allocating the devices of claims; return the number of claims."""
         claims = self._records.active_of(self._driver)
         self._health.set_held(
             f"claims of {self._driver}",
@@ -114,7 +114,7 @@ class WithRetired:
     Args:
         api: The API.
         drivers: The drivers.
-        tasks: Keep the drivers served.
+        tasks: Runs the drivers.
     """
 
     def __init__(self, api: KubeletApi, drivers: Sequence[RetiredDriver], tasks: Tasks) -> None:
@@ -159,12 +159,12 @@ def serve_drivers(
     run_dir: RunDir,
     records: ClaimRecords,
 ) -> KubeletApi:
-    """Return what serves a plugin.
+    """Return the API that serves a plugin, together with its retired drivers.
 
     Args:
         parts: The parts of the process.
-        main: The API that serves it; None for the driver.
-        driver: The driver that serves it; empty if none does.
+        main: The API that serves it; None if the driver serves it.
+        driver: The driver that serves it; empty if it has none.
         retired: The drivers that are no longer used.
         run_dir: The run directory, and the hub to which the process belongs.
         records: What was prepared for claims.

@@ -16,8 +16,8 @@ from hub.kubelet.wire.pluginregistration_pb2_grpc import RegistrationServicer, a
 TYPE = "DRAPlugin"
 
 ERROR_CHARACTERS = 1024
-"""The most of the kubelet's reason for a rejection that is kept: each resource has it in the plugin's report, and a
-message has room for millions of characters."""
+"""Maximum length of the kubelet's reason for a rejection, as it is kept: the plugin's report contains it for each
+resource, and a message has room for millions of characters."""
 
 STOP_SECONDS = 2.0
 """Seconds for calls that are running when the process stops; a call that takes longer is still finished."""

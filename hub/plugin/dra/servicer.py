@@ -1,4 +1,4 @@
-"""The DRAPlugin service: the kubelet has claims prepared before it starts a pod, and released after the pod's end."""
+"""The DRAPlugin service: claims are prepared before the kubelet starts a pod, and released after its termination."""
 
 import asyncio
 import re
@@ -81,7 +81,7 @@ class DraServicer:
     async def unprepare(
         self, request: wire.NodeUnprepareResourcesRequest, context: Context
     ) -> wire.NodeUnprepareResourcesResponse:
-        """Release each claim of a pod that has ended."""
+        """Release each claim of a pod that has terminated."""
         with self._metrics.call("NodeUnprepareResources"):
             entries = await self._each(request.claims, context, self._unprepare)
         return wire.NodeUnprepareResourcesResponse(claims=entries)
@@ -98,7 +98,7 @@ class DraServicer:
             problem = f"expected at most {MAX_CLAIMS} claims, each with a uid of letters, digits and -"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
         tasks = {claim.uid: self._begin(work(claim)) for claim in claims}
-        # Shielded: a call that the kubelet has given up is finished, and its retry finds the result.
+        # Shielded: a call that the kubelet has given up on is finished, and its retry finds the result.
         answers = await asyncio.gather(*map(asyncio.shield, tasks.values()))
         return dict(zip(tasks, answers, strict=True))
 

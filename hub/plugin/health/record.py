@@ -60,7 +60,7 @@ EXTERNAL = "external"
 """The source of what another program on the node reports about a device. It is in no record."""
 
 HELD = HELD_SOURCE
-"""The source of what protects a device that a pod has by the other API, or by another driver. It is in no record."""
+"""The source of what protects a device that a pod got through the other API, or another driver. It is in no record."""
 
 UNCORDON = "run dphub uncordon to clear it"
 """How an administrator clears a fault."""

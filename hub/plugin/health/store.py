@@ -33,7 +33,7 @@ class DeviceHealth(NamedTuple):
     source: str = ""
     """The source of the oldest fault."""
     held: str = ""
-    """Which pod got it by another API or driver; empty if none did. It is in the reason, too."""
+    """Which pod got it through another API or driver; empty if none did. It is in the reason, too."""
 
 
 class HealthStore:
@@ -180,7 +180,7 @@ class HealthStore:
             self._changed()
 
     def set_held(self, by: str, reasons: Mapping[tuple[str, str], str]) -> None:
-        """Protect the devices that pods have by another API or driver, instead of those of the last such call.
+        """Protect the devices that pods got through another API or driver, instead of those of the last such call.
 
         Args:
             by: Names the API or driver that allocated them.

@@ -22,7 +22,7 @@ SERVICES = {
 """By the name that a driver gives, the package of the service on the wire."""
 
 HEALTH_SERVICES = {"v1.DRAResourceHealth": "v1", "v1alpha1.DRAResourceHealth": "v1alpha1"}
-"""The same of the health service."""
+"""The same for the health service."""
 
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.default_authority", "localhost"),
