@@ -87,14 +87,14 @@ class IntelSettings(Settings, frozen=True, rename="kebab"):
     exclude: tuple[PciAddress, ...] = ()
     """The PCI addresses of GPUs not to serve, such as "0000:00:02.0" for an integrated one."""
     health_management: bool = False
-    """Whether a GPU that is too hot is unhealthy. Intel's plugin asks its Level-Zero sidecar, which also knows the
+    """Whether a GPU that is too hot is unhealthy. Intel's plugin queries its Level-Zero sidecar, which also knows the
     state of memory and bus; here, only the temperatures that the kernel reports are checked."""
     xpumd_endpoint: Annotated[str, msgspec.Meta(pattern="^(/.*)?$", extra={"expected": "an absolute path"})] = ""
     """The socket of xpumd, the daemon of Intel's XPU Manager, such as /run/xpumd/intelxpuinfo.sock: a GPU is unhealthy
     while xpumd says so. Cannot be combined with health-management or temperature limits: xpumd has its own. Empty:
-    xpumd is not asked."""
+    xpumd is not queried."""
     xpumd_severity: XpumdSeverity = XpumdSeverity.CRITICAL
-    """How bad the state of a part of a GPU must be for the GPU to be unhealthy, if xpumd is asked."""
+    """How bad the state of a part of a GPU must be for the GPU to be unhealthy, if xpumd is queried."""
     temp_limit: Degrees = DEFAULT_LIMIT
     """The highest temperature of any part of a healthy GPU, in degrees Celsius."""
     gpu_temp_limit: Degrees = DEFAULT_LIMIT

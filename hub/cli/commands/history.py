@@ -36,7 +36,7 @@ def history(wanted: str | None, *, plugin: str | None, lines: int, as_json: bool
     mlx5_0; the name of a plugin or of a resource stands for all its devices. POD is a name, alone or as NAMESPACE/POD.
 
     Each plugin keeps the latest 1000 allocations that have ended. Times are those of the kubelet's answers to the
-    plugin, which asks every 30 seconds while a container uses a device.
+    plugin, which queries the kubelet every 30 seconds while a container uses a device.
 
     The exit code is 1 when the hub is not running, in which case the last known state is shown, and when a history
     cannot be read.

@@ -83,8 +83,8 @@ async def allocate_quick(subject: Subject) -> Findings:
     "allocate-again",
     Level.MUST,
     "Allocate answers a second request for the same device.",
-    reason="No call says that a pod has ended and its device is free. A plugin that counts a device as taken never "
-    "hands it out again.",
+    reason="No call reports that a pod has terminated and its device is free. A plugin that counts a device as taken "
+    "never hands it out again.",
     source="device plugin API: there is no call for the release of a device",
 )
 async def allocate_again(subject: Subject) -> Findings:
@@ -117,7 +117,7 @@ async def allocate_same(subject: Subject) -> Findings:
     "allocate-each-container",
     Level.SHOULD,
     "Allocate returns one response for each container in the request, in the same order.",
-    reason="Today's kubelet asks for one container at a time, but the API allows several, and later kubelets may send "
+    reason="Today's kubelet sends one container at a time, but the API allows several, and later kubelets may send "
     "them.",
     source=_ALLOCATE,
 )
