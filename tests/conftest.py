@@ -44,7 +44,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """Make a directory whose path is short enough for sockets."""
+    """Create a directory whose path is short enough for sockets."""
     path = Path(tempfile.mkdtemp(prefix="hub", dir="/tmp"))
     yield path
     remove_tree(path)
@@ -52,7 +52,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def node() -> Iterator[Node]:
-    """Make a node without a running kubelet; plugins that are started on it end with the test."""
+    """Create a node without a running kubelet; plugins that are started on it end with the test."""
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     node = Node(directory)
     yield node

@@ -18,19 +18,19 @@ Answer = Callable[[Any, Any], Awaitable[Any]]
 
 
 def device(name: str, *, healthy: bool = True, numa: Iterable[int] = ()) -> wire.Device:
-    """Make one device of a list."""
+    """Create one device of a list."""
     nodes = [wire.NUMANode(ID=node) for node in numa]
     health = "Healthy" if healthy else "Unhealthy"
     return wire.Device(ID=name, health=health, topology=wire.TopologyInfo(nodes=nodes) if nodes else None)
 
 
 def devices(count: int) -> list[wire.Device]:
-    """Make this number of healthy devices: d0, d1 and so on."""
+    """Create this number of healthy devices: d0, d1 and so on."""
     return [device(f"d{number}") for number in range(count)]
 
 
 def allocated(**fields: Any) -> wire.AllocateResponse:  # noqa: ANN401 - whatever the message has
-    """Make the answer to an Allocate for one container."""
+    """Create the answer to an Allocate for one container."""
     return wire.AllocateResponse(container_responses=[wire.ContainerAllocateResponse(**fields)])
 
 
@@ -197,7 +197,7 @@ class ScriptedPlugin(rpc.DevicePluginServicer):
 
 
 def refuse(code: grpc.StatusCode, message: str) -> Answer:
-    """Make an answer that is an error."""
+    """Create an answer that is an error."""
 
     async def answer(_: object, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         await context.abort(code, message)

@@ -61,7 +61,7 @@ def kustomized(directory: Path) -> list[Object]:
 
 
 def overlay_with(tree: Path, overlay: str, components: Iterable[str]) -> Path:
-    """Make an overlay with components.
+    """Create an overlay with components.
 
     Args:
         tree: A copy of container/.

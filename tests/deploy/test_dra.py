@@ -22,7 +22,7 @@ cmd = python -m hub.dra
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    """Make what a cluster gets of an overlay with the component, as the page says."""
+    """Build the objects of an overlay with the component, as the page says."""
     tree = tmp_path_factory.mktemp("container")
     for name in ("base", "overlays", "dra"):
         shutil.copytree(CONTAINER / name, tree / name)

@@ -13,7 +13,7 @@ from tests.docs.tutorial import SET_UP, Tutorial
 
 @pytest.fixture
 def tutorial() -> Iterator[Tutorial]:
-    """Make a directory next to the checkout, with a path short enough for sockets, and files for devices."""
+    """Create a directory next to the checkout, with a path short enough for sockets, and files for devices."""
     with tempfile.TemporaryDirectory(prefix="dphub-") as beside:
         directory = Path(beside) / "serial"
         directory.mkdir()

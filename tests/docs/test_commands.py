@@ -58,7 +58,7 @@ RUN = {
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a checkout with what the commands need: the copy of the overlay, and the files that the reader makes."""
+    """Create a checkout with what the commands need: the copy of the overlay, and the files that the reader makes."""
     directory = tmp_path_factory.mktemp("checkout")
     shutil.copytree(ROOT / "container", directory / "container", symlinks=True)
     for copy in (command for _, command in ALL if command.startswith("cp ")):

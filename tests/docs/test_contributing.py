@@ -25,7 +25,7 @@ NOT_TYPED = {
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Make a copy of the checkout with the same virtual environment."""
+    """Create a copy of the checkout with the same virtual environment."""
     copy = tmp_path / "checkout"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "dist", "__pycache__"))
     (copy / ".venv").mkdir()

@@ -59,7 +59,7 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture
 def adapters(root: Path) -> Path:
-    """Make a node's file system with two serial adapters, and the README's plugin next to a circus.ini."""
+    """Create a node's file system with two serial adapters, and the README's plugin next to a circus.ini."""
     (root / "serial_adapters.py").write_text(PLUGIN, encoding="utf-8")
     (root / "host/dev").mkdir(parents=True)
     for n in range(2):

@@ -80,7 +80,7 @@ def test_the_flags_are_understood(command: str) -> None:
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
-    """Make a directory with the reader's plugin."""
+    """Create a directory with the reader's plugin."""
     path = tmp_path / "my-plugin"
     path.write_text(PLUGIN)
     path.chmod(0o755)

@@ -83,7 +83,7 @@ def _replay(path: Path) -> int:
 
 @contextmanager
 def opened(name: str) -> Iterator[Target]:
-    """Make a target in a directory of its own, and end it with the block."""
+    """Create a target in a directory of its own, and end it with the block."""
     # The path of a socket must be short.
     directory = Path(tempfile.mkdtemp(prefix="fz", dir="/tmp"))
     try:

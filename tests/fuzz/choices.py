@@ -1,4 +1,4 @@
-"""Makes odd inputs out of valid ones.
+"""Creates odd inputs out of valid ones.
 
 A recipe of random bytes decides what is changed. So one draw of the fuzzer is enough for one input, and a shorter
 recipe means fewer changes, which is how the fuzzer shortens what it has found.

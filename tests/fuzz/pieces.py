@@ -33,7 +33,7 @@ class Piece(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def of(cls, content: bytes, name: str = "") -> "Piece":
-        """Make a piece of this content."""
+        """Create a piece of this content."""
         return cls(content.decode("latin-1"), name)
 
     @property

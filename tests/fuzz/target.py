@@ -28,7 +28,7 @@ class Target:
         self.directory = directory
 
     def make(self, choices: Choices) -> Input:
-        """Make an input."""
+        """Create an input."""
         raise NotImplementedError
 
     def consume(self, pieces: Input) -> None:

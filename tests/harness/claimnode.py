@@ -1,4 +1,4 @@
-"""A node whose pods get devices by claims, with an API server, a scheduler, a kubelet and the DRA component."""
+"""A node whose pods get devices through claims, with an API server, a scheduler, a kubelet and the DRA component."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ NAMESPACE = "default"
 DOMAIN = "dphub.dev"
 CONTAINER = "main"
 FAST = {"registry_period": 0.05, "prepare_retry": 0.2, "unprepare_retry": 0.2}
-"""The times of a kubelet that does not let a test wait."""
+"""The intervals of a kubelet, short enough for tests."""
 
 
 class Given(NamedTuple):
@@ -34,7 +34,7 @@ class Given(NamedTuple):
     mounts: list[str]
     env: dict[str, str]
     names: list[str]
-    """The names whose files are not ours."""
+    """The names that are in files of other programs."""
 
 
 class ClaimNode(Node):
@@ -93,14 +93,14 @@ class ClaimNode(Node):
         return {device["name"]: device for spec in slices for device in spec.get("devices") or ()}
 
     async def published(self, plugin: str, count: int) -> dict[str, Object]:
-        """Wait until this number of devices is published and the kubelet has the driver, and return them."""
+        """Wait until the kubelet has accepted the driver and this number of devices is published; return them."""
         driver = driver_of(plugin)
         await wait_until(lambda: any(up for _, up in self.kubelet.instances(driver)), f"the driver {driver}")
         await wait_until(lambda: len(self.devices(plugin)) == count, f"{count} devices of {plugin}")
         return self.devices(plugin)
 
     def taints(self, plugin: str) -> dict[str, list[tuple[str, str]]]:
-        """Return the taints of the devices that have any, as key without the driver and value."""
+        """Return the taints of devices that have any, each as its key, without the driver's prefix, and its value."""
         return {
             name: [(each["key"].rpartition("/")[2], each.get("value", "")) for each in device["taints"]]
             for name, device in self.devices(plugin).items()
@@ -115,7 +115,8 @@ class ClaimNode(Node):
             raise AssertionError(f"{error}; found {self.taints(plugin)}") from None
 
     def claim(self, name: str, requests: Mapping[str, Mapping[str, Any]], **spec: Any) -> Object:  # noqa: ANN401 - JSON
-        """Make a claim; `requests` are by name, each with `plugin`, `resource`, and what else a request may have."""
+        """Create a claim; `requests` is keyed by name, each value with `plugin`, `resource`, and what else a request
+        may have."""
         made = [self._request(each, dict(wanted)) for each, wanted in requests.items()]
         content = {"metadata": {"name": name}, "spec": {"devices": {"requests": made, **spec}}}
         return self.api.store.create(CLAIMS, content, NAMESPACE)
@@ -125,7 +126,7 @@ class ClaimNode(Node):
         return {"name": name, "exactly": {"deviceClassName": self._class(plugin, resource), **_COUNT, **wanted}}
 
     def _class(self, plugin: str, resource: str) -> str:
-        """Return the class of a resource, made at its first use."""
+        """Return the class of a resource, which is created when it is first used."""
         driver = driver_of(plugin)
         name = f"{resource.replace('/', '.')}.{driver}"
         if not any(each["metadata"]["name"] == name for each in self.api.store.list(CLASSES)):
@@ -144,7 +145,7 @@ class ClaimNode(Node):
         return ClaimPod(name, f"uid-of-{name}", {claim: claim}, {CONTAINER: [ClaimUse(claim)]})
 
     def schedule_device(self, claim: str, plugin: str, device: str) -> ClaimPod:
-        """Make a claim that has a device, whatever the slices say, and return a pod that may use it."""
+        """Create a claim to which a device is allocated, whatever the slices say; return a pod that may use it."""
         found = self.claim(claim, {"devices": {"plugin": plugin, "resource": "example.com/any"}})
         result = {"request": "devices", "driver": driver_of(plugin), "pool": NODE, "device": device}
         found["status"] = {"allocation": {"devices": {"results": [result]}}}
@@ -163,7 +164,7 @@ class ClaimNode(Node):
         return self.given(names[CONTAINER])
 
     async def end(self, pod: ClaimPod) -> None:
-        """End a pod, and the use of its claims."""
+        """Terminate a pod, and release its claims."""
         await asyncio.wait_for(self.kubelet.end(pod), _POD_SECONDS)
         for claim in pod.claims.values():
             self.scheduler.release(claim, pod.uid)

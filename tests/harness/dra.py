@@ -42,7 +42,7 @@ class DraNode:
         start: bool = True,
         **fields: Any,  # noqa: ANN401 - its attributes
     ) -> ScriptedDriver:
-        """Make an instance of a driver, which ends with the node, and start it unless `start` is false."""
+        """Create an instance of a driver, which ends with the node, and start it unless `start` is false."""
         made = ScriptedDriver(self.root, name, instance)
         for field, value in fields.items():
             setattr(made, field, value)
@@ -56,7 +56,7 @@ class DraNode:
         return self.api.store.create(SLICES, {"metadata": {"name": name or f"0-{driver}"}, "spec": content})
 
     def claim(self, name: str, pod: str = "", count: int = 1, driver: str = DRIVER, request: str = "gpu") -> ClaimPod:
-        """Make a claim for devices of a driver, allocate it, and return a pod that may use it."""
+        """Create a claim for devices of a driver, allocate it, and return a pod that may use it."""
         if not any(each["metadata"]["name"] == driver for each in self.api.store.list(CLASSES)):
             selectors = [{"cel": {"expression": f'device.driver == "{driver}"'}}]
             self.api.store.create(CLASSES, {"metadata": {"name": driver}, "spec": {"selectors": selectors}})

@@ -72,5 +72,5 @@ async def dialled(socket: Path, **options: int) -> AsyncIterator["DevicePluginAs
 
 
 def asking_for(*ids: str) -> wire.AllocateRequest:
-    """Make a kubelet's Allocate request for one container."""
+    """Create a kubelet's Allocate request for one container."""
     return wire.AllocateRequest(container_requests=[wire.ContainerAllocateRequest(devices_ids=ids)])

@@ -35,7 +35,7 @@ def image() -> Image:
 
 @pytest.fixture
 def node() -> Iterator[Path]:
-    """Make a node's directories, with a path that is short enough for sockets."""
+    """Create a node's directories, with a path that is short enough for sockets."""
     directory = Path(tempfile.mkdtemp(prefix="im", dir="/tmp"))
     for name in ("device-plugins", "pod-resources", "run", "cdi"):
         (directory / name).mkdir()

@@ -265,7 +265,7 @@ class FakeApiServer:
 
 
 def make_certificate(directory: Path) -> None:
-    """Make a certificate that is its own authority; skip the test without the program for that."""
+    """Create a certificate that is its own authority; skip the test without the program for that."""
     if not shutil.which("openssl"):
         pytest.skip("needs openssl")
     words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"

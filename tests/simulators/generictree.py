@@ -18,13 +18,13 @@ class GenericTree:
             (root / directory).mkdir(parents=True)
 
     def file(self, name: str) -> None:
-        """Make a file in /dev that sysfs does not know."""
+        """Create a file in /dev that sysfs does not know."""
         path = self.root / "dev" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
     def link(self, name: str, target: str) -> None:
-        """Make a link in /dev, as udev does."""
+        """Create a link in /dev, as udev does."""
         path = self.root / "dev" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(target)

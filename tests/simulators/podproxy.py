@@ -51,7 +51,7 @@ class Scenario(msgspec.Struct):
 
 
 def pod(name: str, node: str, *, created: str = "2026-01-01T00:00:00Z", waiting: str = "") -> dict[str, Any]:
-    """Make the pod of a hub."""
+    """Create the pod of a hub."""
     state = {"waiting": {"reason": waiting}} if waiting else {"running": {}}
     return {
         "metadata": {"name": name, "creationTimestamp": created},
@@ -61,7 +61,7 @@ def pod(name: str, node: str, *, created: str = "2026-01-01T00:00:00Z", waiting:
 
 
 def forbidden(resource: str, verb: str = "get") -> Answer:
-    """Make the answer to a user who lacks a permission."""
+    """Create the answer to a user who lacks a permission."""
     message = f'pods "x" is forbidden: User "me" cannot {verb} resource "{resource}" in API group "" in the namespace'
     return Answer(json.dumps({"kind": "Status", "message": f'{message} "{NAMESPACE}"'}), _FORBIDDEN)
 

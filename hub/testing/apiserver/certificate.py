@@ -10,7 +10,7 @@ _REQUEST = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -d
 
 
 def make_certificate(directory: Path, address: str) -> tuple[Path, Path]:
-    """Make a certificate for an IP address, and return the paths of the certificate and of its key.
+    """Create a certificate for an IP address, and return the paths of the certificate and of its key.
 
     Raises:
         HubError: the program `openssl` is missing, or fails.

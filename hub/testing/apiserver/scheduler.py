@@ -95,7 +95,7 @@ class Scheduler:
     def extend(
         self, pod: str, containers: Mapping[str, Mapping[str, int]], node: str, namespace: str = "default"
     ) -> ExtendedClaim | None:
-        """Make and allocate a claim for the extended resources of a pod, and return it.
+        """Create and allocate a claim for the extended resources of a pod, and return it.
 
         None if the containers need no claim: a resource of which the node has allocatable devices is served by a device
         plugin. A pod can use the claim after `reserve`.

@@ -108,7 +108,7 @@ def _directory() -> Iterator[Path]:
 
 @contextmanager
 def _temporary() -> Iterator[Path]:
-    """Make a directory, and delete it; a plugin in a container may leave files in it that only root can delete.
+    """Create a directory, and delete it; a plugin in a container may leave files in it that only root can delete.
 
     `tempfile.TemporaryDirectory` would change the permissions of what it cannot delete: in older versions of Python,
     those of the file to which a link leads.

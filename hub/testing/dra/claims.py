@@ -1,7 +1,7 @@
 """The claims that a kubelet knows, and the file that keeps them across its restarts: dra_manager_state.
 
 The format is the kubelet's own (kubernetes, pkg/kubelet/cm/dra/state). Which claims are prepared is not in the file:
-a kubelet that has restarted asks again.
+a kubelet that has restarted calls again.
 """
 
 import zlib

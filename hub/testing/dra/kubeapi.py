@@ -1,4 +1,4 @@
-"""What a kubelet asks the API server about claims, and how it deletes slices."""
+"""What a kubelet reads about claims from the API server, and how it deletes slices."""
 
 import asyncio
 import json

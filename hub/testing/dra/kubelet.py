@@ -131,7 +131,7 @@ class DraKubelet(FakeKubelet):
         return found
 
     async def end(self, pod: ClaimPod) -> None:
-        """End a pod whose containers have ended; it stays Terminating until its claims are unprepared."""
+        """Terminate a pod whose containers have exited; it stays Terminating until its claims are unprepared."""
         while True:
             try:
                 await self.unprepare(pod)

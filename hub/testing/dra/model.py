@@ -29,7 +29,7 @@ class DraOptions:
     prepare_retry: float = 75.0
     """Time until the next attempt for a pod whose claims could not be prepared; a kubelet takes 60 to 90 s."""
     unprepare_retry: float = 10.0
-    """Time until the next attempt for a pod that ends."""
+    """Time until the next attempt for a pod that is terminating."""
     reconcile_period: float = 60.0
     """Time between checks for claims whose pods are gone."""
     wiping_delay: float = 30.0

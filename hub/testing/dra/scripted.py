@@ -67,7 +67,7 @@ class ScriptedDriver(RegistrationServicer):
         return self
 
     async def register(self) -> None:
-        """Make the registration socket, instead of an earlier one."""
+        """Create the registration socket, instead of an earlier one."""
         await self.unregister()
         self.registration_socket.parent.mkdir(parents=True, exist_ok=True)
         add = lambda server: add_RegistrationServicer_to_server(self, server)  # noqa: E731 - one line says it
@@ -194,12 +194,12 @@ class ScriptedDriver(RegistrationServicer):
 
 
 def device(pool: str, name: str, *cdi: str, requests: Iterable[str] = (), share: str | None = None) -> wire.Device:
-    """Make a prepared device."""
+    """Create a prepared device."""
     return wire.Device(pool_name=pool, device_name=name, cdi_device_ids=cdi, request_names=requests, share_id=share)
 
 
 def device_health(pool: str, name: str, value: str, message: str = "", timeout: int = 0) -> health.DeviceHealth:
-    """Make the health of a device: HEALTHY, UNHEALTHY or UNKNOWN, valid for this many seconds, 0 for the default."""
+    """Build the health of a device: HEALTHY, UNHEALTHY or UNKNOWN, valid for this many seconds, 0 for the default."""
     return health.DeviceHealth(
         device=health.DeviceIdentifier(pool_name=pool, device_name=name),
         health=health.HealthStatus.Value(value),
@@ -209,7 +209,7 @@ def device_health(pool: str, name: str, value: str, message: str = "", timeout: 
 
 
 def fails(error: str) -> Answer:
-    """Make an answer with this error for each claim, for `on_prepare` and `on_unprepare`."""
+    """Create an answer with this error for each claim, for `on_prepare` and `on_unprepare`."""
 
     async def answer(request: Any, _: object) -> Any:  # noqa: ANN401 - either call
         prepares = isinstance(request, wire.NodePrepareResourcesRequest)

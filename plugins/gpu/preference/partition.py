@@ -105,7 +105,7 @@ def _starts(pairs: Matrix, fixed: Sequence[int], size: int) -> Iterator[list[Set
 
 
 def _grown(pairs: Matrix, order: Sequence[int], seeds: int, size: int) -> list[Set]:
-    """Make sets one after the other, the first one from the first GPUs; each grows by the GPU that adds most."""
+    """Build sets one after the other, the first one from the first GPUs; each grows by the GPU that adds most."""
     members, left = list(order[:seeds]), list(order[seeds:])
     sets = []
     while left:

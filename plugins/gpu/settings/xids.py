@@ -90,7 +90,7 @@ class XidPolicy(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, table: XidTable, environment: Mapping[str, str]) -> Self:
-        """Make the policy of a configuration.
+        """Build the policy of a configuration.
 
         `DP_DISABLE_HEALTHCHECKS` is `all`, `xids` or a list of XIDs to ignore; `DP_ENABLE_HEALTHCHECKS` accepts the
         same and takes precedence. Other words have no effect, see `malformed`.

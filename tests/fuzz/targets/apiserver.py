@@ -78,7 +78,7 @@ NAMES = (
 
 
 def response(body: bytes, choices: Choices, status: str = "200 OK") -> bytes:
-    """Make an answer, in one of the three forms that HTTP has."""
+    """Create an answer, in one of the three forms that HTTP has."""
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nRetry-After: 2\r\n".encode()
     match choices.below(3):
         case 0:

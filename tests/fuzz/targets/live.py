@@ -53,7 +53,7 @@ class LiveTarget(Target):
         """Prepare a client."""
 
     def probe(self) -> None:
-        """Make a valid request that must succeed."""
+        """Create a valid request that must succeed."""
         raise NotImplementedError
 
     def send(self, pieces: Input) -> None:

@@ -80,7 +80,7 @@ class Requests(PluginSocket):
     """Requests of the device plugin API: any bytes, and any ids."""
 
     def make(self, choices: Choices) -> Input:
-        """Make a message, and change the bytes of every other one."""
+        """Create a message, and change the bytes of every other one."""
         method, is_whole = choices.of(list(MESSAGES)), choices.below(2)
         content = MESSAGES[method](choices if is_whole else Choices(b"")).SerializeToString()
         return [Piece.of(content if is_whole else edited(choices, content), method)]
@@ -99,7 +99,7 @@ class Requests(PluginSocket):
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """Make a frame of HTTP/2."""
+    """Create a frame of HTTP/2."""
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 

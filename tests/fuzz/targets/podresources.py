@@ -14,7 +14,7 @@ from tests.fuzz.target import Target
 
 
 def answer(choices: Choices) -> bytes:
-    """Make an answer that decodes; without decisions, a plain one."""
+    """Create an answer that decodes; without decisions, a plain one."""
     return wire.ListPodResourcesResponse(
         pod_resources=[
             wire.PodResources(
@@ -63,7 +63,7 @@ class PodResourcesAnswer(Target):
         await self._server.start()
 
     def make(self, choices: Choices) -> Input:
-        """Make an answer, and change the bytes of every other one."""
+        """Create an answer, and change the bytes of every other one."""
         is_whole = choices.below(2)
         content = answer(choices if is_whole else Choices(b""))
         return [Piece.of(content if is_whole else edited(choices, content))]

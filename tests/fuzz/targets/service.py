@@ -13,7 +13,7 @@ class ServiceMessage(Target):
     inputs = 700
 
     def make(self, choices: Choices) -> Input:
-        """Make a message, and change the bytes of three of four."""
+        """Create a message, and change the bytes of three of four."""
         content = answer(choices)
         return [Piece.of(edited(choices, content) if choices.below(4) else content)]
 

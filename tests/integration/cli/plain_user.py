@@ -63,7 +63,7 @@ def dphub_that_reads_nothing(*words: str | Path) -> subprocess.CompletedProcess[
 
 @contextmanager
 def own_directory() -> Iterator[Path]:
-    """Make a directory that belongs to the unprivileged user, with a short path."""
+    """Create a directory that belongs to the unprivileged user, with a short path."""
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     try:
         if os.geteuid() == 0:

@@ -87,7 +87,7 @@ class Checked:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Checked:
-    """Make a node without devices."""
+    """Create a node without devices."""
     return Checked(tmp_path)
 
 

@@ -34,14 +34,14 @@ RUN_DIR_FLAG = "--run-dir or DPHUB_RUN_DIR"
 
 @pytest.fixture
 def own() -> Iterator[Path]:
-    """Make a directory of the user's own."""
+    """Create a directory of the user's own."""
     with own_directory() as directory:
         yield directory
 
 
 @pytest.fixture
 def closed(own: Path) -> Iterator[Path]:
-    """Make a directory that the user may read but not write to."""
+    """Create a directory that the user may read but not write to."""
     directory = own / "closed"
     directory.mkdir()
     directory.chmod(0o555)

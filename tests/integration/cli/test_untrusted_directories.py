@@ -46,14 +46,14 @@ STUB = "[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub\n"
 
 @pytest.fixture
 def ours() -> Iterator[Path]:
-    """Make a directory of the user who runs the command."""
+    """Create a directory of the user who runs the command."""
     with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as directory:
         yield Path(directory)
 
 
 @pytest.fixture
 def theirs(ours: Path) -> Path:
-    """Make a directory with modules that leave a mark when they run."""
+    """Create a directory with modules that leave a mark when they run."""
     directory = ours / "theirs"
     directory.mkdir()
     for name in IMPORTED:

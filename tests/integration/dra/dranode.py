@@ -48,7 +48,7 @@ class DraNode(Node):
         return sorted(self.directory.glob("plugins_registry/*.sock"))
 
     def use(self, config: Path) -> None:
-        """Let hubs have this circus.ini, and their component this API server."""
+        """Make hubs use this circus.ini, and their component this API server."""
         self._config = config
         self._environment |= {**self.api.environment, "DPHUB_NODE_NAME": NODE}
 

@@ -18,7 +18,7 @@ from tests.integration.dra.dranode import DRIVER, DraNode
 
 @pytest.fixture
 async def node() -> AsyncIterator[DraNode]:
-    """Make a node with an API server and the component."""
+    """Create a node with an API server and the component."""
     directory = Path(tempfile.mkdtemp(prefix="dra", dir="/tmp"))
     node = DraNode(directory)
     async with node.api:
@@ -30,7 +30,7 @@ async def node() -> AsyncIterator[DraNode]:
 
 
 async def test_a_pod_gets_a_device_and_gives_it_back(node: DraNode) -> None:
-    """The whole way: registration, slices, a claim, its CDI file, the report, and the release."""
+    """End to end: registration, slices, a claim, its CDI file, the report, and the release."""
     plugin = node.start_driver()
     async with node.registered() as kubelet:
         assert kubelet.info.type == "DRAPlugin"
@@ -62,7 +62,7 @@ def holders(plugin: PluginProcess) -> list[str]:
 
 
 async def test_each_claim_of_a_pod_has_its_own_answer(node: DraNode) -> None:
-    """A claim that cannot be prepared keeps the others from nothing."""
+    """A claim that cannot be prepared does not affect the others."""
     node.start_driver()
     async with node.registered() as kubelet:
         await wait_until(lambda: node.api.store.devices, "the slices")
@@ -128,7 +128,7 @@ async def test_a_killed_plugin_finds_its_claims_again(node: DraNode) -> None:
 
 
 async def test_slices_are_restored_after_a_kubelet_has_deleted_them(node: DraNode) -> None:
-    """Only while it has the driver: it deletes them at its start, perhaps after the registration."""
+    """This needs a registered driver: a kubelet deletes slices when it starts, perhaps after the registration."""
     node.start_driver()
     async with node.registered():
         await wait_until(lambda: node.api.store.slices, "the slices")
@@ -157,7 +157,7 @@ async def test_a_component_that_was_killed_does_not_matter_for_long(node: DraNod
 
 
 async def test_a_plugin_that_stops_unregisters_and_keeps_its_slices_and_claims(node: DraNode) -> None:
-    """An update of the hub must not delete what pods use; no socket is left that nothing serves."""
+    """An update of the hub must not delete what pods use; no socket is left that no process serves."""
     plugin = node.start_driver()
     async with node.registered() as kubelet:
         await wait_until(lambda: node.api.store.devices, "the slices")
@@ -186,7 +186,7 @@ async def test_resets_happen_before_the_pod_gets_its_device(node: DraNode) -> No
 
 
 async def test_a_plugin_without_dra_loads_nothing_of_it(node: DraNode) -> None:
-    """Its memory stays what it was."""
+    """Its memory use does not change."""
     plugin = node.start_plugin(env={"PYTHONVERBOSE": "1"})
     await plugin.resource_until(lambda report: report.name == STUB)
 

@@ -1,4 +1,4 @@
-"""A real GPU by a claim; skipped where no NVIDIA driver is loaded."""
+"""A real GPU through a claim; skipped where no NVIDIA driver is loaded."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -28,7 +28,7 @@ def _is_pci(address: str) -> bool:
 
 
 async def test_a_real_gpu_is_given_by_a_claim(node: ClaimNode) -> None:
-    """It is published with its place and its model, and a pod gets its variable and its device file."""
+    """It is published with its location and its model, and a pod gets its variable and its device file."""
     config = "{version: v1, flags: {plugin: {passDeviceSpecs: true}}, dphub: {health: {interval: 1}}}"
     plugin = node.start_driver("plugins.gpu:GPU", "gpu", config=config)
     devices = await node.published("gpu", 1)

@@ -71,7 +71,7 @@ async def _unhealthy(node: ClaimNode, pod: ClaimPod, reason: str) -> None:
 
 
 async def test_hcas_are_given_by_claims(node: ClaimNode) -> None:
-    """Two HCAs of one request are one answer, as for a container; a port that goes down is a taint until it is up."""
+    """Two HCAs of one request share one response, as for a container; a port that is down causes a taint."""
     tree = two_connectx6(node.root)
     settings = {"configList": [{"resourceName": "hca", "mode": "hca", "selectors": {"vendors": ["15b3"]}}]}
     node.start_driver("plugins.ib:IB", "ib", config=json.dumps(settings))
@@ -134,7 +134,7 @@ async def test_gpus_are_given_by_claims(node: ClaimNode) -> None:
 
 
 async def test_gpus_by_cdi_names_come_with_the_names(node: ClaimNode) -> None:
-    """The strategy `cdi-cri` works with claims too: the runtime gets the names of the GPUs beside that of the claim."""
+    """The strategy `cdi-cri` works with claims too: the runtime gets the names of the GPUs and of the claim."""
     driver = SimulatedNode(node.root, "pair")
     _start_gpus(node, driver, f"{{version: v1, flags: {{plugin: {{deviceListStrategy: cdi-cri}}}}, {QUICK}}}")
     await node.published("gpu", 2)
@@ -143,7 +143,7 @@ async def test_gpus_by_cdi_names_come_with_the_names(node: ClaimNode) -> None:
 
 
 async def test_mig_devices_are_given_by_claims(node: ClaimNode) -> None:
-    """A MIG device is a device of the resource of its profile, with its GPU's place."""
+    """A MIG device belongs to the resource of its profile, and has the location of its GPU."""
     driver = SimulatedNode(node.root, "a100x2", mig={0: "mixed"})
     config = f"{{version: v1, flags: {{migStrategy: mixed}}, {QUICK}}}"
     _start_gpus(node, driver, config)
@@ -155,7 +155,7 @@ async def test_mig_devices_are_given_by_claims(node: ClaimNode) -> None:
 
 
 async def test_a_gpu_and_an_hca_below_one_root(node: ClaimNode) -> None:
-    """A claim can ask for devices of two plugins with the same PCI root complex."""
+    """A claim can request devices of two plugins with the same PCI root complex."""
     driver = SimulatedNode(node.root, "switch8")
     tree = beside_gpus(node.root, driver.gpus)
     pool = {"resourceName": "hca", "mode": "hca", "selectors": {"vendors": ["15b3"]}}
@@ -176,11 +176,11 @@ async def test_a_gpu_and_an_hca_below_one_root(node: ClaimNode) -> None:
 
 
 async def test_pods_run_unchanged_by_the_name_of_the_resource(node: ClaimNode) -> None:
-    """A class with the extended resource name serves pods that ask for a number of it, as they always did."""
+    """A class with the extended resource name serves pods that request a number of it, as before."""
     driver = SimulatedNode(node.root, "pair")
     _start_gpus(node, driver)
     await node.published("gpu", 2)
-    pod, _ = await node.run("gpu", GPU, "first")  # which makes the class, too
+    pod, _ = await node.run("gpu", GPU, "first")  # which creates the class, too
     claim = node.scheduler.extend("job", {CONTAINER: {GPU: 1}}, NODE)
     assert claim is not None
     node.scheduler.reserve(claim.name, "job", "uid-of-job")
@@ -193,7 +193,7 @@ async def test_pods_run_unchanged_by_the_name_of_the_resource(node: ClaimNode) -
 
 
 async def test_the_plugin_of_the_tutorial_serves_both_apis(node: ClaimNode) -> None:
-    """Not a line of it is another one, and a container gets the same."""
+    """Its code is unchanged, and a container gets the same."""
     for number in range(3):
         (node.root / f"dev/ttyUSB{number}").parent.mkdir(exist_ok=True)
         (node.root / f"dev/ttyUSB{number}").touch()

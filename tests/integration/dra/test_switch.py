@@ -1,4 +1,4 @@
-"""An administrator changes the API of a plugin by a reload: what the other API allocated stays with its pod."""
+"""An administrator switches the API of a plugin with a reload: what the other API allocated stays with its pod."""
 
 from collections.abc import AsyncIterator
 
@@ -48,7 +48,7 @@ async def _reload(node: ClaimNode, api: str, driver: str = "") -> None:
 
 
 async def test_to_claims_and_back_with_pods_on_both_sides(node: ClaimNode) -> None:
-    """No device is given twice, all pods can end, and each device is free once its pod has ended."""
+    """No device is allocated twice, all pods can terminate, and each device is free once its pod has terminated."""
     _write(node, "device-plugin")
     await node.start_hub()
     await node.kubelet.wait_for(STUB, COUNT, timeout=60)
@@ -84,7 +84,7 @@ async def test_to_claims_and_back_with_pods_on_both_sides(node: ClaimNode) -> No
 
 
 async def test_a_taint_goes_with_the_container(node: ClaimNode) -> None:
-    """A claim whose device was held can be prepared as soon as the container has ended."""
+    """A claim whose device was held can be prepared as soon as the container has exited."""
     _write(node, "device-plugin")
     await node.start_hub()
     await node.kubelet.wait_for(STUB, COUNT, timeout=60)
@@ -95,14 +95,14 @@ async def test_a_taint_goes_with_the_container(node: ClaimNode) -> None:
 
     await node.kubelet.remove("old")
 
-    # By the next answer of the kubelet, which comes after 30 seconds.
+    # After the next answer of the kubelet, which takes up to 30 seconds.
     await node.tainted(PLUGIN, {})
     pod, _ = await node.run(PLUGIN, STUB, "claim", count=COUNT)
     await node.end(pod)
 
 
 async def test_a_driver_with_another_name_leaves_the_claims_of_the_first(node: ClaimNode) -> None:
-    """Their pods can end, and the new driver does not allocate their devices."""
+    """Their pods can terminate, and the new driver does not allocate their devices."""
     _write(node, "dra")
     await node.start_hub()
     await node.published(PLUGIN, COUNT)

@@ -30,7 +30,7 @@ DPHUB_HOST_ROOT = {directory}/root
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """Make a directory with a node's file system, and the hub's configuration."""
+    """Create a directory with a node's file system, and the hub's configuration."""
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     (directory / "root").mkdir()
     (directory / "circus.ini").write_text(CONFIG.format(directory=directory))

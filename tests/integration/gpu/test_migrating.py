@@ -82,7 +82,7 @@ async def test_time_slicing_with_a_name_of_its_own(node: Node, kubelet: FakeKube
 
 @pytest.fixture
 def sharing(node: Node) -> Iterator[GpuNode]:
-    """Make a node with a GPU and NVIDIA's MPS program; no daemons remain afterwards."""
+    """Create a node with a GPU and NVIDIA's MPS program; no daemons remain afterwards."""
     gpus = GpuNode(node, "single")
     shutil.copy(SIMULATOR / "nvidia-cuda-mps-control", gpus.root / "usr/bin")
     yield gpus

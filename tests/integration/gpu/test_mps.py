@@ -59,7 +59,7 @@ class MpsNode(GpuNode):
 
 @pytest.fixture
 def gpus(node: Node) -> Iterator[MpsNode]:
-    """Make a node with two GPUs; no daemons remain afterwards."""
+    """Create a node with two GPUs; no daemons remain afterwards."""
     gpus = MpsNode(node)
     yield gpus
     for plugin in node.plugins:

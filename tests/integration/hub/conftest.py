@@ -11,7 +11,7 @@ from tests.harness.operated import OperatedNode, operated
 
 @pytest.fixture
 def make_hub(directory: Path) -> Iterator[Callable[[str], HubProcess]]:
-    """Make hubs with a given circus.ini, which are not started yet, and kill them at the end."""
+    """Create hubs with a given circus.ini, which are not started yet, and kill them at the end."""
     hubs: list[HubProcess] = []
 
     def make(config: str) -> HubProcess:

@@ -38,7 +38,7 @@ def flags(directory: Path, **changed: Path) -> list[str]:
 
 @pytest.fixture
 def good(directory: Path) -> Path:
-    """Make a directory with a valid configuration."""
+    """Create a directory with a valid configuration."""
     (directory / "circus.ini").write_text(GOOD)
     return directory
 

@@ -52,7 +52,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    """Make a terminal."""
+    """Create a terminal."""
     terminal = Terminal()
     yield terminal
     terminal.close()

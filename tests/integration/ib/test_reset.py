@@ -80,7 +80,7 @@ class Kernel:
 
 @pytest.fixture
 def kernel(node: Node) -> Iterator[Kernel]:
-    """Make a node with a virtual function that is up, and what reacts to sysfs."""
+    """Create a node with a virtual function that is up, and what reacts to sysfs."""
     (node.directory / "root").mkdir()
     tree = RdmaTree(node.directory / "root")
     tree.add("mlx5_0", "0000:07:00.0")

@@ -12,7 +12,7 @@ I915, XE, MONITORING = "gpu.intel.com/i915", "gpu.intel.com/xe", "gpu.intel.com/
 
 
 def intel_root(node: Node) -> Path:
-    """Make the root of a node's file system."""
+    """Create the root of a node's file system."""
     root = node.directory / "root"
     root.mkdir()
     return root

@@ -53,7 +53,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def ours() -> Iterator[Path]:
-    """Make a directory that only root can write to."""
+    """Create a directory that only root can write to."""
     with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as directory:
         yield Path(directory)
 

@@ -62,7 +62,7 @@ class Offering:
 
 @pytest.fixture
 def it(node: Node, kubelet: FakeKubelet) -> Offering:
-    """Make the plugin, not yet started."""
+    """Create the plugin, not yet started."""
     return Offering(node, kubelet)
 
 

@@ -28,7 +28,7 @@ ALLOWANCE = 10.0
 
 
 class ResetRuns:
-    """Makes reset runners, and finds the processes of their resets by a mark that all of them inherit.
+    """Creates reset runners, and finds the processes of their resets by a mark that all of them inherit.
 
     Args:
         log: What is logged, as it comes.
@@ -39,13 +39,13 @@ class ResetRuns:
         self.mark = secrets.token_hex(8)
 
     def resetter(self, target: str = STUB, settings: object = None, **options: Any) -> ResetRunner:  # noqa: ANN401 - those of ResetRunner
-        """Make a runner whose resets inherit the mark."""
+        """Create a runner whose resets inherit the mark."""
         return ResetRunner(
             target, lambda: settings or {}, environment={VARIABLE: self.mark}, **{"term_timeout": 0.2, **options}
         )
 
     def stub(self, faults: Mapping[str, object], **options: Any) -> ResetRunner:  # noqa: ANN401 - those of ResetRunner
-        """Make a runner for the stub; `faults` has the outcome of each device's reset."""
+        """Create a runner for the stub; `faults` has the outcome of each device's reset."""
         return self.resetter(settings={"reset": faults}, **options)
 
     def processes(self) -> list[int]:

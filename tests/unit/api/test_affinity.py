@@ -17,7 +17,7 @@ class _Gpus(Plugin):
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> str:
-    """Make a run directory."""
+    """Create a run directory."""
     (tmp_path / "node").mkdir()
     return str(tmp_path)
 

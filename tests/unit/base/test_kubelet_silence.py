@@ -41,14 +41,14 @@ class ObservedEvents:
 
 @pytest.fixture
 def plugin_dir(directory: Path) -> Path:
-    """Make an existing plugin directory."""
+    """Create a plugin directory."""
     path = directory / "plugins"
     path.mkdir()
     return path
 
 
 def listening(plugin_dir: Path) -> socket.socket:
-    """Make a kubelet that starts."""
+    """Start a kubelet."""
     path = plugin_dir / KUBELET_SOCKET
     path.unlink(missing_ok=True)
     server = socket.socket(socket.AF_UNIX)

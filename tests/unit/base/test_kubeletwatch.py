@@ -38,7 +38,7 @@ class Starts:
 
 @pytest.fixture
 def plugin_dir(directory: Path) -> Path:
-    """Make an existing plugin directory."""
+    """Create a plugin directory."""
     path = directory / "a" / "plugins"
     path.mkdir(parents=True)
     return path
@@ -46,7 +46,7 @@ def plugin_dir(directory: Path) -> Path:
 
 @pytest.fixture
 def kubelet(plugin_dir: Path) -> Iterator[KubeletSocket]:
-    """Make a kubelet that is not started yet."""
+    """Create a kubelet that is not started yet."""
     kubelet = KubeletSocket(plugin_dir)
     yield kubelet
     kubelet.close()
@@ -59,7 +59,7 @@ def remove(kubelet: KubeletSocket) -> None:
 
 
 def make(directory: Path) -> None:
-    """Make a plugin directory, one level after the other."""
+    """Create a plugin directory, one level after the other."""
     for path in (directory.parent, directory):
         path.mkdir(exist_ok=True)
 

@@ -110,7 +110,7 @@ async def test_a_registration_right_after_our_own_is_noticed(path: Path, monkeyp
 
 @pytest.fixture(params=["", "hub", "hub x\n", "hub 1 2\n", "hub \xb2\n", "Hub 1\n", f"hub {'1' * 5000}\n", "\xff"])
 def strange(path: Path, request: pytest.FixtureRequest) -> Path:
-    """Make a file that no hub has written."""
+    """Create a file that no hub has written."""
     path.write_bytes(request.param.encode("latin-1"))
     return path
 

@@ -17,7 +17,7 @@ OTHER = 65534
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a file in a directory; the user who runs the tests counts as root."""
+    """Create a file in a directory; the user who runs the tests counts as root."""
     monkeypatch.setattr(trust, "_ROOT", os.geteuid())
     monkeypatch.setattr(trust, "path_steps", _from(tmp_path, path_steps))
     path = tmp_path / "etc" / "circus.ini"
@@ -143,7 +143,7 @@ def test_a_file_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def checkout(file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the file in a directory of a user other than root, in which the hub's own code is."""
+    """Create the file in a directory of a user other than root, in which the hub's own code is."""
     code = file.with_name("trust.py")
     code.touch(mode=0o644)
     monkeypatch.setattr(trust, "_ROOT", OTHER)

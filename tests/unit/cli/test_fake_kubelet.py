@@ -18,7 +18,7 @@ WRITTEN = b"text"
 
 @pytest.fixture
 def node() -> Iterator[Path]:
-    """Make a directory with a path short enough for sockets, which has the two directories of a kubelet."""
+    """Create a directory with a path short enough for sockets, which has the two directories of a kubelet."""
     with tempfile.TemporaryDirectory(prefix="fk", dir="/tmp") as directory:
         for name in ("device-plugins", "pod-resources"):
             (Path(directory) / name).mkdir()

@@ -35,7 +35,7 @@ ALLOCATIONS = {
 
 @pytest.fixture
 def run_dir(directory: Path) -> RunDir:
-    """Make the run directory of a node whose hub has exited."""
+    """Create the run directory of a node whose hub has exited."""
     run_dir = RunDir(directory)
     processes = tuple(ProcessReport(name, RunState.RUNNING, 1) for name in ALLOCATIONS)
     hub = HubReport("1", 1, START, "dphub", "", "", "")

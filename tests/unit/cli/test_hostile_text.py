@@ -42,7 +42,7 @@ SEQUENCES = ["\x1b[2J", "\x9b31m", "\x1b]0;title\x07", "\x9d8;;http://evil.examp
 
 @pytest.fixture
 def hostile() -> Callable[[], str]:
-    """Make hostile texts; the seed is printed, so that a failure can be repeated."""
+    """Create hostile strings; the seed is printed, so that a failure can be repeated."""
     seed = random.randrange(2**32)  # noqa: S311 - no secret
     print(f"seed {seed}")  # noqa: T201 - as the docstring says
     chance = random.Random(seed)  # noqa: S311 - no secret
@@ -57,7 +57,7 @@ def _expect_printable(text: str) -> None:
 
 
 def _write_node(run_dir: RunDir, hostile: Callable[[], str]) -> None:
-    """Write the reports of a node in which all texts are hostile."""
+    """Write the reports of a node in which all strings are hostile."""
     devices = tuple(
         DeviceStatus(f"{n}{hostile()}", n > 1, hostile(), (), hostile(), source=hostile(), pci=(hostile(),),
                      upstream=(hostile(),), attributes={hostile(): hostile()}, holder=hostile())

@@ -39,7 +39,7 @@ def test_a_claim_that_no_pod_has_is_not_prepared() -> None:
 
 
 def test_a_claim_without_an_allocation_is_not_prepared() -> None:
-    """The kubelet asks again."""
+    """The kubelet tries again."""
     claim = DraStore().allocate("u1", "a")
     del claim["status"]["allocation"]
 

@@ -42,7 +42,7 @@ def test_a_driver_without_devices_has_an_empty_slice() -> None:
 
 
 def test_a_long_name_of_a_node_still_gives_a_valid_name_of_a_slice() -> None:
-    """A name has at most 253 characters, and those of two slices differ."""
+    """A name is at most 253 characters long, and those of two slices differ."""
     pool = Pool("stub.dphub.dev", "n" * 250, "uid")
 
     names = {pool.slice_name(index) for index in range(3)}

@@ -93,7 +93,7 @@ async def test_nothing_is_written_while_the_kubelet_does_not_have_the_driver(it:
 
 
 async def test_slices_that_a_kubelet_deletes_are_restored(it: Publishing) -> None:
-    """A kubelet that starts deletes all slices of its node, perhaps after the driver has registered."""
+    """A kubelet deletes all slices of its node when it starts, perhaps after the driver has registered."""
     it.publish(*(device(f"d-{n}") for n in range(65)))
     await wait_until(lambda: len(it.store.slices) == 2 and it.states[-1].published, "two slices")
 
@@ -136,7 +136,7 @@ async def test_a_conflict_is_resolved(it: Publishing, monkeypatch: pytest.Monkey
 
 
 async def test_the_slices_of_a_driver_that_is_no_longer_used_are_deleted(it: Publishing) -> None:
-    """Whether the kubelet has the driver or not: no claim is to get a device from it."""
+    """It does not matter whether the kubelet has the driver: no claim should get a device from it."""
     it.publish(device("a"))
     await it.published("a")
 

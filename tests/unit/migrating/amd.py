@@ -18,7 +18,7 @@ from tests.unit.migrating.gpu import Result, answer_of, flatten
 
 
 def build_amd_node(root: Path, facts: Mapping[str, Any]) -> Path:
-    """Make a node with AMD GPUs, changed as hardware.yaml says; if it says nothing, without their driver."""
+    """Create a node with AMD GPUs, changed as hardware.yaml says; if it says nothing, without their driver."""
     if not facts:
         return root
     tree = AmdTree(root, separator=facts.get("separator", "_"))

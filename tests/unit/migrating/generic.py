@@ -77,7 +77,7 @@ def _files(allocation: Allocation) -> Iterator[str]:
 
 
 def build_generic_node(root: Path, facts: dict[str, Any]) -> GenericTree:
-    """Make a node with device files and USB devices."""
+    """Create a node with device files and USB devices."""
     tree = GenericTree(root)
     change_generic_node(tree, facts)
     return tree

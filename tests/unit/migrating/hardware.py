@@ -22,7 +22,7 @@ IMEX_CHANNEL = "/dev/nvidia-caps-imex-channels/channel0"
 
 
 def build_gpu_node(root: Path, facts: Mapping[str, Any]) -> SimulatedNode:
-    """Make a node with GPUs, changed as hardware.yaml says."""
+    """Create a node with GPUs, changed as hardware.yaml says."""
     node = SimulatedNode(root, facts["profile"], facts.get("mig"))
     node.gpus = node.gpus[: facts.get("count")]
     _connect(node, facts)
@@ -99,7 +99,7 @@ class DirectDriver:
 
 
 def build_rdma_node(root: Path, facts: Mapping[str, Any]) -> RdmaTree:
-    """Make a node with RDMA devices, changed as hardware.yaml says."""
+    """Create a node with RDMA devices, changed as hardware.yaml says."""
     tree = RdmaTree(root)
     (root / "proc/net").mkdir(parents=True)
     (root / "proc/net/route").write_text("Iface Destination Gateway Flags RefCnt Use Metric Mask MTU\n")
@@ -151,7 +151,7 @@ def make_exclusive(tree: RdmaTree) -> None:
 
 
 def build_intel_node(root: Path, facts: Mapping[str, Any]) -> IntelTree:
-    """Make a node with Intel GPUs, as hardware.yaml describes it."""
+    """Create a node with Intel GPUs, as hardware.yaml describes it."""
     tree = IntelTree(root)
     for gpu in facts["gpus"]:
         tree.add(**gpu)

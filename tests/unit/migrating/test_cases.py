@@ -101,7 +101,7 @@ class Nodes:
 
 @pytest.fixture(scope="session")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Nodes:
-    """Make the GPU nodes."""
+    """Create the GPU nodes."""
     return Nodes(tmp_path_factory.mktemp("nodes"))
 
 

@@ -11,7 +11,7 @@ from tests.unit.plugin.upgrade_setup import Upgrade
 
 @pytest.fixture
 def upgrade(tmp_path: Path) -> Iterator[Upgrade]:
-    """Make three running hubs, whose plugins do not serve yet."""
+    """Create three running hubs, whose plugins do not serve yet."""
     it = Upgrade(tmp_path)
     with it.running:
         for hub in it.hubs:

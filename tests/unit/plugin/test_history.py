@@ -57,7 +57,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Make the clock of the node."""
+    """Create the clock of the node."""
     return Clock()
 
 

@@ -53,7 +53,7 @@ def plugin_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def kubelet(monkeypatch: pytest.MonkeyPatch, plugin_dir: Path) -> Kubelet:
-    """Make a kubelet that answers as a test needs."""
+    """Create a kubelet that answers as a test needs."""
     return Kubelet(monkeypatch, plugin_dir)
 
 

@@ -17,7 +17,7 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Make a clock that does not run by itself."""
+    """Create a clock that does not run by itself."""
     return Clock()
 
 

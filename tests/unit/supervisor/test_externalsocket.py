@@ -41,7 +41,7 @@ async def _listening(run_dir: RunDir) -> AsyncIterator[asyncio.Task[None]]:
 
 @pytest.fixture
 def run_dir(directory: Path) -> RunDir:
-    """Make an empty run directory."""
+    """Create an empty run directory."""
     return RunDir(directory)
 
 

@@ -15,7 +15,7 @@ from hub.supervisor.summaryfile import SummaryFile
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> RunDir:
-    """Make the run directory of a hub without plugins."""
+    """Create the run directory of a hub without plugins."""
     run_dir = RunDir(tmp_path)
     hub = HubReport("1", os.getpid(), 1, "dphub", "circus.ini", "/plugins", "/")
     run_dir.hub_report.write_bytes(msgspec.json.encode(InstanceReport(hub)))

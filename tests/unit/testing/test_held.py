@@ -20,7 +20,7 @@ SAVED = "of the node's kubelet"
 
 @pytest.fixture
 def victim(directory: Path) -> Iterator[Path]:
-    """Make the directory of another kubelet, with its socket, that of a plugin, and its checkpoint."""
+    """Create the directory of another kubelet, with its socket, that of a plugin, and its checkpoint."""
     path = directory / "victim"
     path.mkdir()
     (path / CHECKPOINT).write_text(SAVED)

@@ -26,7 +26,7 @@ def status(
     problems: Sequence[Problem] = (),
     started: float = 1,
 ) -> NodeStatus:
-    """Make the status of a node with one plugin."""
+    """Create the status of a node with one plugin."""
     resource = ResourceStatus(GPU, "s", RegistrationStatus.REGISTERED, 1, devices=devices, capacity=len(devices))
     plugin = PluginStatus(
         name="gpu",
@@ -51,7 +51,7 @@ def status(
 
 
 def encoded(document: object) -> Answer:
-    """Make the answer that is this document."""
+    """Create the answer that is this document."""
     return Answer(msgspec.json.encode(document).decode())
 
 
@@ -59,7 +59,7 @@ BROKEN = Problem(Severity.WARNING, "gpu", f"1 of 2 {GPU} devices is unhealthy (G
 
 
 def three_nodes() -> Scenario:
-    """Make a cluster: a node in use, one with a problem, and one whose hub does not start."""
+    """Create a cluster: a node in use, one with a problem, and one whose hub does not start."""
     used = DeviceStatus("GPU-1", healthy=True, holder="team-a/train/main")
     other = DeviceStatus("GPU-0", healthy=True, holder="team-b/infer/main")
     bad = DeviceStatus("GPU-2", healthy=False, health="unhealthy", source="broken", reason="XID 79")

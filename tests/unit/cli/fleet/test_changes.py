@@ -59,7 +59,7 @@ def test_during_an_upgrade_the_hub_that_serves_gets_the_command(
 
 
 def _served_by(service: str, condition: Condition = Condition.SUPERSEDED) -> Answer:
-    """Make the answer of a hub on a node on which a service runs."""
+    """Create the answer of a hub on a node on which a service runs."""
     answer = status(condition=condition)
     return encoded(replace(answer, hub=replace(answer.hub, service=service)))
 

@@ -17,7 +17,7 @@ NODES = 40
 
 
 def _many(answer: Answer) -> Scenario:
-    """Make a cluster in which each hub gives the same answer."""
+    """Create a cluster in which each hub gives the same answer."""
     pods = [pod(f"hub-{number}", f"node-{number}") for number in range(NODES)]
     return Scenario(pods=pods, pages={f"hub-{number} /status": answer for number in range(NODES)})
 

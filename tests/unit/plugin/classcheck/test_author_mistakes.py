@@ -213,7 +213,7 @@ async def asynchronous(device, settings):
 
 @pytest.fixture(autouse=True)
 def author_reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a module with resets that can be imported."""
+    """Create a module with resets that can be imported."""
     file = tmp_path / "author_reset.py"
     file.write_text(RESETS)
     monkeypatch.syspath_prepend(str(tmp_path))

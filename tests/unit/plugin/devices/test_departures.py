@@ -63,7 +63,7 @@ class Finishing:
 
 @pytest.fixture
 async def it() -> AsyncIterator[Finishing]:
-    """Make departures of one resource, whose tasks end with the test."""
+    """Create departures of one resource, whose tasks end with the test."""
     it = Finishing()
     yield it
     for task in it.tasks:

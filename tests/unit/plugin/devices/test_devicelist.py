@@ -18,7 +18,7 @@ DEVICES = st.builds(
 
 
 def _published(scanned: ScannedDevices) -> DeviceList:
-    """Make the list of devices, with the health that the plugin reports."""
+    """Create the list of devices, with the health that the plugin reports."""
     health = {name: DeviceHealth(reason=device.unhealthy) for name, device in scanned.devices.items()}
     return DeviceList(scanned.devices, problems=scanned.problems, health=health)
 

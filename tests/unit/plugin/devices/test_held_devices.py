@@ -44,7 +44,7 @@ class Holding(Setup):
 
 @pytest.fixture
 def it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Holding:
-    """Make a node where devices leave the list as soon as they may."""
+    """Create a node where devices leave the list as soon as they may."""
     monkeypatch.setattr(departures, "GRACE", 0)
     return Holding(tmp_path)
 

@@ -51,7 +51,7 @@ class It(Driver):
         super().__init__(directory)
 
     def protect(self) -> HeldDevices:
-        """Let claims see what the kubelet says."""
+        """Update claims with what the kubelet reports."""
         self.parts = self.parts._replace(holders=self.kubelet)  # type: ignore[arg-type] # as far as it is used
         self.held = HeldDevices(self.parts, Version())
         self.preparation = self.new_preparation()
@@ -60,7 +60,7 @@ class It(Driver):
 
 @pytest.fixture
 async def it(directory: Path) -> It:
-    """Make a driver with two devices."""
+    """Create a driver with two devices."""
     driver = It(directory)
     driver.scan(device("a"), device("b"))
     return driver
@@ -92,7 +92,7 @@ async def test_what_a_container_has_is_tainted_until_it_has_ended(it: It) -> Non
 
 
 async def test_a_fault_and_a_container_are_two_taints(it: It) -> None:
-    """Each goes when its own reason goes."""
+    """Each is removed when its own reason is gone."""
     held = it.protect()
     it.kubelet.answer = {KEY: "team/pod/main"}
     it.scan(device("a", unhealthy="too hot"), device("b"))
@@ -103,7 +103,7 @@ async def test_a_fault_and_a_container_are_two_taints(it: It) -> None:
 
 
 async def test_a_claim_waits_for_a_container_and_not_for_an_old_answer(it: It) -> None:
-    """The kubelet is asked again before a claim is rejected, and a toleration does not help."""
+    """The kubelet is queried again before a claim is rejected, and a toleration does not help."""
     held = it.protect()
     it.kubelet.answer = {KEY: "team/pod/main"}
     await held.refresh()
@@ -134,7 +134,7 @@ async def test_a_driver_that_is_not_used_any_more_only_repeats_and_releases(it: 
 
 
 class OtherHub:
-    """Another hub, which serves some resources by the device plugin API."""
+    """Another hub, which serves some resources through the device plugin API."""
 
     role = Role.ACTIVE
 
@@ -147,7 +147,7 @@ class OtherHub:
 
 
 async def test_nothing_is_given_away_while_another_hub_offers_it(it: It) -> None:
-    """When that hub has gone, only what its containers have stays protected: the kubelet is asked first."""
+    """When that hub has gone, only what its containers have stays protected: the kubelet is queried first."""
     other = OtherHub()
     changed = Version()
     it.parts = it.parts._replace(ownership=other, holders=it.kubelet)  # type: ignore[arg-type] # as far as it is used

@@ -54,7 +54,7 @@ async def test_attributes_fit_into_the_limits() -> None:
 
 
 async def test_a_device_has_its_place_on_the_pci_bus(tmp_path: Path) -> None:
-    """So that a claim can have a GPU and a network adapter below the same root."""
+    """A claim can therefore have a GPU and a network adapter below the same root."""
     target = tmp_path / "sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0"
     target.mkdir(parents=True)
     link = tmp_path / "sys/bus/pci/devices/0000:3b:00.0"

@@ -24,7 +24,7 @@ from tests.unit.plugin.plugin_setup import STUB
 
 @pytest.fixture
 async def it(directory: Path) -> AsyncIterator[Driver]:
-    """Make a driver with two devices."""
+    """Create a driver with two devices."""
     driver = Driver(directory)
     driver.scan(device("a"), device("b"))
     async with driver.running_component():
@@ -69,7 +69,7 @@ async def test_no_request_gets_the_cdi_device_of_another(it: Driver) -> None:
 
 
 async def test_a_repeated_call_gets_the_same_answer_without_another_allocation(it: Driver) -> None:
-    """A restarted kubelet asks again; also after a restart of the plugin, and while the API server is unavailable."""
+    """A restarted kubelet repeats the call. It also works after a plugin restart, and without the API server."""
     it.store_api.allocate("u1", "a")
     before = await it.preparation.prepare("team", "claim-u1", "u1")
     it.store_api.claims.clear()
@@ -109,7 +109,7 @@ async def test_a_device_of_another_claim_is_refused_until_it_is_released(it: Dri
 
 
 async def test_an_administrators_claim_may_have_a_device_that_is_in_use(it: Driver) -> None:
-    """It looks at the device beside the one that uses it, and does not hold it."""
+    """It looks at the device while another claim uses it, and does not hold it."""
     it.store_api.allocate("u1", "a")
     it.store_api.allocate("u2", "a", adminAccess=True)
     await it.prepare("u1")

@@ -28,7 +28,7 @@ class Clock:
 
 
 def make_store(directory: Path, clock: Callable[[], float] | None = None) -> HealthStore:
-    """Make the health store of a plugin that serves, with this directory of reports."""
+    """Create the health store of a plugin that serves, with this directory of reports."""
     ownership = Ownership(None, "stub", Path())
     ownership.acquire()
     return HealthStore(None, RecoveryPolicy(), ownership, clock or Clock(), external=directory)

@@ -190,7 +190,7 @@ def test_no_driver(tmp_path: Path) -> None:
 
 
 class _Empty:
-    """Make a node without anything."""
+    """Create a node without anything."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -25,7 +25,7 @@ def _gpu(partition: int | None = None, source: str = CARD) -> Gpu:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Make the clock."""
+    """Create the clock."""
     return Clock()
 
 

@@ -39,7 +39,7 @@ HARMLESS: dict[str, tuple[str, bytes | str | None]] = {
 
 @pytest.fixture
 def tree(tmp_path: Path) -> AmdTree:
-    """Make a node with two cards, one of which a test changes."""
+    """Create a node with two cards, one of which a test changes."""
     tree = AmdTree(tmp_path)
     tree.add(ODD)
     tree.add(GOOD)

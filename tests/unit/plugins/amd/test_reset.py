@@ -16,7 +16,7 @@ AT_ONCE = {"timeout": 0, "memory_slack": 0}
 
 @pytest.fixture
 def tree(tmp_path: Path) -> AmdTree:
-    """Make a node with a whole card and one with two partitions."""
+    """Create a node with a whole card and one with two partitions."""
     tree = AmdTree(tmp_path)
     tree.add(FIRST)
     tree.add(SECOND, compute="DPX")

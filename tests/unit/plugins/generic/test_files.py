@@ -10,7 +10,7 @@ from tests.unit.plugins.generic.offers import devices, files, ids, plugin_for, r
 
 @pytest.fixture
 def tree(tmp_path: Path) -> GenericTree:
-    """Make a node without devices."""
+    """Create a node without devices."""
     return GenericTree(tmp_path)
 
 

@@ -18,7 +18,7 @@ def _sound(tree: GenericTree, *cards: int) -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> GenericTree:
-    """Make a node without devices."""
+    """Create a node without devices."""
     return GenericTree(tmp_path)
 
 

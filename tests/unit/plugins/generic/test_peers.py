@@ -29,7 +29,7 @@ def _given(*paths: str, permissions: str = "rwm") -> list[tuple[str, str, str]]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> GenericTree:
-    """Make a node with the files of the examples."""
+    """Create a node with the files of the examples."""
     tree = GenericTree(tmp_path)
     for name in ("ttyUSB0", "ttyUSB1", "ttyACM0", "ttyS0", "video0", "fuse"):
         tree.file(name)

@@ -16,5 +16,5 @@ def compiled_library() -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Machine:
-    """Make a node of the profile that the test names, or one with a single GPU."""
+    """Create a node of the profile that the test names, or one with a single GPU."""
     return Machine(tmp_path, monkeypatch, getattr(request, "param", "single"))

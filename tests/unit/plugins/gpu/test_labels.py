@@ -33,7 +33,7 @@ def _mig(gi: int, ci: int, size: int, engines: Engines | None = NO_ENGINES) -> M
 
 
 def _divided(number: int, *migs: MigDevice, capability: tuple[int, int] | None = None) -> Gpu:
-    """Make a GPU with MIG enabled; the compute capability of NVIDIA's mock is zero, which is unknown."""
+    """Create a GPU with MIG enabled; the compute capability of NVIDIA's mock is zero, which is unknown."""
     distinct = [
         msgspec.structs.replace(mig, uuid=f"{mig.uuid}-{number}-{index}", index=index) for index, mig in enumerate(migs)
     ]

@@ -13,7 +13,7 @@ from tests.simulators.nvml.profiles import make_profile
 
 
 def _gpu(index: int, *profiles: str, mig: bool = False, name: str = "NVIDIA A100-SXM4-40GB") -> Gpu:
-    """Make a GPU with MIG devices of these profiles; "1c.3g.20gb" has one compute slice of three."""
+    """Create a GPU with MIG devices of these profiles; "1c.3g.20gb" has one compute slice of three."""
     migs = []
     for number, profile in enumerate(profiles):
         slices = re.search(r"(\d)g", profile)

@@ -22,7 +22,7 @@ from tests.simulators.nvml import SimulatedNode
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimulatedNode:
-    """Make a node with two GPUs."""
+    """Create a node with two GPUs."""
     node = SimulatedNode(tmp_path, "pair")
     # An earlier test may have loaded the library of another node.
     monkeypatch.setenv("NVML_SIMULATOR", node.environment["NVML_SIMULATOR"])
@@ -31,7 +31,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimulatedNode:
 
 @pytest.fixture
 def paths(tmp_path: Path, driver: SimulatedNode) -> DriverPaths:  # noqa: ARG001 - makes the files
-    """Make the directories of its files."""
+    """Create the directories of its files."""
     return DriverPaths(Host(tmp_path), "/", "/", "/driver-root")
 
 

@@ -13,7 +13,7 @@ from tests.simulators.nvml import SimulatedNode
 
 @pytest.fixture
 def view(tmp_path_factory: pytest.TempPathFactory) -> DriverState:
-    """Make a poll of two GPUs with which nothing is wrong."""
+    """Create a poll of two GPUs with which nothing is wrong."""
     return DriverState(tuple(facts(SimulatedNode(tmp_path_factory.mktemp("node"), "pair"))))
 
 

@@ -62,7 +62,7 @@ class Plugin:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> RdmaTree:
-    """Make a node with four virtual functions."""
+    """Create a node with four virtual functions."""
     return four_vfs(tmp_path / "root")
 
 

@@ -31,7 +31,7 @@ def _scan(root: Path) -> tuple[dict[str, Device], dict[str, str]]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> RdmaTree:
-    """Make a node with two adapters, one of which a test changes."""
+    """Create a node with two adapters, one of which a test changes."""
     tree = RdmaTree(tmp_path)
     tree.add("mlx5_0", ODD, netdevs=("ib0",), vfs=0)
     tree.add("mlx5_1", GOOD, netdevs=("ib1",))

@@ -54,7 +54,7 @@ def test_selectors(tmp_path: Path, selectors: dict[str, object], names: list[str
 
 @pytest.fixture(scope="module")
 def divided(tmp_path_factory: pytest.TempPathFactory) -> list[Hca]:
-    """Make an HCA with 64 virtual functions; its many files are written once."""
+    """Create an HCA with 64 virtual functions; its many files are written once."""
     return _read(sixty_four_vfs(tmp_path_factory.mktemp("node")))
 
 

@@ -21,7 +21,7 @@ RDMA = {"isRdma": True}
 
 @pytest.fixture
 def tree(tmp_path: Path) -> RdmaTree:
-    """Make a node with four virtual functions, and a physical function without any."""
+    """Create a node with four virtual functions, and a physical function without any."""
     tree = four_vfs(tmp_path)
     tree.add("mlx5_9", "0000:09:00.0", device="1017", netdevs=("ib9",))
     return tree

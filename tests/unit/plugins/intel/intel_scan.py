@@ -12,7 +12,7 @@ from tests.simulators.inteltree import (
 
 
 def plugin_of(tree: IntelTree, **settings: object) -> Intel:
-    """Make the plugin on a node."""
+    """Create the plugin on a node."""
     named = {key.replace("_", "-"): value for key, value in settings.items()}
     return Intel(msgspec.convert(named, IntelSettings), Host(tree.root))
 

@@ -13,7 +13,7 @@ NONE, BALANCED, PACKED = AllocationPolicy.NONE, AllocationPolicy.BALANCED, Alloc
 
 
 def _shares(**counts: int) -> list[Device]:
-    """Make this many free shares of GPUs, the last ones of each, in any order."""
+    """Create this many free shares of GPUs, the last ones of each, in any order."""
     shares = [
         Device(f"0000:{bus[1:]}:00.0::{9 - number}", physical=f"0000:{bus[1:]}:00.0")
         for bus, count in counts.items()

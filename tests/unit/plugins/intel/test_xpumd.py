@@ -95,13 +95,13 @@ class Daemon:
 
 @pytest.fixture
 def daemon(monkeypatch: pytest.MonkeyPatch) -> Daemon:
-    """Make the daemon, which reports nothing bad."""
+    """Create the daemon, which reports nothing bad."""
     return Daemon(monkeypatch)
 
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Callable[..., Intel]:
-    """Make a plugin that asks it, on a node with an integrated GPU and a card."""
+    """Create a plugin that queries it, on a node with an integrated GPU and a card."""
     return lambda **settings: plugin_of(battlemage(tmp_path), xpumd_endpoint="/run/xpumd/intelxpuinfo.sock", **settings)
 
 

@@ -85,17 +85,17 @@ async def api(**options: Any) -> AsyncIterator[tuple[FakeApiServer, Client]]:  #
 
 
 def device(name: str, **fields: Any) -> Object:  # noqa: ANN401 - JSON
-    """Make a device."""
+    """Create a device."""
     return {"name": name, **fields}
 
 
 def resource_slice(*devices: Object, name: str = "s", node: str = NODE, generation: int = 1, count: int = 1) -> Object:
-    """Make a slice."""
+    """Create a slice."""
     pool = {"name": node, "generation": generation, "resourceSliceCount": count}
     spec = {"driver": DRIVER, "nodeName": node, "pool": pool, "devices": list(devices)}
     return {"metadata": {"name": name}, "spec": spec}
 
 
 def taint(effect: str = "NoSchedule", **fields: str) -> Object:
-    """Make a taint."""
+    """Create a taint."""
     return {"key": f"{DRIVER}/unhealthy", "effect": effect, **fields}

@@ -101,7 +101,7 @@ def test_a_selector_selects_by_attributes() -> None:
 
 
 def test_an_extended_resource_becomes_a_claim() -> None:
-    """A pod that asks for a resource without a device plugin gets a claim with a request for each container."""
+    """A pod that requests a resource without a device plugin gets a claim with a request for each container."""
     server, scheduler = _cluster(resource_slice(device("a"), device("b")))
     claim = scheduler.extend("pod", {"main": {"example.com/gpu": 2}}, NODE)
 
@@ -122,7 +122,7 @@ def test_a_device_plugin_that_has_devices_serves_them() -> None:
 
 
 def test_extended_resources_need_their_gate() -> None:
-    """Before 1.36, a pod that asks for an extended resource needs a device plugin."""
+    """Before 1.36, a pod that requests an extended resource needs a device plugin."""
     _, scheduler = _cluster(resource_slice(device("a")), version="1.35")
     with pytest.raises(AllocationError, match="the feature gate DRAExtendedResource is off"):
         scheduler.extend("pod", {"main": {"example.com/gpu": 1}}, NODE)

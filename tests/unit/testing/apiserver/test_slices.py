@@ -88,7 +88,7 @@ async def test_driver_and_node_never_change(field: str) -> None:
 
 
 async def test_devices_of_one_slice_have_distinct_names() -> None:
-    """A name that comes twice is refused."""
+    """A name that appears twice is refused."""
     async with api() as (_, client):
         answer = await client.call("POST", SLICES, resource_slice(device("a"), device("a")))
 

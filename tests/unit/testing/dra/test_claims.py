@@ -1,4 +1,4 @@
-"""The DRA side of the fake kubelet prepares and unprepares claims as a real one, and the tests run with both."""
+"""The DRA side of the fake kubelet prepares and unprepares claims like a real one, and the tests run with both."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The DRA side of the fake kubelet finds drivers, chooses among instances, and deletes slices as a real one."""
+"""The DRA side of the fake kubelet finds drivers, chooses among instances, and deletes slices like a real one."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.harness.dra import DRIVER, dra_node
 
 
 async def test_a_driver_is_notified_that_it_is_registered() -> None:
-    """A driver whose socket appears is asked what it is, and notified of the outcome."""
+    """A driver whose socket appears is queried, and notified of the outcome."""
     async with dra_node() as node:
         driver = await node.driver()
         await wait_until(lambda: driver.notified, "the notification")
@@ -39,7 +39,7 @@ async def test_a_driver_is_notified_why_it_is_refused(fields: dict[str, object],
 
 
 async def test_a_driver_that_was_refused_is_asked_again() -> None:
-    """The kubelet repeats a registration that has failed, with growing pauses."""
+    """The kubelet repeats a registration that has failed, with increasing delays."""
     async with dra_node() as node:
         driver = await node.driver(type="Other")
         await wait_until(lambda: driver.notified, "the refusal")
@@ -48,7 +48,7 @@ async def test_a_driver_that_was_refused_is_asked_again() -> None:
 
 
 async def test_a_driver_that_answers_late_is_registered_late() -> None:
-    """GetInfo has one second; then the kubelet gives up this attempt."""
+    """GetInfo has one second; then the kubelet gives up on this attempt."""
     async with dra_node() as node:
         driver = await node.driver(start=False)
         asked = []
@@ -134,7 +134,7 @@ async def test_a_second_instance_cannot_have_the_endpoint_of_the_first() -> None
 
 
 async def test_a_start_deletes_all_slices_of_the_node() -> None:
-    """A kubelet that starts deletes the slices of every driver, and repeats that until it succeeds."""
+    """A kubelet deletes the slices of every driver when it starts, and repeats that until it succeeds."""
     async with dra_node() as node:
         await wait_until(lambda: _deletions(node), "the deletion at the first start")
         await node.kubelet.stop()

@@ -1,4 +1,4 @@
-"""The DRA side of the fake kubelet shows the health of devices as a real one, with its faults."""
+"""The DRA side of the fake kubelet shows the health of devices like a real one, with its faults."""
 
 import asyncio
 

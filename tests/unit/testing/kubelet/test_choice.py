@@ -17,7 +17,7 @@ OTHER = "example.com/other"
 
 
 def prefer(*ids: str) -> Answer:
-    """Make an answer to GetPreferredAllocation."""
+    """Create an answer to GetPreferredAllocation."""
 
     async def answer(*_: object) -> wire.PreferredAllocationResponse:
         container = wire.ContainerPreferredAllocationResponse(deviceIDs=ids)
@@ -98,7 +98,7 @@ async def test_an_error_of_the_preference_fails_the_pod() -> None:
 
 
 def near(*nodes: Sequence[int]) -> list[wire.Device]:
-    """Make devices d0 and on, each near these nodes."""
+    """Create devices d0 and on, each near these nodes."""
     return [device(f"d{number}", numa=numa) for number, numa in enumerate(nodes)]
 
 
@@ -144,7 +144,7 @@ async def test_what_alignment_leaves_short_the_plugin_completes() -> None:
 
 
 def found(*nodes: Sequence[int]) -> list[AdvertisedDevice]:
-    """Make devices near these nodes, as the kubelet knows them."""
+    """Create devices near these nodes, as the kubelet knows them."""
     return [AdvertisedDevice(f"d{number}", healthy=True, numa=tuple(numa)) for number, numa in enumerate(nodes)]
 
 

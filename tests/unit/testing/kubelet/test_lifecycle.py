@@ -211,7 +211,7 @@ async def test_the_checkpoint_keeps_the_state() -> None:
 
 
 async def answer_with_environment(*_: object) -> object:
-    """Make an answer that the kubelet has to keep."""
+    """Create an answer that the kubelet has to keep."""
     return allocated(envs={"KEY": "value"}, annotations={"a": "b"})
 
 

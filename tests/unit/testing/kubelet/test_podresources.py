@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def lister(socket: Path) -> "AsyncIterator[rpc.PodResourcesListerAsyncStub]":
-    """Make a client."""
+    """Create a client."""
     async with grpc.aio.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS) as channel:
         yield rpc.PodResourcesListerStub(channel)
 
 
 def entry(name: str, node: int | None = None) -> wire.ContainerDevices:
-    """Make an entry. A kubelet lists every device by itself, once for each of its NUMA nodes."""
+    """Create an entry. A kubelet lists every device by itself, once for each of its NUMA nodes."""
     topology = None if node is None else wire.TopologyInfo(nodes=[wire.NUMANode(ID=node)])
     return wire.ContainerDevices(resource_name=STUB, device_ids=[name], topology=topology)
 
