@@ -1,4 +1,4 @@
-"""The agent from its start to its end."""
+"""The agent from start to stop."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator

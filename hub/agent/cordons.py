@@ -32,7 +32,7 @@ _SECONDS = 15.0
 """The time limit for an answer of a plugin."""
 
 _RETRY_SECONDS = 10.0
-"""Seconds until a plugin that did not answer is asked again."""
+"""Seconds until a plugin that did not answer is called again."""
 
 _SOON_KNOWN = {Condition.STARTING, Condition.BACKING_OFF, Condition.UNRESPONSIVE, Condition.STOPPING}
 """Conditions of plugins that are about to report their devices."""

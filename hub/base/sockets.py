@@ -117,7 +117,7 @@ def decoy_socket_name(name: str) -> str:
 
 
 _STEM_CHARACTERS = 240
-"""A file name has at most 255 bytes, and a resource's name up to 308 characters."""
+"""A file name is at most 255 bytes long, and a resource's name up to 308 characters."""
 
 
 def resource_file_stem(resource: str) -> str:

@@ -23,7 +23,7 @@ class SourceLoader(_SourceFileLoader):
 
 
 def import_source_from(directory: Path) -> None:
-    """Let modules be imported from a directory, after those from all other places."""
+    """Allow imports from a directory, which is searched after all others."""
     _find_source_in(str(directory))
     sys.path.append(str(directory))
 

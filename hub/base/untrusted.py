@@ -20,7 +20,7 @@ import msgspec
 from hub.base.errors import ConfigError, HubError
 
 MAX_TEXT = 1 << 20
-"""The default size limit of a text file in bytes; a sysfs attribute has at most 4096."""
+"""The default size limit of a text file in bytes; a sysfs attribute is at most 4096 bytes long."""
 
 MAX_STATE = 64 << 20
 """The size limit of a state file in bytes: the report on 16,384 devices takes 8 MiB."""

@@ -18,16 +18,16 @@ MESSAGE_BYTES = 4 * 1024 * 1024
 smallest parts take forty times their size, so a broken kubelet can make the plugin use up to 200 MiB."""
 
 MAX_ITEMS = 200_000
-"""The most pods, containers and lists of devices together that an answer may have: reading this many takes a fifth of a
+"""Maximum number of pods, containers and lists of devices together in an answer: reading this many takes a fifth of a
 second, but a message has room for millions. A node has about a thousand pods."""
 
 MAX_DEVICES = 65_536
-"""The most devices that an answer may have. Each may be in the plugin's history and in its report; a node has at most
+"""Maximum number of devices in an answer. Each may be in the plugin's history and in its report; a node has at most
 tens of thousands."""
 
 MAX_BYTES = 8 << 20
 """The most bytes that the names of these devices and of their containers may have together as JSON: both files must
-stay smaller than `MAX_STATE`. On a node with 16,384 devices, the longest names have 7 MiB."""
+stay smaller than `MAX_STATE`. On a node with 16,384 devices, the longest names take up 7 MiB."""
 
 MAX_NAME = 253
 """The most characters that Kubernetes allows in the name of a namespace, a pod or a container."""

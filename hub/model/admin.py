@@ -41,7 +41,7 @@ class SetLogLevel(msgspec.Struct, tag="log-level", frozen=True, forbid_unknown_f
 
 
 class RefreshHolders(msgspec.Struct, tag="refresh-holders", frozen=True, forbid_unknown_fields=True):
-    """Ask the kubelet now which containers use which devices, and write that into the report."""
+    """Query the kubelet now for the containers that use devices, and write the answer into the report."""
 
 
 Request = Cordon | Uncordon | Reset | SetLogLevel | RefreshHolders

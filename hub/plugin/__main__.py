@@ -252,7 +252,7 @@ def _watchdog() -> float:
 
 
 def _write_stacks_to(path: Path) -> None:
-    """Let the interpreter write the stacks of all threads when it crashes, and when the hub is about to kill it."""
+    """Have the interpreter write the stacks of all threads when it crashes, and when the hub is about to kill it."""
     try:
         # Created, never opened: what is there may be a pipe, or a link to another file.
         make_room(path)

@@ -29,17 +29,17 @@ from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership, Role
 
 KEPT = 1000
-"""The most allocations that are kept once they have ended."""
+"""Maximum number of allocations that are kept once they have ended."""
 
 MAX_SUMS = 1000
 """The most pairs of a resource and a namespace for which seconds are counted. The pair that was not used for the
 longest time is dropped first; for Prometheus, it begins again at zero."""
 
 MAX_CHANGES = 20
-"""The most changes of health that are kept for an allocation, the latest ones."""
+"""Maximum number of changes of health that are kept for an allocation, the latest ones."""
 
 MAX_REASON = 300
-"""The most characters of a reason that are kept."""
+"""Maximum length of a reason that is kept, in characters."""
 
 MAX_GAP = 60
 """Seconds without an answer after which it is unknown when an allocation ended that a new answer no longer has; it

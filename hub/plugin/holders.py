@@ -85,7 +85,7 @@ class Holders:
         """The physical keys of the offered devices, and of removed ones that may still be in use."""
 
     async def run(self) -> None:
-        """Ask repeatedly, as long as the answer may change."""
+        """Query the kubelet repeatedly, as long as the answer may change."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._remember_devices())
             empty = 0
@@ -100,7 +100,7 @@ class Holders:
                     empty = 0
 
     async def refresh(self) -> bool:
-        """Ask the kubelet now; return whether it answered."""
+        """Query the kubelet now; return whether it answered."""
         answer = await list_holders(self.socket) if self.socket.exists() else None
         before = self._holders, self.known
         names = self._inventory.names
@@ -120,7 +120,7 @@ class Holders:
         return self.known
 
     def refresh_soon(self) -> None:
-        """Ask soon: a container got devices, or there is a new resource."""
+        """Query the kubelet soon: a container got devices, or there is a new resource."""
         self._requested.set()
 
     def of(self, resource: str) -> Mapping[str, str]:
@@ -165,5 +165,5 @@ class Holders:
 
 
 def _next_request(empty: int) -> float | None:
-    """Return when the kubelet is asked again after this many answers without a container; None if only on request."""
+    """Return when the kubelet is queried again after this many answers without a container; None if only on request."""
     return next_tick(INTERVAL, asyncio.get_running_loop().time()) if empty < EMPTY_ANSWERS else None

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from hub.plugin.dra.records import ClaimRecords
 
 CHECK_INTERVAL = 5.0
-"""Seconds between checks of the files and sockets, in case that a signal or an event was missed."""
+"""Seconds between checks of the files and sockets, in case a signal or an event was missed."""
 
 HANDOVER_CHECK_INTERVAL = 2.0
 """Seconds between these checks while there are other hubs. The kernel reports when one of them registers a resource or
@@ -72,7 +72,7 @@ class PluginProcess:
         self._stop = asyncio.Event()
         self._log = get_logger()
         self._directory = SocketDir(plugin_dir)
-        # From the bottom up: each part knows only parts that are made before it.
+        # From the bottom up: each part knows only parts that are created before it.
         self._metrics = ProcessMetrics()
         self._status = StatusFile(files.report, self._report)
         self._tasks = Tasks(self._status)
@@ -194,7 +194,7 @@ class PluginProcess:
         yield "query for devices in use", self._holders.run
         yield "recovery of devices", self._prober.run
         yield "admin socket", self._admin.run
-        # Last: importing asyncinotify takes a few milliseconds, in which the others could have begun.
+        # Last: importing asyncinotify takes a few milliseconds, in which the others could already run.
         if self._ownership.is_shared:
             yield "check of the lock", self._ownership.keep_lock
             yield "watch for other hubs", self._watch_hubs

@@ -78,7 +78,7 @@ def check_shipped_plugin(target: str, config: Path | None, host: Host) -> CheckR
 
 
 def find_hardware(target: str, host: Host, *, shipped_only: bool) -> CheckReport:
-    """Ask a plugin for its hardware on the node, whatever its settings are."""
+    """Query a plugin for its hardware on the node, whatever its settings are."""
     if shipped_only and not is_shipped(target):
         return CheckReport(loaded=False)
     try:

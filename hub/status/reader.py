@@ -99,7 +99,7 @@ class Reader:
         known, unreadable = {}, {}
         for name in plugins:
             try:
-                # Not kept in memory: it is read seldom.
+                # Not kept in memory: it is rarely read.
                 known[name] = (read_file(self._run_dir.history(name), AllocationHistory) or _NO_HISTORY).allocations
             except UnreadableError as error:
                 unreadable[name] = str(error)

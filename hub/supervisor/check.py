@@ -89,7 +89,7 @@ def check_plugins(plugins: Sequence[PluginConfig], settings: HubSettings, *, loa
 def check_plugin(plugin: PluginConfig, settings: HubSettings, *, load: bool, hardware: bool = False) -> CheckReport:
     """Check one plugin, without running anything that circus.ini names except, with `load`, the plugin's code.
 
-    With `hardware`, only ask it for the hardware that it is for.
+    With `hardware`, only query it for the hardware that it supports.
 
     A plugin process of the hub loads its class and its configuration, with the variables that it would have, and exits.
     Of any other command, only the existence of the program is checked.

@@ -1,4 +1,4 @@
-"""Removal of files that no hub uses: a hub that ends removes its sockets, one that starts removes what others left.
+"""Removal of files that no hub uses: a hub removes its sockets when it stops, and when it starts, what others left.
 
 A killed pod cannot remove its own files, and no later pod has its name.
 """

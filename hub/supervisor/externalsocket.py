@@ -61,7 +61,7 @@ class ExternalSocket:
         """Listen until cancelled. Whatever else is put in place of the socket is replaced.
 
         Raises:
-            OSError: the socket cannot be made.
+            OSError: the socket cannot be created.
         """
         while True:
             if self._is_newest():

@@ -1,4 +1,4 @@
-"""The hub process from its start to its end."""
+"""The hub process from start to stop."""
 
 import asyncio
 import os

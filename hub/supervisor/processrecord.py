@@ -48,7 +48,7 @@ class ProcessRecord:
         self._become(RunState.STOPPING, pid=self.state.pid, started=self.state.started)
 
     def stopped(self) -> None:
-        """Record that no process is running, and none is to be started."""
+        """Record that no process is running, and none should be started."""
         self._become(RunState.STOPPED)
 
     def ended(self, pid: int, status: int, killed_for: str = "") -> None:

@@ -43,7 +43,7 @@ class ScriptedPlugin(rpc.DevicePluginServicer):
         socket: The name of its socket.
         listed: Its first list of devices.
         pre_start: Whether the kubelet calls it before each start of a container.
-        prefers: Whether the kubelet asks it which devices to allocate.
+        prefers: Whether the kubelet calls it to choose the devices to allocate.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ class Reports:
 
 
 class Exporter:
-    """Asks the metrics exporter at intervals.
+    """Queries the metrics exporter at intervals.
 
     Args:
         host: The node's file system.
@@ -71,7 +71,7 @@ class Exporter:
         self._next = 0.0
 
     def poll(self) -> object:
-        """Ask it if it is time to, and return what changes with its reports."""
+        """Query it if that is due, and return what changes with its reports."""
         if time.monotonic() >= self._next:
             self._ask()
             self._next = time.monotonic() + self._interval

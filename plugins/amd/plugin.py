@@ -81,7 +81,7 @@ class AMD(Plugin):
         last: object = None
         while True:
             now = signature(self.host), self._exporter.poll()
-            # At first, for what has changed since the first scan, which does not ask the exporter.
+            # At first, for what has changed since the first scan, which does not query the exporter.
             if now != last:
                 changed()
             last = now

@@ -81,7 +81,7 @@ class Generic(Plugin):
             self._checking.start()
         patterns = [path for resource in self._resources for path in resource.patterns]
         if any(resource.uses_udev for resource in self._resources):
-            # udev writes them after the kernel has made the device file.
+            # udev writes them after the kernel has created the device file.
             patterns.append(f"{DATABASE}/*")
         watch_directories(lambda: watched_directories(self.host, patterns), changed)
 

@@ -83,7 +83,7 @@ class Thermometers:
 
 
 class Xpumd:
-    """Asks xpumd.
+    """Queries xpumd.
 
     Args:
         host: The node's file system.

@@ -13,7 +13,7 @@ def prefer(
 ) -> Sequence[Device]:
     """Choose the best `size` devices, including the required ones; none if the request is inconsistent.
 
-    Two shares of one GPU have no advantage over one, so unless the shares are to be packed, those of one container are
+    Two shares of one GPU have no advantage over one, so unless the shares should be packed, those of one container are
     of different GPUs if possible.
 
     Args:

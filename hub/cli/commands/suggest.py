@@ -55,7 +55,7 @@ def suggest(file: Path | None, *, load: bool, as_json: bool) -> None:
 
 
 def _asked(config: Path, *, load: bool) -> list[_Plugin]:
-    """Ask every plugin which hardware of the node it supports."""
+    """Query every plugin for the hardware of the node that it supports."""
     from hub.supervisor.check import check_plugin  # noqa: PLC0415 - 0.1 s; --help does not need circus
 
     own = read_config(config)

@@ -141,7 +141,8 @@ class AdminCommands:
             return Response(ok=False, message=f"{named} was not reset: {why}")
         if ADMIN_RESET in self._health.record(key).admin_faults:
             return Response(ok=False, message=f"{named} was not reset: another reset of it is under way")
-        # Before asking the kubelet which container uses the device: it must not allocate the device after its answer.
+        # Before the kubelet is queried for the container that uses the device: after its answer, it must not allocate
+        # it.
         self._health.set_admin_fault(key, ADMIN_RESET, "an administrator is resetting it")
         try:
             answer = await self._reset_if_free(key, named)
@@ -159,7 +160,7 @@ class AdminCommands:
         return Response(ok=True, message=f"log level is now {request.level}")
 
     async def refresh_holders(self, _request: RefreshHolders) -> Response:
-        """Ask the kubelet now which container uses which device."""
+        """Query the kubelet now for the containers that use devices."""
         is_known = await self._holders.refresh()
         return Response(is_known, "" if is_known else "the kubelet's pod resources API does not answer")
 

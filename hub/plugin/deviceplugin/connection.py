@@ -88,13 +88,13 @@ class KubeletConnection:
         return error
 
     async def register(self, kubelet: KubeletIdentity, socket: Path) -> RegistrationError | None:
-        """Ask the kubelet, as long as it is the same one; return None if it accepted."""
+        """Call the kubelet, as long as it is the same one; return None if it accepted."""
         call = asyncio.ensure_future(register(self._kubelet_socket, kubelet, socket, self._resource, self._options))
         call.add_done_callback(lambda _: self._notifier.notify())
         try:
             await self._notifier.wait_for(lambda: call.done() or self.is_over(kubelet))
             if not call.done():
-                return RegistrationStatus.WAITING, "the kubelet went away before it answered"
+                return RegistrationStatus.WAITING, "the kubelet disappeared before it answered"
             call.result()
         except KubeletUnavailable as error:
             return RegistrationStatus.WAITING, str(error)
@@ -103,7 +103,7 @@ class KubeletConnection:
         else:
             return None
         finally:
-            # Wait for its end: a pending call could reach the next kubelet, as a second registration.
+            # Wait until it ends: a pending call could reach the next kubelet, as a second registration.
             call.cancel()
             await asyncio.wait([call])
 

@@ -143,7 +143,7 @@ class Handover:
         """Finish a registration, so that other hubs may exit at any time; in the block of `turn`.
 
         Args:
-            register: Asks the kubelet to accept the resource on a socket.
+            register: Registers the resource with the kubelet, on a socket.
         """
         # The kubelet may not have seen yet that one has just ended.
         hubs = self._neighbours | {self._ended} - {""}
@@ -180,7 +180,7 @@ class Handover:
         """Find whether another hub has just ended: until the kubelet has seen that, the registration is not final."""
         hub = self._file.replaced_by
         if hub and hub not in self._neighbours:
-            # It came and went between two checks.
+            # It came and went between checks.
             self._set_ended(hub)
         elif _seconds_since(self._ended_at) >= SEEN_AFTER:
             self._ended = ""

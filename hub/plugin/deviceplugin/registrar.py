@@ -144,7 +144,7 @@ class Registrar:
     async def _prepare(self) -> KubeletIdentity:
         """Serve on a fresh socket and wait for a kubelet.
 
-        The kubelet is checked before the socket: it deletes all sockets before it makes its own, so a socket that
+        The kubelet is checked before the socket: it deletes all sockets before it creates its own, so a socket that
         exists after the kubelet's was seen was bound for this kubelet.
         """
         while True:

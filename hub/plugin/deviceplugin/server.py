@@ -67,7 +67,7 @@ class Streams:
         self._open: list[Stream] = []
         self.opened = 0
         self.is_awaited = True
-        """Whether the kubelet is to open a stream."""
+        """Whether the kubelet should open a stream."""
 
     @property
     def kubelet_connected(self) -> bool:

@@ -102,14 +102,14 @@ class DevicePluginServicer(Wire):
 
     @property
     def options(self) -> wire.DevicePluginOptions:
-        """What the kubelet may ask of this plugin, which follows from what the plugin overrides."""
+        """What the kubelet may call in this plugin, which follows from what the plugin overrides."""
         return wire.DevicePluginOptions(
             pre_start_required=has_reset(self._plugin, self._resource),
             get_preferred_allocation_available=overrides(self._plugin, "prefer"),
         )
 
     async def GetDevicePluginOptions(self, _request: wire.Empty, _context: Context) -> wire.DevicePluginOptions:
-        """Return what the kubelet may ask."""
+        """Return what the kubelet may call."""
         with self._metrics.call("GetDevicePluginOptions"):
             return self.options
 

@@ -21,7 +21,7 @@ class ScannedDevices(msgspec.Struct, frozen=True):
     reason: str = ""
     """Why there is no device, or the devices are unknown."""
     problems: tuple[str, ...] = ()
-    """What was left out because no kubelet would take it."""
+    """What was left out because no kubelet would accept it."""
     warnings: tuple[str, ...] = ()
     """What is wrong, or will go wrong, with devices that are advertised."""
 

@@ -24,7 +24,7 @@ class ScannedLabels(NamedTuple):
 
 
 def read_labels(plugin: Plugin, devices: Sequence[Device]) -> ScannedLabels:
-    """Ask a plugin for labels. Invalid ones are dropped; the others are kept. After an error, the last ones remain."""
+    """Query a plugin for labels. Invalid ones are dropped, the others are kept. After an error, the last ones stay."""
     try:
         labels = _mapping(plugin.labels(devices))
     except Exception as error:  # noqa: BLE001 - plugin code; its devices can be used without labels

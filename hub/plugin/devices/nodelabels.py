@@ -111,7 +111,7 @@ class NodeLabels:
         return {name: value for name, value in found if not label_problem(name, value)}
 
     def _replace(self, text: str) -> None:
-        """Make the file contain a text; remove it if there is none. A failure is logged once."""
+        """Make the file contain a string; remove it if the string is empty. A failure is logged once."""
         path = self._path
         if path is None or self._read() == text:
             return

@@ -1,6 +1,6 @@
 """One scan: a plugin's devices, validated and sorted by resource.
 
-A scan of a serving plugin also prepares the node for them. That of a check is read-only. Both may ask for labels.
+A scan of a serving plugin also prepares the node for them. That of a check is read-only. Both may request labels.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ def scan(plugin: Plugin, watch_failure: str = "", *, prepares: bool, labels: boo
         plugin: The plugin.
         watch_failure: Why no device counts as healthy, whatever the plugin reports; empty if there is no such reason.
         prepares: Whether the plugin also prepares the node for them.
-        labels: Whether it is asked for labels, unless it finds a fault: then those of the last scan stay.
+        labels: Whether its labels are requested, unless it finds a fault: then those of the last scan stay.
     """
     declared: list[str] = []
     method: Callable[..., object] = plugin.resources

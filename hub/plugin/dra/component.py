@@ -25,7 +25,7 @@ NO_COMPONENT = "the DRA component is not running: it needs a section [watcher:dr
 
 
 class Component:
-    """Asks for claims, and keeps the devices of a driver published.
+    """Reads claims, and keeps the devices of a driver published.
 
     Args:
         path: The component's socket.

@@ -33,11 +33,11 @@ class Faults:
         self._waiting: list[Fault] = []
 
     def add(self, fault: Fault, times: int = 1) -> None:
-        """Let a fault happen to the next requests that it concerns."""
+        """Cause a fault in the next requests that it concerns."""
         self._waiting += [fault] * times
 
     def clear(self) -> None:
-        """Remove all that have not happened yet."""
+        """Remove all faults that have not happened yet."""
         self._waiting.clear()
 
     def take(self, method: str, path: str) -> Fault | None:

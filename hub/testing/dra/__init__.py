@@ -5,8 +5,8 @@ reads health streams, keeps its checkpoint, and deletes ResourceSlices as a kube
 and pkg/kubelet/pluginmanager, versions 1.36 and 1.37), including its pitfalls. Random scripts in tests/differential/dra
 compare it with real ones. What differs on purpose:
 
-- Where a kubelet has no fixed order, for the sockets at its start and for a pod's drivers, it uses that of their names
-  (or the reverse, `registers_in_reverse`).
+- Where a kubelet has no fixed order, for the sockets that it finds when it starts and for a pod's drivers, it uses that
+  of their names (or the reverse, `registers_in_reverse`).
 - The API server that it calls can be any, but it always has permission to delete slices.
 - A pod has UIDs and claims of the test's choice; pods are not read from the API.
 - The file of its health cache has a different format.

@@ -66,7 +66,7 @@ class DriverConnection:
             await self._channel.wait_for_state_change(state)
 
     async def prepare(self, claims: Sequence[wire.Claim]) -> wire.NodePrepareResourcesResponse:
-        """Let the driver prepare claims.
+        """Have the driver prepare claims.
 
         Raises:
             DraError: the call failed.
@@ -75,7 +75,7 @@ class DriverConnection:
         return await self._call("NodePrepareResources", request, wire.NodePrepareResourcesResponse)
 
     async def unprepare(self, claims: Sequence[wire.Claim]) -> wire.NodeUnprepareResourcesResponse:
-        """Let the driver unprepare claims.
+        """Have the driver unprepare claims.
 
         Raises:
             DraError: the call failed.

@@ -1,4 +1,4 @@
-"""One run of the DRA side of a kubelet, from its start to its end."""
+"""One run of the DRA side of a kubelet, from start to stop."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping

@@ -1,4 +1,4 @@
-"""One run of the kubelet, from its start to its end."""
+"""One run of the kubelet, from start to stop."""
 
 import asyncio
 import time

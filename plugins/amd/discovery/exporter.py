@@ -1,4 +1,4 @@
-"""Ask AMD's metrics exporter which GPUs are unhealthy."""
+"""Query AMD's metrics exporter for unhealthy GPUs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

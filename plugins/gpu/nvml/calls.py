@@ -16,7 +16,7 @@ GONE = {pynvml.NVML_ERROR_UNINITIALIZED, pynvml.NVML_ERROR_DRIVER_NOT_LOADED}
 """Errors of a session whose driver was unloaded."""
 
 ENDED = GONE | {LOST, MISMATCH}
-"""Errors of a GPU, or a driver, that answers nothing any more."""
+"""Errors of a GPU, or a driver, that no longer responds."""
 
 MISSING = {
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,

@@ -22,7 +22,7 @@ class DriverLock:
     """The plugin's side.
 
     Args:
-        runtime: Where the locks are; an empty one if no reset will ask.
+        runtime: Where the locks are; an empty one if no reset needs them.
     """
 
     def __init__(self, runtime: Runtime) -> None:

@@ -19,7 +19,7 @@ starts, pairs of GPUs change places as long as that helps. NVIDIA's plugin alway
 16 GPUs."""
 
 KEPT = 8
-"""Lists of all partitions that are kept: to make one takes longer than to find the best in it. At most 0.1 MB each."""
+"""Lists of all partitions that are kept: building one takes longer than finding the best in it. At most 0.1 MB each."""
 
 STARTS = 4
 """The number of GPUs at which a bounded search starts, twice at each."""

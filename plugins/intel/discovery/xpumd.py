@@ -1,4 +1,4 @@
-"""Ask xpumd, the daemon of Intel's XPU Manager, for the health of GPUs.
+"""Query xpumd, the daemon of Intel's XPU Manager, for the health of GPUs.
 
 Its API is in xpumd/exporter/intelxpuinfo/api/deviceinfo/v1alpha1 of https://github.com/intel/xpumanager.
 """

@@ -114,22 +114,22 @@ async def test_two_plugins_with_one_resource(node: OperatedNode) -> None:
 
 async def test_containers_that_get_nothing(node: OperatedNode) -> None:
     """A plugin that rejects every call looks healthy from outside; the status shows for a while what it rejected."""
-    node.stub_faults(allocate={"fail": "the licence server is away"})
+    node.stub_faults(allocate={"fail": "the licence server is unavailable"})
     with pytest.raises(AdmissionError):
         await node.kubelet.admit("unlucky", {STUB: 1})
     found = await _noticed(node, "1 container has failed to get its devices since the plugin started")
-    assert "the licence server is away" in found.message
+    assert "the licence server is unavailable" in found.message
     assert found.severity is Severity.INFO
 
 
 async def test_allocations_that_fail_each_time(node: OperatedNode) -> None:
     """They are an error in the status, with an alert, until one succeeds; the node stays ready for rollouts."""
-    node.stub_faults(allocate={"fail": "the licence server is away"})
+    node.stub_faults(allocate={"fail": "the licence server is unavailable"})
     for number in range(3):
         with pytest.raises(AdmissionError):
             await node.kubelet.admit(f"unlucky-{number}", {STUB: 1})
     found = await _noticed(node, "failing: example.com/stub: the last 3 allocations failed")
-    assert "the licence server is away" in found.message
+    assert "the licence server is unavailable" in found.message
     assert (found.severity, found.remedy) == (Severity.ERROR, "dphub logs stub")
     assert (await node.dphub("status")).code == 1
     assert await node.metric("dphub_plugin_condition", plugin="stub", condition="failing") == 1
