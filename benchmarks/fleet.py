@@ -1,4 +1,4 @@
-"""Ask all nodes of a cluster with `kubectl dphub`, through a real kubectl and a stand-in for the API server."""
+"""Query all nodes of a cluster with `kubectl dphub`, through a real kubectl and a stand-in for the API server."""
 
 import asyncio
 import json

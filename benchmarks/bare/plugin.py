@@ -1,7 +1,7 @@
 """A device plugin that does the least: `python -m benchmarks.bare.plugin RESOURCE PLUGIN_DIR`.
 
-It answers each call with a message that it made at its start, registers at its start and at each SIGHUP, and exits when
-standard input ends.
+It answers each call with a message that it built when it started, registers when it starts and at each SIGHUP, and
+exits when standard input ends.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The hub as the service of a node that boots: its pods with devices run again."""
+"""The hub as the service of a node that is booting: its pods with devices run again."""
 
 import re
 import time

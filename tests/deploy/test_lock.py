@@ -1,4 +1,4 @@
-"""The lock of the image's packages. Nothing here asks an index."""
+"""The lock of the image's packages. Nothing here queries an index."""
 
 from pathlib import Path
 from typing import Any

@@ -71,7 +71,7 @@ class Night:
         self.metrics.append((await self.node.get("/metrics"))[1])
 
     async def fail(self) -> None:
-        """Let the driver report the error."""
+        """Make the driver report the error."""
         self.node.gpus.xid(0, 79)
         await self._condition("False")
 

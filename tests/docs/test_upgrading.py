@@ -58,7 +58,7 @@ def test_a_hub_that_is_stopped_ends_in_time() -> None:
 
 
 def test_what_stays_on_the_node_is_what_the_hub_keeps() -> None:
-    """Health and history are kept by the plugin's name, all else by the hub's name, which is the pod's."""
+    """Health and history are kept by the plugin's name, everything else by the hub's name, which is the pod's."""
     run_dir = RunDir(RUN_DIR, "POD")
     text = " ".join(rows("upgrading", f"file in `{RUN_DIR}`", "belongs to", "after an upgrade", "after a reboot")[2])
     assert run_dir.health("NAME") == run_dir.path / "node/NAME.health.json"

@@ -213,7 +213,7 @@ def _move_line(choices: Choices, content: bytes) -> bytes:
 
 
 def _replace_word(choices: Choices, content: bytes) -> bytes:
-    """Replace what is between two separators."""
+    """Replace what is between separators."""
     words = content.split(separator := choices.of((b" ", b"\n", b":", b"=", b",", b'"')))
     words[choices.below(len(words))] = choices.of(TOKENS)
     return separator.join(words)

@@ -88,7 +88,7 @@ class Directory:
     """A directory whose files are changed for one input, and then restored.
 
     Args:
-        root: Where it is made.
+        root: Where it is created.
         valid: Its unchanged files.
     """
 

@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the nodes of the run have this kubelet."""
+    """Make the nodes of the run use this kubelet."""
     try:
         choose(config.getoption("--kubelet"))
     except FileNotFoundError as error:
@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def choose(kubelet: str) -> None:
-    """Let every `FakeKubelet` of this process start this kubelet.
+    """Make every `FakeKubelet` of this process start this kubelet.
 
     Raises:
         FileNotFoundError: it is not built.

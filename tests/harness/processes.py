@@ -22,7 +22,7 @@ async def started(*command: str | Path, **options: Any) -> AsyncIterator[asyncio
 
 
 async def ended(process: asyncio.subprocess.Process) -> int:
-    """Wait for the end of a process that was asked to end, and return its exit code."""
+    """Wait for the exit of a process that was asked to stop, and return its exit code."""
     async with asyncio.timeout(WAIT_SECONDS):
         return await process.wait()
 

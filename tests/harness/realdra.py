@@ -84,7 +84,7 @@ class RealDraProcess(DraProcess):
         await self._ask("start", pods=[describe(pod) for pod in self._pods.values()])
 
     async def stop(self) -> None:
-        """End at once; a kubelet has nothing to do at its end."""
+        """End at once; a kubelet has nothing to do when it stops."""
         await self._program.end(clean=False)
         self._instances = {}
         self._changed()
@@ -166,7 +166,8 @@ def real_dra(version: str) -> type[RealDraProcess]:
 
 
 def choose(version: str) -> None:
-    """Let every `DraKubelet` of this process start this version, if a plugin can use dynamic resource allocation there.
+    """Make every `DraKubelet` of this process start this version, if a plugin can use dynamic resource allocation
+    there.
 
     Raises:
         FileNotFoundError: it is not built.

@@ -144,12 +144,12 @@ class AmdTree:
         self._build_topology()
 
     def show(self, pci: str) -> None:
-        """Let KFD list all partitions of a card again."""
+        """Make KFD list all partitions of a card again."""
         self.cards[pci].hidden.clear()
         self._build_topology()
 
     def hide(self, pci: str, *partitions: int) -> None:
-        """Let KFD no longer list these partitions of a card."""
+        """Make KFD stop listing these partitions of a card."""
         self.cards[pci].hidden.update(partitions)
         self._build_topology()
 
@@ -173,7 +173,7 @@ class AmdTree:
         (self.root / "dev/kfd").unlink()
 
     def fill(self, pid: int, pci: str, size: int, partition: int = 0, name: str = "python3") -> None:
-        """Let a process hold this many bytes of a GPU."""
+        """Simulate a process that holds this many bytes of a GPU."""
         for card in self.cards.values():
             for number, _ in card.parts:
                 held = size if (card.pci, number) == (pci, partition) else 0
@@ -182,7 +182,7 @@ class AmdTree:
             self._put(f"proc/{pid}/comm", name)
 
     def exit(self, pid: int) -> None:
-        """Let a process exit."""
+        """Simulate the exit of a process."""
         shutil.rmtree(self.root / f"sys/class/kfd/kfd/proc/{pid}")
         shutil.rmtree(self.root / f"proc/{pid}", ignore_errors=True)
 

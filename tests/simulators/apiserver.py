@@ -32,7 +32,7 @@ class Request(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """What the server answers instead of doing what it is asked for."""
+    """What the server answers instead of doing what is requested."""
 
     status: int
     headers: Mapping[str, str] = {}

@@ -64,7 +64,7 @@ class DraStore:
         }
 
     def remove(self, name: str) -> None:
-        """Delete a slice, as a kubelet that starts does."""
+        """Delete a slice, as a kubelet does when it starts."""
         self._emit("DELETED", self.slices.pop(name))
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Object]:  # noqa: ANN401 - JSON

@@ -82,7 +82,7 @@ class GenericTree:
         return function
 
     def bind(self, function: Path, driver: str) -> None:
-        """Let a driver take a function, or release it."""
+        """Bind a driver to a function, or unbind it."""
         (function / "driver").unlink(missing_ok=True)
         if driver:
             directory = self.root / f"sys/bus/pci/drivers/{driver}"

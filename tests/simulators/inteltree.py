@@ -63,7 +63,7 @@ class IntelTree:
             self.bind(pci, driver, card=card, meis=meis)
 
     def bind(self, pci: str, driver: str = I915, *, card: int | None = None, meis: int = 0) -> None:
-        """Let a driver take the GPU, and make its files."""
+        """Bind a driver to the GPU, and create its files."""
         function = self._functions[pci]
         self._drivers[pci] = driver
         target = self.root / "sys/bus/pci/drivers" / driver
@@ -86,7 +86,7 @@ class IntelTree:
             self._put(f"dev/mei{mei}")
 
     def unbind(self, pci: str) -> None:
-        """Let the driver release the GPU: its files are gone, the function stays."""
+        """Unbind the driver from the GPU: its files are gone, the function stays."""
         function = self._functions[pci]
         for path in list((function / "drm").glob("*")):
             (self.root / "sys/class/drm" / path.name).unlink()

@@ -1,4 +1,4 @@
-"""Random scripts for drivers, claims and kubelets. A seed always makes the same script."""
+"""Random scripts for drivers, claims and kubelets. A seed always produces the same script."""
 
 import random
 

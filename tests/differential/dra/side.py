@@ -86,7 +86,7 @@ class Side:
         await self._started()
 
     async def prepare(self, pod: str, claims: list[str], driver: str) -> None:
-        """Prepare claims, which are made if they do not exist, for a new pod."""
+        """Prepare claims, which are created if they do not exist, for a new pod."""
         known = {each["metadata"]["name"] for each in self._node.api.store.list(CLAIMS)}
         for claim in claims:
             if claim not in known:
@@ -115,7 +115,7 @@ class Side:
             await wait_until(lambda: found.uid not in str(self._checkpoint()), "the check for pods that are gone")
 
     async def remake(self, claim: str) -> None:
-        """Delete a claim, and make another one of its name."""
+        """Delete a claim, and create another one with its name."""
         old = self._node.api.store.delete(CLAIMS, claim, "default")
         self._node.api.store.create(
             CLAIMS, {key: old[key] for key in ("spec", "status")} | {"metadata": {"name": claim}}, "default"
@@ -185,7 +185,7 @@ class Side:
         await self._until(driver, connected=True)
 
     async def _publish_again(self, deletions: int) -> None:
-        """Publish all devices when the kubelet has deleted the slices, as it does at its start."""
+        """Publish all devices when the kubelet has deleted the slices, as it does when it starts."""
         await wait_until(lambda: self._deletions() > deletions, "the deletion of slices at the start")
         for driver in DRIVERS:
             self._node.publish(*(f"d{number}" for number in range(_DEVICES)), driver=driver)

@@ -222,7 +222,7 @@ class GpuConfig(PluginConfig):
     variables: ClassVar[Sequence[str]] = (*VARIABLES, DISABLE, ENABLE)
 
     def read(self, settings: Any, environment: Mapping[str, str]) -> None:  # noqa: ANN401 - as above
-        """Apply NVIDIA's variables, as the plugin does at its start."""
+        """Apply NVIDIA's variables, as the plugin does when it starts."""
         XidPolicy.of(apply_environment(settings, environment).dphub.health.xids, environment)
 
 

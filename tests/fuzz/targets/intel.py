@@ -58,7 +58,7 @@ class IntelConfig(PluginConfig):
     files: ClassVar[Mapping[str, bytes]] = {"intel.json": msgspec.json.encode(CONFIG), "intel.yaml": YAML}
 
     def read(self, settings: Any, environment: Mapping[str, str]) -> None:  # noqa: ANN401, ARG002 - as in the base class
-        """Use the settings, as the plugin does at its start."""
+        """Use the settings, as the plugin does when it starts."""
         list(ineffective(settings))
 
 

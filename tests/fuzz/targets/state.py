@@ -208,7 +208,7 @@ class PluginFiles(Target):
         read_faults(root / "stub-faults.yaml")
 
     def _read_history(self, root: Path) -> None:
-        """Read what a process finds at its start, and end all of it, without writing; no counter is negative."""
+        """Read what a process finds when it starts, and end all of it, without writing; no counter is negative."""
         it = Setup()
         history = History(root / HISTORY_FILE, it.inventory, it.ownership, it.metrics)
         history._load()

@@ -140,7 +140,7 @@ class RandomFaults:
         self.gpus.driver.clear_faults()
 
     async def _hang(self) -> None:
-        """Let the driver hang, for shorter or longer than the plugin's limit."""
+        """Make the driver hang, for shorter or longer than the plugin's limit."""
         self.gpus.driver.hang(self.chance.choice(["*", "nvmlDeviceGetName", "nvmlEventSetWait_v2"]))
         await asyncio.sleep(self.chance.choice([0.05, 0.3, 1.3]))
         self._keep_alive()

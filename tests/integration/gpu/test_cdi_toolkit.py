@@ -65,7 +65,7 @@ class Node(CdiWriter):
         self.output.write_text(f"time=1 level=warning msg=x\n{json.dumps(spec)}\ntime=2 level=info msg=y\n")
 
     def file(self) -> dict[str, Any]:
-        """Bring the files in step with the driver, and read that of the GPUs."""
+        """Update the files to the driver's state, and read that of the GPUs."""
         gpus = self.gpus()
         self._node_files.refresh(gpus)
         self.update(gpus)

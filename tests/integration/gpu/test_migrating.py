@@ -175,7 +175,8 @@ async def test_volume_mounts_by_index(node: Node, kubelet: FakeKubelet) -> None:
 async def test_a_lost_gpu_does_not_make_other_admissions_fail(node: Node, kubelet: FakeKubelet) -> None:
     """Pods get the other GPUs, both before the plugin notices the loss and afterwards.
 
-    NVIDIA's plugin asks all GPUs when it chooses some, and every pod of the node fails then (k8s-device-plugin #2038).
+    NVIDIA's plugin queries all GPUs when it chooses some, and then every pod of the node fails (k8s-device-plugin
+    #2038).
     """
     gpus = GpuNode(node, "pcie8")
     gpus.start("dphub: {health: {interval: 0.1, stable_for: 0}}")

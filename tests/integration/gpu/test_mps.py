@@ -49,7 +49,7 @@ class MpsNode(GpuNode):
         return [line for line in lines if "get_" not in line]
 
     def order(self, action: str) -> None:
-        """Let the program `fail` or `hang`; without an argument it works."""
+        """Make the program `fail` or `hang`; without an argument it works."""
         path = self.root / "simulator/mps-orders"
         if action:
             path.write_text(action)

@@ -252,7 +252,7 @@ async def test_the_configuration_by_a_variable(node: Node, kubelet: FakeKubelet)
 
 
 async def test_a_wrong_configuration(node: Node) -> None:
-    """Nothing is started, and the error names the place of the mistake."""
+    """Nothing is started, and the error names the location of the mistake."""
     plugin = GpuNode(node, "pair").start("flags: {migStrategi: none}")
     assert await plugin.exited() == Exit.USAGE
     assert 'flags: unknown key "migStrategi"' in plugin.lines("plugin not started")[0]["reason"]

@@ -95,7 +95,7 @@ def test_run_dir_is_a_file(good: Path) -> None:
 
 
 def test_run_dir_cannot_be_made(good: Path) -> None:
-    """A directory that cannot be made is named; /proc refuses root as well."""
+    """A directory that cannot be created is named; /proc refuses root as well."""
     expect_refusal(
         good,
         *flags(good, run_dir=Path("/proc/dphub")),

@@ -1,4 +1,4 @@
-"""The commands of circusctl, of which plain circusd fails most."""
+"""The commands of circusctl, most of which fail with plain circusd."""
 
 import os
 import signal

@@ -183,7 +183,7 @@ def test_a_plugin_is_restarted_whatever_its_log_contains(make_hub: MakeHub, dire
     ],
 )
 def test_other_reasons_why_nothing_starts(make_hub: MakeHub, keys: str, reason: str) -> None:
-    """Whatever keeps a plugin from starting is logged once, and ends nothing."""
+    """Whatever keeps a plugin from starting is logged once, and does not stop the hub."""
     hub = make_hub(watcher("bad", keys) + watcher("clock", "cmd = false") + watcher("good")).start()
     hub.wait_plugins("good")
     hub.wait_event("plugin exited", plugin="clock", restart_in_seconds=2)

@@ -15,7 +15,7 @@ from tests.harness.project import PROJECT
 
 
 async def test_an_odd_file_affects_only_its_plugin(node: OperatedNode) -> None:
-    """A file that cannot be read is a problem of its plugin, and all else is shown; the plugin then replaces it."""
+    """An unreadable file is a problem of its plugin, and everything else is shown; the plugin then replaces the file."""
     before = await node.without_problems()
     stub = psutil.Process(next(plugin.process.pid for plugin in before.plugins if plugin.name == "stub"))
     stub.suspend()

@@ -53,7 +53,7 @@ async def test_a_device_comes_and_goes_with_a_report(node: OperatedNode) -> None
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_is_refused(make_hub: MakeHub) -> None:
-    """By the kernel; and by the hub, where the permissions of the socket were opened."""
+    """The kernel refuses the connection, and so does the hub if the permissions of the socket were changed."""
     hub = make_hub("[watcher:a]\ncmd = sleep 1000\n").start()
     hub.wait_plugins("a")
     path = hub.run_dir / "external.sock"

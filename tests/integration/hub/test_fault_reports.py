@@ -1,4 +1,4 @@
-"""Faults as an administrator meets them: the status names the cause, the endpoints agree, and the remedy helps.
+"""Faults as an administrator encounters them: the status names the cause, the endpoints agree, and the remedy helps.
 
 Each scenario has an end: after the remedy no problem is left.
 """
@@ -116,7 +116,7 @@ async def test_a_plugin_that_is_suspended() -> None:
 
 
 async def test_hung_hardware() -> None:
-    """A plugin whose scan never ends is killed until the hardware answers. The log has the place where it hung."""
+    """A plugin whose scan never ends is killed until the hardware answers. The log shows where it hung."""
     slow = CONFIG.replace("plugins.stub:Stub", "{directory}/slow.py:Slow")
     async with operated(slow, files={"slow.py": SLOW}, watchdog=SHORT_WATCHDOG) as node:
         node.stub_faults(hang=True)
@@ -144,7 +144,7 @@ async def test_crash_loop(node: OperatedNode) -> None:
     """A plugin that exits again and again is backing off, with its exit code; a restart helps at once."""
     node.stub_faults(crash={"exit": 7})
     await _reported(node, "stub", "backing off", "exit code 7")
-    # Long enough for what follows: the pauses double.
+    # Long enough for what follows: the delays double.
     await node.status_until(
         lambda status: any(plugin.process.next_start > time.time() + 3 for plugin in status.plugins), "a long pause"
     )
@@ -233,7 +233,7 @@ BAD = [
 
 @pytest.mark.parametrize(("name", "text", "words"), BAD, ids=[row[0] for row in BAD])
 async def test_bad_configuration_on_reload(node: OperatedNode, name: str, text: str, words: list[str]) -> None:
-    """It is refused as a whole with the place of the mistake, the plugins keep running, and the status shows it."""
+    """It is refused as a whole with the location of the mistake, the plugins keep running, and the status shows it."""
     before = node.status()
     good = node.rewrite(name, text)
     said = await node.dphub("reload")

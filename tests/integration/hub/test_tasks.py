@@ -1,4 +1,4 @@
-"""What happens when a part of the hub itself fails."""
+"""What happens when a task of the hub itself fails."""
 
 import os
 import signal

@@ -152,7 +152,7 @@ async def test_pools_that_name_the_same_interface(node: Node) -> None:
     ],
 )
 async def test_wrong_configurations(node: Node, pool: dict[str, object], words: str) -> None:
-    """They are refused, with the place of the mistake."""
+    """They are refused, with the location of the mistake."""
     root_of(node)
     plugin = start(node, pool)
     assert await plugin.exited() == Exit.USAGE

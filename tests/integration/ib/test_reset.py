@@ -119,7 +119,7 @@ async def test_a_physical_function(kernel: Kernel) -> None:
 
 
 def _open_by_a_process(kernel: Kernel, number: str = "1:3") -> Path:
-    """Let a process hold /dev/null open, whose number is the function's unless a test gives another."""
+    """Have a process hold /dev/null open, whose number is that of the function unless a test specifies another."""
     directory = kernel.tree.root / "sys/bus/pci/devices" / VF / "infiniband_verbs/uverbs1"
     (directory / "dev").write_text(f"{number}\n")
     process = kernel.tree.root / "proc/4711"

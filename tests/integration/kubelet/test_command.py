@@ -179,7 +179,7 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
 
 async def test_the_plugin_directory_of_a_running_kubelet_is_left_alone() -> None:
-    """A kubelet that starts deletes all sockets there, which would disconnect the plugins of the other one."""
+    """A kubelet deletes all sockets there when it starts, which would disconnect the plugins of the other one."""
     async with session() as it:
         plugin = await ScriptedPlugin(it.directory, listed=[device("a")]).serve()
         arguments = [*COMMAND, "--plugin-dir", os.fspath(it.directory)]

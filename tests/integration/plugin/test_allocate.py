@@ -124,7 +124,7 @@ async def test_a_hanging_allocation_fails_at_its_limit(node: Node, kubelet: Fake
 
 
 async def test_hanging_allocations_do_not_pile_up(node: Node, kubelet: FakeKubelet) -> None:
-    """After a number of calls that never returned no more are made until one returns, as each holds a thread."""
+    """After a number of calls that never returned, none is started until one returns, as each holds a thread."""
     plugin = await serving(node, LIMITED)
     for _ in range(16):
         assert (await refused(node, "hangs"))[0] is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -53,7 +53,7 @@ class Breakable:
         return self.plugin
 
     def say_once(self, code: str) -> None:
-        """Let the next scan yield this in addition to the two devices, or raise it."""
+        """Make the next scan yield this in addition to the two devices, or raise it."""
         replace(self._node.directory / "order", code)
 
     async def device(self, reason: str) -> DeviceStatus:

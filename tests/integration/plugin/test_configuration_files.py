@@ -1,4 +1,4 @@
-"""A plugin's configuration file is accepted, or refused with the place of the mistake."""
+"""A plugin's configuration file is accepted, or refused with the location of the mistake."""
 
 import os
 

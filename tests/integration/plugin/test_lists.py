@@ -33,7 +33,7 @@ class OfferingPlugin:
         self.plugin: PluginProcess = node.start_plugin(node.write_plugin(OFFERING))
 
     def offer(self, expression: str) -> None:
-        """Offer something else from now on."""
+        """Offer different devices from now on."""
         replace(self._file, expression)
         self.plugin.hup()
 

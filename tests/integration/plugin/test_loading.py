@@ -1,4 +1,4 @@
-"""What a person writes to name a plugin and its settings is accepted, or refused with the place of the mistake."""
+"""What a person writes to name a plugin and its settings is accepted, or refused with the location of the mistake."""
 
 import json
 import os

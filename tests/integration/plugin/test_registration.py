@@ -103,7 +103,7 @@ async def test_a_rejection_is_reported_in_the_kubelets_words(node: Node) -> None
 
 
 async def test_a_rejected_plugin_tries_again_when_asked(node: Node) -> None:
-    """SIGHUP makes it try at once, however long the pause has become, and resets the pauses."""
+    """SIGHUP makes it try at once, however long the delay has become, and resets the delays."""
     async with ScriptedKubelet(node.plugin_dir, "not now").listening() as odd:
         plugin = node.start_plugin()
         # The pauses double from 0.05 s to 30 s: without the signal, six more tries take longer than a test waits.

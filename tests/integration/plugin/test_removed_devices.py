@@ -39,12 +39,12 @@ class Offering:
         await self.start(offer)
 
     def offer(self, offer: str) -> None:
-        """Offer other devices from now on."""
+        """Offer different devices from now on."""
         replace(self._file, offer)
         self.plugin.hup()
 
     async def admit(self) -> Pod:
-        """Let a pod have the first device."""
+        """Admit a pod with the first device."""
         await self.kubelet.wait_for(STUB)
         pod = await self.kubelet.admit("holder", {STUB: 1})
         assert pod.containers["main"].devices == {STUB: ["a"]}

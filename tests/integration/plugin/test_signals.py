@@ -1,4 +1,4 @@
-"""SIGHUP makes a plugin check everything, and SIGTERM ends it soon."""
+"""SIGHUP makes a plugin check everything, and SIGTERM stops it promptly."""
 
 import asyncio
 import signal
@@ -145,7 +145,7 @@ class P(Plugin):
 
 
 async def test_a_stop_with_a_hanging_allocation(node: Node, kubelet: FakeKubelet) -> None:
-    """A call that never returns does not delay the end of the process."""
+    """A call that never returns does not delay the exit of the process."""
     plugin = node.start_plugin(node.write_plugin(HANGING))
     await plugin.registered()
     async with dialled(node.sockets()[0]) as client:
@@ -183,7 +183,7 @@ async def test_a_stop_while_the_kubelet_does_not_answer(node: Node) -> None:
 
 
 async def test_hup_while_it_stops_changes_nothing(node: Node, kubelet: FakeKubelet) -> None:
-    """A kubelet that starts while a plugin stops does not make its end a crash."""
+    """If a kubelet starts while a plugin stops, the plugin still stops cleanly."""
     for number in range(5):
         plugin = node.start_plugin(name=f"stub{number}")
         await kubelet.wait_for(STUB, 4)

@@ -95,7 +95,7 @@ async def test_a_function_that_is_not_a_reset(runs: ResetRuns, function: str, ou
 
 
 async def test_a_fault_that_the_stub_does_not_know(runs: ResetRuns) -> None:
-    """It is a failure, with the place of the mistake."""
+    """It is a failure, with the location of the mistake."""
     result = (await reset(runs.stub({"bad": {"do": "no such action"}}), "bad"))["bad"]
     assert result.outcome is FAILED
     assert "ValidationError: Invalid enum value 'no such action' - at `$.reset[...].do`" in result.message

@@ -49,7 +49,7 @@ async def test_devices_are_reset_in_parallel_within_bounds(runs: ResetRuns, tmp_
 
 
 async def test_a_device_is_reset_once_at_a_time(runs: ResetRuns, tmp_path: Path) -> None:
-    """This holds across calls; a device that is twice in a call is reset once."""
+    """This holds across calls; a device that appears twice in a call is reset once."""
     file = tmp_path / "notes"
     resetter = runs.resetter("tests.integration.reset.odd_resets:take_a_while", {"file": str(file)})
     results = await asyncio.gather(*(reset(resetter, ["same", "same", f"other-{n}"]) for n in range(3)))
@@ -171,7 +171,7 @@ async def test_a_stuck_reset_holds_its_device_also_for_the_next_resetter(
 
 
 async def test_a_cancelled_reset_that_survives_is_reported(runs: ResetRuns, no_signals: pytest.MonkeyPatch) -> None:
-    """It is reported although no caller gets a result any more."""
+    """It is reported although no caller is waiting for a result."""
     stuck: list[str] = []
     resetter = runs.resetter(
         "tests.integration.reset.odd_resets:pause",

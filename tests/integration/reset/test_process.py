@@ -1,4 +1,4 @@
-"""The process that a reset runs in, and its end with the plugin process."""
+"""The process that a reset runs in, and how it ends with the plugin process."""
 
 import asyncio
 import json

@@ -116,7 +116,7 @@ async def test_a_hub_whose_plugin_hangs_does_not_delay_its_end() -> None:
 
 
 async def test_a_killed_owner_is_replaced_at_once() -> None:
-    """The older hub notices the end of the process and does not wait for its next check."""
+    """The older hub notices that the process has exited, and does not wait for its next check."""
     async with upgrade_node() as node:
         first = node.hubs[0]
         newer = await node.start()
@@ -128,7 +128,7 @@ async def test_a_killed_owner_is_replaced_at_once() -> None:
         accepted = [each for each in node.kubelet.registrations[before:] if not each.error]
         assert accepted[0].endpoint.startswith(first.name)
         await node.ended()
-        # The kubelet takes all devices as unhealthy when it sees the end of the process, until it reads our list.
+        # The kubelet treats all devices as unhealthy when it sees the end of the process, until it reads our list.
         await node.allocatable(DEVICES)
         await node.kubelet.remove(await node.kubelet.admit("pod", {RESOURCE: 1}))
 

@@ -55,7 +55,7 @@ def _was_cut_off(failure: str) -> bool:
 
 
 async def test_the_end_of_the_newer_is_noticed() -> None:
-    """After the upgrade, a plugin that ends takes its devices with it, as promptly as usual."""
+    """After the upgrade, the devices of a plugin that exits become unavailable, as promptly as usual."""
     async with node_of_three() as node:
         await upgrade(node, "v2")
         await _operate(node, "stop", "red")
@@ -89,7 +89,7 @@ async def test_a_kubelet_that_restarts_in_the_middle() -> None:
 
 
 async def test_an_upgrade_that_is_rolled_back() -> None:
-    """The newer hub ends first: the older one has the resources again, and knows the cordons made in the meantime."""
+    """The newer hub ends first: the older one has the resources again, and knows the cordons set in the meantime."""
     async with operated() as node:
         older_dir = node.run_dir
         await node.start_hub("v2")

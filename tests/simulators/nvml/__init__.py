@@ -72,20 +72,20 @@ class SimulatedNode:
     # What happens to the driver.
 
     def xid(self, gpu: int, code: int, gi: int = WHOLE, ci: int = WHOLE) -> None:
-        """Let the driver report an error."""
+        """Make the driver report an error."""
         with self._file.with_suffix(".events").open("a") as events:
             events.write(f"{self.gpus[gpu].uuid} 8 {code} {gi} {ci}\n")
 
     def hang(self, function: str = "*") -> None:
-        """Let calls of a function hang until `clear_faults`."""
+        """Make calls of a function hang until `clear_faults`."""
         self.fail(function, HANGS)
 
     def delay(self, function: str, milliseconds: int) -> None:
-        """Let calls of a function take this long until `clear_faults`."""
+        """Make calls of a function take this long until `clear_faults`."""
         self.fail(function, -milliseconds)
 
     def fail(self, function: str, code: int) -> None:
-        """Let calls of a function return an error until `clear_faults`."""
+        """Make calls of a function return an error until `clear_faults`."""
         self.failures[function] = code
         self.apply()
 
@@ -108,7 +108,7 @@ class SimulatedNode:
     # What happens to a GPU.
 
     def lose(self, gpu: int) -> None:
-        """Let it fall off the bus: the answer to every call is GPU_IS_LOST."""
+        """Make it fall off the bus: the answer to every call is GPU_IS_LOST."""
         self.gpus[gpu].failures["*"] = LOST
         self.apply()
 
@@ -164,7 +164,7 @@ class SimulatedNode:
         return self.gpus[gpu].values.get(key, 0)
 
     def nvidia_smi(self, action: str = "") -> None:
-        """Let nvidia-smi `hang` or `fail` with a message; without an argument it works."""
+        """Make nvidia-smi `hang` or `fail` with a message; without an argument it works."""
         order = self._file.with_suffix(".smi")
         if action:
             order.write_text(f"{action}\n")

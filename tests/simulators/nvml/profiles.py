@@ -150,8 +150,8 @@ DRIVERS = {"old2": "470.256.02", "unified": "580.95.05", "vgpu": "550.163.01", "
 def make_profile(profile: str) -> list[SimulatedGpu]:
     """The GPUs of a profile.
 
-    none, single, pair, mesh8, switch8, switch16, pcie8, pcie16, a100x2; old2 (driver 470), unified (a GPU with the
-    processor's memory), noevents2 (cards that do not report errors), vgpu (in a virtual machine), wsl2.
+    none, single, pair, mesh8, switch8, switch16, pcie8, pcie16, a100x2; old2 (driver 470), unified (a GPU that shares
+    the CPU's memory), noevents2 (cards that do not report errors), vgpu (in a virtual machine), wsl2.
     """
     count, name = {
         "none": (0, H100), "single": (1, H100), "pair": (2, H100), "mesh8": (8, V100), "switch8": (8, H100),

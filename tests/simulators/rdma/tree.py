@@ -72,7 +72,7 @@ class RdmaTree:
         self.bind(name, driver)
 
     def bind(self, name: str, driver: str = "mlx5_core") -> None:
-        """Let a driver take the function, and make its RDMA device."""
+        """Bind a driver to the function, and create its RDMA device."""
         function, facts = self._functions[name], self._facts[name]
         if driver:
             target = self.root / "sys/bus/pci/drivers" / driver
@@ -108,7 +108,7 @@ class RdmaTree:
             self._link(function / "infiniband" / new, self.root / "sys/class/infiniband" / new)
 
     def unbind(self, name: str) -> None:
-        """Let the driver release the function: the RDMA device is gone, the function stays."""
+        """Unbind the driver from the function: the RDMA device is gone, the function stays."""
         function = self._functions[name]
         (self.root / "sys/class/infiniband" / name).unlink()
         for kind in ("infiniband_verbs", "infiniband_mad"):

@@ -136,7 +136,7 @@ def test_a_patch() -> None:
 
 
 def test_a_message_has_a_limit() -> None:
-    """A message has at most one KiB, even if its letters take several bytes."""
+    """A message is at most one KiB, even if its letters take several bytes."""
     assert shorten("short") == "short"
     for text in ("x" * 5000, "é" * 5000):
         assert 1020 <= len(shorten(text).encode()) <= 1024

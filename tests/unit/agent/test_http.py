@@ -40,7 +40,7 @@ async def test_lines_arrive_one_by_one() -> None:
 
 
 async def test_a_long_line_in_small_parts_takes_little_time() -> None:
-    """An object of some MiB, of which each part has a few bytes, does not keep the agent from its other work."""
+    """An object of several MiB that arrives in parts of a few bytes does not keep the agent from its other work."""
 
     async def parts() -> AsyncIterator[bytes]:
         for _ in range(50_000):
@@ -81,6 +81,6 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 
 
 def test_a_request() -> None:
-    """It asks the server to close the connection after the response."""
+    """It requests that the server close the connection after the response."""
     request = encode_request("GET", "/version", {"Host": "a:1"}, b"")
     assert request == b"GET /version HTTP/1.1\r\nHost: a:1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -94,7 +94,7 @@ def test_domains_of_labels(domain: str) -> None:
 
 @given(st.text(CHARACTERS, max_size=8), st.text(CHARACTERS, max_size=8), st.text(CHARACTERS, max_size=5))
 def test_the_same_labels_are_valid(domain: str, rest: str, value: str) -> None:
-    """A label is valid exactly if Node Feature Discovery accepts it, and then arrives unchanged."""
+    """A label is valid if and only if NFD accepts it, and then arrives unchanged."""
     name = f"{domain}/{rest}"
     valid = label_problem(name, value) == ""
     assert valid == nfd.accepts(name, value)

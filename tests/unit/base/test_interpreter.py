@@ -15,7 +15,7 @@ SOURCES = [path for package in (hub, plugins) for path in Path(str(package.__fil
 @pytest.mark.parametrize("variable", ["PATH", "PYTHONPATH"])
 @pytest.mark.parametrize("entry", ["", ".", "lib", "../lib"])
 def test_no_relative_entries(variable: str, entry: str) -> None:
-    """An empty entry, which a colon at either end makes, also means the working directory, and is left out."""
+    """An empty entry, which results from a colon at either end, also means the working directory, and is left out."""
     inherited = {variable: f"{entry}:/opt/lib:{entry}:/opt/bin:{entry}", "OTHER": entry}
     assert absolute_paths(inherited) == {variable: "/opt/lib:/opt/bin", "OTHER": entry}
     assert absolute_paths({variable: entry}) == {variable: ""}

@@ -76,7 +76,7 @@ async def watching(plugin_dir: Path) -> AsyncIterator[tuple[Starts, asyncio.Task
 
 
 async def test_every_start_is_reported_once(plugin_dir: Path, kubelet: KubeletSocket) -> None:
-    """Ten starts in a row are ten, though each deletes and makes several files."""
+    """Ten starts in a row are ten, though each deletes and creates several files."""
     async with watching(plugin_dir) as (starts, _):
         for number in range(1, 11):
             (plugin_dir / f"plugin{number}.sock").touch()

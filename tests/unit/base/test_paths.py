@@ -11,7 +11,7 @@ from hub.base.paths import RunDir
 
 @pytest.mark.parametrize("target", ["victim", "nowhere"])
 def test_a_link_is_not_a_run_directory(tmp_path: Path, target: str) -> None:
-    """Neither the hub nor a command follows it: another user may have made it, to fill and close a directory."""
+    """Neither the hub nor a command follows it: another user may have created it, to fill and close a directory."""
     victim = tmp_path / "victim"
     victim.mkdir(mode=0o755)
     (tmp_path / "run").symlink_to(target)

@@ -215,7 +215,7 @@ def test_a_tree_in_which_others_can_write(file: Path, tmp_path: Path, what: str)
 
 
 def test_a_tree_that_cannot_be_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is not trusted: something in it may belong to another user."""
+    """It is not trusted: something in it may belong to another user."""
 
     def scandir(path: str) -> None:
         raise PermissionError(13, "Permission denied", path)

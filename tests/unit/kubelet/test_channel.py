@@ -23,7 +23,7 @@ async def test_a_call_that_a_server_did_not_accept_is_not_repeated(directory: Pa
     calls = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Refuse the first call, as a server that ends does."""
+        """Refuse the first call, as a server does when it shuts down."""
         await reader.readexactly(len(_PREFACE))
         writer.write(_frame(_SETTINGS))
         kind = None
@@ -46,7 +46,7 @@ async def test_a_call_that_a_server_did_not_accept_is_not_repeated(directory: Pa
 
 
 def test_all_clients_use_these_options() -> None:
-    """No client of the hub or a plugin makes a channel of another kind."""
+    """No client of the hub or a plugin creates a channel of another kind."""
     root = Path(__file__).parents[3]
     makers = [
         (path.relative_to(root), line)

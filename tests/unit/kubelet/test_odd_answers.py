@@ -156,7 +156,7 @@ async def test_files_have_room_for_the_largest_answer(tmp_path: Path) -> None:
 
 
 async def test_the_plugin_outlives_such_answers(tmp_path: Path) -> None:
-    """It asks again, and knows the holders as soon as the kubelet's answer can be decoded."""
+    """It repeats the query, and knows the holders as soon as the kubelet's answer can be decoded."""
     socket = pod_resources_socket(tmp_path / "device-plugins")
     it = Setup()
     holders = Holders(tmp_path / "device-plugins", it.inventory, it.status, it.history)

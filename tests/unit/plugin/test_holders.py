@@ -148,7 +148,7 @@ async def test_the_history_has_what_happens_between_answers(kubelet: Kubelet, pl
 
 
 class _FailingStore(CountingStore):
-    """A store that fails when it is asked for cordons, as by a mistake of ours."""
+    """A store that fails when cordons are read, as after a mistake of ours."""
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - those of the store
         super().__init__(*args)

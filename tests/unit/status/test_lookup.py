@@ -51,7 +51,7 @@ def test_names_of_a_device(name: str, key: str) -> None:
     ],
 )
 def test_names_of_no_device(name: str, reason: str) -> None:
-    """Are an error that says what to do."""
+    """They are an error that says what to do."""
     with pytest.raises(HubError, match=reason):
         find_device(NODE, name)
 
@@ -66,7 +66,7 @@ def test_a_similar_name_is_suggested_to_a_user_only() -> None:
 
 
 def test_many_names_on_a_node_with_many_devices() -> None:
-    """Take little time, whether they are those of devices or not: an annotation may have that many."""
+    """They take little time, whether they are those of devices or not: an annotation may have that many."""
     node = _node(*(DeviceStatus(f"GPU-{number:08d}-aaaa-bbbb-cccc", healthy=True) for number in range(2000)))
     began = time.process_time()
     index = DeviceIndex(node)

@@ -93,7 +93,7 @@ def test_a_device_that_cannot_be_used() -> None:
     ],
 )
 def test_each_condition_of_a_plugin(condition: Condition, state: str, devices: list[str]) -> None:
-    """A plugin that starts has an unknown state; one that failed is a problem, as it is for `/readyz`."""
+    """A plugin that is starting has an unknown state; one that failed is a problem, as it is for `/readyz`."""
     plugins, *others = _lines(_plugin(condition=condition, message="a reason"))
     reason = "" if state == "ok" else f" gpu: {condition}: a reason"
     assert plugins == f"plugins {state}{reason}"
@@ -110,7 +110,7 @@ def test_a_driver_that_is_missing_by_fault() -> None:
 
 
 def test_several_plugins_that_fail() -> None:
-    """All are named; one that starts is not a problem."""
+    """All are named; one that is starting is not a problem."""
     down = [_plugin(name=name, condition=Condition.BACKING_OFF) for name in ("a", "b")]
     starting = _plugin(name="c", condition=Condition.STARTING)
     assert _lines(*down, starting)[0] == "plugins problem a: backing off; b: backing off"

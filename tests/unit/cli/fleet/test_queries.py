@@ -23,13 +23,13 @@ def _many(answer: Answer) -> Scenario:
 
 
 def _with_exec(scenario: Scenario, answer: Answer) -> Scenario:
-    """Let commands in pods answer; their success has the exit code 0."""
+    """Make commands in pods answer; their success has the exit code 0."""
     scenario.execs = {f"hub-{number} /status": replace(answer, code=answer.code % 200) for number in range(NODES)}
     return scenario
 
 
 def test_each_node_has_an_answer_or_a_reason() -> None:
-    """One node's trouble costs no other; a pod that does not run says why."""
+    """A problem on one node does not affect the others; a pod that does not run says why."""
     fleet, _, _ = fleet_of(three_nodes())
     found = fleet.query("/status", NodeStatus)
     assert [node for node, _ in found.values] == ["node-a", "node-b"]

@@ -97,7 +97,7 @@ async def test_a_middle_hub_does_not_register_over_a_newer_one(hubs: Three) -> N
 
 
 async def test_the_only_hub_registers_without_a_decoy(hubs: Three) -> None:
-    """It does so in order that the kubelet notices its end."""
+    """It does so for the kubelet to notice when it exits."""
     first, second, _ = hubs
     with second.serving():
         with first.serving():

@@ -25,7 +25,7 @@ class Holding(Setup):
         self._path = plugin_dir / CHECKPOINT
 
     def hold(self, *names: str) -> None:
-        """Let the container have these devices, near NUMA node 1."""
+        """Give the container these devices, near NUMA node 1."""
         held = tuple(AdvertisedDevice(name, healthy=True, numa=(1,)) for name in names)
         container = Container("main", allocations={STUB: ContainerAllocation(held, ContainerAllocateResponse())})
         checkpoint.write(self._path, {}, [Pod("holder", "default", {"main": container})])

@@ -65,7 +65,7 @@ def test_a_plugin_without_labels() -> None:
 
 
 def test_labels_that_are_not_read() -> None:
-    """If the hub writes no labels, it does not ask plugins for them."""
+    """If the hub writes no labels, it does not query plugins for them."""
     plugin = Labelled()
     assert scan(plugin, prepares=True).labels == (None, "")
     assert plugin.asked == []

@@ -62,7 +62,7 @@ async def test_labels_of_a_node(tmp_path: Path) -> None:
 
 
 async def test_no_directory() -> None:
-    """There are no labels, and the plugin is not asked for them."""
+    """There are no labels, and the plugin is not queried for them."""
     it = Labelled(None)
     it.find(Device("a"), labels=MODEL)
     it.labels.expire()

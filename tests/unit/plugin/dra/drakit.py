@@ -105,7 +105,7 @@ class Driver(Setup):
 
     @asynccontextmanager
     async def running_component(self) -> AsyncIterator[None]:
-        """Answer questions about claims until the block ends."""
+        """Answer queries about claims until the block ends."""
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             query = msgspec.json.decode(await reader.readline(), type=ClaimQuery)

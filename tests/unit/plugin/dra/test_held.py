@@ -35,7 +35,7 @@ class FakeHolders:
         self.answer: Mapping[tuple[str, str], str] | None = {}
 
     async def refresh(self) -> bool:
-        """Ask."""
+        """Query."""
         self.known, self.containers = self.answer is not None, self.answer or {}
         return self.known
 

@@ -9,7 +9,7 @@ from tests.unit.plugins.generic.offers import plugin_for, resource, scan
 
 
 def test_health_by_a_file(tmp_path: Path) -> None:
-    """A device is unhealthy while the content of its file is another one; the reason shows both."""
+    """A device is unhealthy while the content of its file is different; the reason shows both."""
     tree = GenericTree(tmp_path)
     part = tree.part(tree.usb("1-1"), "ttyUSB0", "tty", state="online")
     health = {"file": "/sys/class/tty/{name}/state", "content": "online|idle"}

@@ -150,7 +150,7 @@ def test_a_profile_with_media_extensions() -> None:
 
 
 def test_what_is_unknown_has_no_label() -> None:
-    """It may be the memory of a GPU that uses the processor's, its capability, or the engines of a MIG device."""
+    """It may be the memory of a GPU that shares the CPU's, its capability, or the engines of a MIG device."""
     gpu = msgspec.structs.replace(_full(), memory=None, compute_capability=None)
     assert _about(gpu) == _of(count=1, replicas=1, sharing_strategy="none", product="MOCKMODEL")
     found = _about(_divided(0, _mig(1, 2, 100, None)), strategy="single")

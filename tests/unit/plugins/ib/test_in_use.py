@@ -215,7 +215,7 @@ def test_an_unreadable_memory(tmp_path: Path, tree: RdmaTree) -> None:
 
 
 def test_names_that_are_not_text(tmp_path: Path, tree: RdmaTree) -> None:
-    """They are not remembered, and harm no other function."""
+    """They are not remembered, and do not affect other functions."""
     odd = os.fsdecode(b"\xff")
     tree.add("mlx5_8", "0000:08:00.0", driver=odd, netdevs=(odd,))
     tree.add("mlx5_9", "0000:09:00.0", netdevs=(odd,))

@@ -96,7 +96,7 @@ def test_ids_stay_when_numbers_change(tmp_path: Path) -> None:
 
 
 def unbound(tree: IntelTree) -> None:
-    """Let no driver have the GPU."""
+    """Unbind the GPU from its driver."""
     tree.unbind(FIRST)
 
 
@@ -113,7 +113,7 @@ def without_files(tree: IntelTree) -> None:
 
 
 def surviving(tree: IntelTree) -> None:
-    """Let the driver wait for firmware."""
+    """Make the driver wait for firmware."""
     tree.unbind(FIRST)
     tree.bind(FIRST, XE)
     without_drm(tree)
@@ -121,7 +121,7 @@ def surviving(tree: IntelTree) -> None:
 
 
 def without_drm(tree: IntelTree) -> None:
-    """Let the driver offer no files."""
+    """Make the driver provide no files."""
     tree.path(FIRST, "drm").rename(tree.path(FIRST, "gone"))
 
 

@@ -1,4 +1,4 @@
-"""Answers of a plugin under test that are no messages of the API."""
+"""Answers of a plugin under test that are not messages of the API."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

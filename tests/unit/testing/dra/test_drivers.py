@@ -67,7 +67,7 @@ async def test_a_driver_that_answers_late_is_registered_late() -> None:
 
 
 async def test_a_socket_that_was_recreated_is_registered_again() -> None:
-    """A driver that makes its registration socket again is registered again, and stays the only one."""
+    """A driver that recreates its registration socket is registered again, and stays the only one."""
     async with dra_node() as node:
         driver = await node.driver()
         # The kubelet adds the driver before it notifies it. A socket that is removed in between is never notified.
