@@ -15,7 +15,7 @@ from tests.harness.project import PROJECT
 
 
 async def test_an_odd_file_affects_only_its_plugin(node: OperatedNode) -> None:
-    """An unreadable file is a problem of its plugin, and everything else is shown; the plugin then replaces the file."""
+    """An unreadable file is a problem of its plugin, and everything else is shown; the plugin then replaces it."""
     before = await node.without_problems()
     stub = psutil.Process(next(plugin.process.pid for plugin in before.plugins if plugin.name == "stub"))
     stub.suspend()
