@@ -115,8 +115,7 @@ class ClaimNode(Node):
             raise AssertionError(f"{error}; found {self.taints(plugin)}") from None
 
     def claim(self, name: str, requests: Mapping[str, Mapping[str, Any]], **spec: Any) -> Object:  # noqa: ANN401 - JSON
-        """Create a claim; `requests` is keyed by name, each value with `plugin`, `resource`, and what else a request
-        may have."""
+        """Create a claim; `requests` has, by name, `plugin`, `resource`, and what else a request may contain."""
         made = [self._request(each, dict(wanted)) for each, wanted in requests.items()]
         content = {"metadata": {"name": name}, "spec": {"devices": {"requests": made, **spec}}}
         return self.api.store.create(CLAIMS, content, NAMESPACE)

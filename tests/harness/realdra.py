@@ -166,8 +166,7 @@ def real_dra(version: str) -> type[RealDraProcess]:
 
 
 def choose(version: str) -> None:
-    """Make every `DraKubelet` of this process start this version, if a plugin can use dynamic resource allocation
-    there.
+    """Make every `DraKubelet` of this process start this version, if it supports dynamic resource allocation.
 
     Raises:
         FileNotFoundError: it is not built.
