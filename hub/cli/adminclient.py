@@ -1,4 +1,4 @@
-"""Sends an administrator's requests to a plugin process."""
+"""Sends an administrator's requests to a plugin process, and reports of health to the hub."""
 
 import socket
 from pathlib import Path
@@ -8,13 +8,22 @@ import msgspec
 from hub.base.errors import HubError
 from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.admin import LINE_BYTES, Request, Response
+from hub.model.external import ReportRequest
 
 RESPONSE_SECONDS = 60.0
 """The time limit of a response: a reset has 26 seconds, and may have to wait for another reset of the same device."""
 
 
-def send(path: Path, request: Request, limit: float = RESPONSE_SECONDS) -> Response:
-    """Send a request to the plugin that listens on a socket, and wait for the response.
+def send(
+    path: Path, request: Request | ReportRequest, limit: float = RESPONSE_SECONDS, *, server: str = "the plugin"
+) -> Response:
+    """Send a request to the process that listens on a socket, and wait for the response.
+
+    Args:
+        path: The socket.
+        request: The request.
+        limit: Seconds for everything.
+        server: The process, as errors name it.
 
     Raises:
         HubError: there is no response.
@@ -27,8 +36,8 @@ def send(path: Path, request: Request, limit: float = RESPONSE_SECONDS) -> Respo
             with client.makefile("rb") as lines:
                 return decode_json(lines.readline(LINE_BYTES), Response, path)
         except TimeoutError:
-            raise HubError(f"the plugin did not answer within {limit:g} s; see dphub status") from None
+            raise HubError(f"{server} did not answer within {limit:g} s; see dphub status") from None
         except (ConnectionResetError, BrokenPipeError, UnreadableError):
-            raise HubError("the plugin exited before it answered; retry when it is running again") from None
+            raise HubError(f"{server} exited before it answered; retry when it is running again") from None
         except OSError as error:
-            raise HubError(f"the plugin does not answer on {path}: {error.strerror}; see dphub status") from None
+            raise HubError(f"{server} does not answer on {path}: {error.strerror}; see dphub status") from None

@@ -5,6 +5,18 @@ from typing import Any
 
 import click
 
+from hub.base.printable import printable
+from hub.cli.completing import plugins
+
+LONGEST_TEXT = 500
+"""Maximum length in characters of a text that becomes part of a status line; plugins and the hub accept more."""
+
+
+plugin_option = click.option(
+    "--plugin", shell_complete=plugins, help="The device's plugin, if several plugins have a device of that name."
+)
+"""The option of a command about one device."""
+
 
 def lines_option(text: str, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option `--lines` of a command that shows the latest of something.
@@ -21,3 +33,14 @@ def lines_option(text: str, *names: str) -> Callable[[Callable[..., Any]], Calla
         show_default=True,
         help=text,
     )
+
+
+def status_text(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    """Check and clean a text that becomes part of a status line: the callback of an option.
+
+    Raises:
+        click.BadParameter: it is too long.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise click.BadParameter(f"it has {len(text)} characters; at most {LONGEST_TEXT} are allowed")
+    return printable(text)

@@ -20,6 +20,7 @@ from hub.model.admin import RefreshHolders, Request, Response
 from hub.model.heartbeat import UNRESPONSIVE_AFTER, heartbeat_age
 from hub.model.hub import ProcessReport, RunState
 from hub.model.node import NodeStatus, PluginStatus
+from hub.status.lookup import Key, find_device
 from hub.status.problems import unreachable_problem, unreachable_remedy
 from hub.status.reader import Reader, is_alive
 
@@ -182,6 +183,20 @@ class TargetHub:
             HubError: the hub is not running, or has no such plugin.
         """
         return plugin_of(self.live_status(), name)
+
+    def find_device(self, name: str, plugin: str | None = None) -> Key:
+        """Find the one physical device that has a name.
+
+        Args:
+            name: The name.
+            plugin: Search only the devices of this plugin.
+
+        Raises:
+            HubError: the hub is not running, or there is no such plugin or device, or more than one device.
+        """
+        status = self.live_status()
+        asked = [plugin_of(status, plugin)] if plugin is not None else status.plugins
+        return find_device(status, name, plugin, elsewhere=self.other_hub(each.name for each in asked))
 
     def send(self, plugin: str, request: Request) -> Response:
         """Send a request to a plugin's process, and return the response.

@@ -21,6 +21,9 @@ MAX_ENTRIES = 4 * MAX_FILES
 """Maximum number of entries of the directory that are listed, whatever their names: there may be millions, and the
 event loop waits for the listing."""
 
+NO_SUCH_REPORT = "there was no such report"
+"""The answer to the withdrawal of a report that does not exist."""
+
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
 Until = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -48,14 +48,15 @@ def find_device(status: NodeStatus, name: str, plugin: str | None = None, *, els
         elsewhere: Where else the device may be, for the text of an error.
 
     Raises:
-        HubError: there is no such device, or more than one. The text suggests similar names.
+        UnknownDeviceError: there is no such device. The text suggests similar names.
+        HubError: there is more than one.
     """
     index = DeviceIndex(status, plugin)
     try:
         return index.find(name)
     except UnknownDeviceError as error:
         meant = did_you_mean(name, display_names(index.known))
-        raise HubError(f"{error}{elsewhere}{meant}") from None
+        raise UnknownDeviceError(f"{error}{elsewhere}{meant}") from None
 
 
 class UnknownDeviceError(HubError):

@@ -24,7 +24,7 @@ from hub.base.sockets import file_identity
 from hub.base.ticks import sleep_until_tick
 from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.admin import Response
-from hub.model.external import MAX_BYTES, ExternalReport, ReportRequest
+from hub.model.external import MAX_BYTES, NO_SUCH_REPORT, ExternalReport, ReportRequest
 from hub.status.externalreports import SOCKET_REPORTS, ExternalReports
 
 REQUEST_TIMEOUT = 5.0
@@ -138,7 +138,7 @@ class ExternalSocket:
         about = {"device": printable(request.device), "source": printable(request.source)}
         if request.reason is None:
             if not self._reports.withdraw(request.source, request.device):
-                return Response(ok=True, message="there was no such report")
+                return Response(ok=True, message=NO_SUCH_REPORT)
             _log.info("external report withdrawn", **about)
             return Response(ok=True, message="withdrawn")
         report = ExternalReport(request.device, request.reason, request.source, request.until)

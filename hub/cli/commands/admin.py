@@ -7,26 +7,11 @@ import click
 
 from hub.base.exits import Exit
 from hub.base.log import LogLevel
-from hub.base.printable import printable
 from hub.cli.completing import devices, plugins, releasable
+from hub.cli.options import plugin_option, status_text
 from hub.cli.render.text import echo, examples
-from hub.cli.target import TargetHub, hub_options, plugin_of
+from hub.cli.target import TargetHub, hub_options
 from hub.model.admin import Cordon, Request, Reset, SetLogLevel, Uncordon
-from hub.status.lookup import find_device
-
-LONGEST_REASON = 500
-"""Maximum length of a reason in characters: it is part of a status line. A plugin accepts a request of 64 KiB."""
-
-
-def _reason(_context: click.Context, _parameter: click.Parameter, reason: str) -> str:
-    if len(reason) > LONGEST_REASON:
-        raise click.BadParameter(f"it has {len(reason)} characters; at most {LONGEST_REASON} are allowed")
-    return printable(reason)
-
-
-_plugin = click.option(
-    "--plugin", shell_complete=plugins, help="The device's plugin, if several plugins have a device of that name."
-)
 
 
 @click.command(
@@ -35,8 +20,8 @@ _plugin = click.option(
     )
 )
 @click.argument("device", shell_complete=devices)
-@click.option("--reason", default="", callback=_reason, help="The reason, which the status shows.")
-@_plugin
+@click.option("--reason", default="", callback=status_text, help="The reason, which the status shows.")
+@plugin_option
 @hub_options
 def cordon(device: str, reason: str, plugin: str | None, hub: TargetHub) -> None:
     """Mark DEVICE and all its shares unschedulable until it is uncordoned. Containers that use it keep it.
@@ -50,7 +35,7 @@ def cordon(device: str, reason: str, plugin: str | None, hub: TargetHub) -> None
 
 @click.command(epilog=examples("dphub uncordon stub-1"))
 @click.argument("device", shell_complete=releasable)
-@_plugin
+@plugin_option
 @hub_options
 def uncordon(device: str, plugin: str | None, hub: TargetHub) -> None:
     """Make DEVICE schedulable again: a device that was cordoned, was flapping, or has been repaired."""
@@ -59,7 +44,7 @@ def uncordon(device: str, plugin: str | None, hub: TargetHub) -> None:
 
 @click.command(epilog=examples("dphub reset 0000:1b:00.0"))
 @click.argument("device", shell_complete=devices)
-@_plugin
+@plugin_option
 @hub_options
 def reset(device: str, plugin: str | None, hub: TargetHub) -> None:
     """Reset DEVICE now, the way it is reset before a container starts, if no container uses it or a share of it."""
@@ -78,9 +63,7 @@ def log_level(plugin: str, level: str, hub: TargetHub) -> None:
 
 def _do_to(device: str, plugin: str | None, hub: TargetHub, request: Callable[[str], Request]) -> None:
     """Find the device, and send a request to its plugin."""
-    status = hub.live_status()
-    asked = [plugin_of(status, plugin)] if plugin is not None else status.plugins
-    name, key = find_device(status, device, plugin, elsewhere=hub.other_hub(each.name for each in asked))
+    name, key = hub.find_device(device, plugin)
     _do(hub, name, request(key))
 
 
