@@ -92,3 +92,8 @@ devices = _completing(_devices)
 releasable = _completing(_releasable)
 used = _completing(lambda status, begun: [*_devices(status, begun), *_pods(status)])
 everything = _completing(lambda status, begun: [*_plugins(status), *_resources(status), *_devices(status, begun)])
+
+plugin_option = click.option(
+    "--plugin", shell_complete=plugins, help="The device's plugin, if several plugins have a device of that name."
+)
+"""The option of a command about one device."""

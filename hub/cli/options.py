@@ -6,16 +6,9 @@ from typing import Any
 import click
 
 from hub.base.printable import printable
-from hub.cli.completing import plugins
 
 LONGEST_TEXT = 500
 """Maximum length in characters of a text that becomes part of a status line; plugins and the hub accept more."""
-
-
-plugin_option = click.option(
-    "--plugin", shell_complete=plugins, help="The device's plugin, if several plugins have a device of that name."
-)
-"""The option of a command about one device."""
 
 
 def lines_option(text: str, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

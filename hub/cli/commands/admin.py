@@ -7,8 +7,8 @@ import click
 
 from hub.base.exits import Exit
 from hub.base.log import LogLevel
-from hub.cli.completing import devices, plugins, releasable
-from hub.cli.options import plugin_option, status_text
+from hub.cli.completing import devices, plugin_option, plugins, releasable
+from hub.cli.options import status_text
 from hub.cli.render.text import echo, examples
 from hub.cli.target import TargetHub, hub_options
 from hub.model.admin import Cordon, Request, Reset, SetLogLevel, Uncordon

@@ -9,8 +9,8 @@ import click
 
 from hub.base.exits import Exit
 from hub.cli.adminclient import send
-from hub.cli.completing import devices
-from hub.cli.options import plugin_option, status_text
+from hub.cli.completing import devices, plugin_option
+from hub.cli.options import status_text
 from hub.cli.render.text import echo, examples
 from hub.cli.target import TargetHub, hub_options
 from hub.model.admin import Response
