@@ -16,7 +16,7 @@ KUBELETS = (FAKE, *VERSIONS)
 
 TESTS = Path(__file__).parents[1]
 
-ROOMS = [
+DIRECTORIES = [
     TESTS / name for name in ("differential", "docs", "integration", "unit/kubelet", "unit/plugin", "unit/testing")
 ]
 """The directories with tests that have a kubelet. A run with a real one does not load the others: each of its processes
@@ -62,7 +62,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """With a real kubelet, leave out directories without tests for it."""
     if config.getoption("--kubelet") == FAKE or not collection_path.is_relative_to(TESTS):
         return None
-    related = any(collection_path.is_relative_to(room) or room.is_relative_to(collection_path) for room in ROOMS)
+    related = any(collection_path.is_relative_to(each) or each.is_relative_to(collection_path) for each in DIRECTORIES)
     return None if related else True
 
 
@@ -93,5 +93,5 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
         return
     if not has_kubelet(item):
         pytest.fail("this test starts a kubelet unnoticed: tests/harness/kubelet_use.py has to see it", pytrace=False)
-    if item.path.is_relative_to(TESTS) and not any(item.path.is_relative_to(room) for room in ROOMS):
+    if item.path.is_relative_to(TESTS) and not any(item.path.is_relative_to(each) for each in DIRECTORIES):
         pytest.fail("this test starts a kubelet: add its directory to tests/harness/kubelet_option.py", pytrace=False)
