@@ -138,6 +138,7 @@ class PluginClient:
 
     async def preferred(self, available: Sequence[str], required: Sequence[str], size: int) -> list[str]:
         """Return the available devices that the plugin prefers, possibly none; without a deadline."""
+        await self._reconnect()
         container = wire.ContainerPreferredAllocationRequest(
             available_deviceIDs=available, must_include_deviceIDs=required, allocation_size=size
         )
@@ -147,6 +148,7 @@ class PluginClient:
 
     async def allocate(self, ids: Sequence[str]) -> wire.ContainerAllocateResponse:
         """Return what a container gets for these devices; without a deadline."""
+        await self._reconnect()
         container = wire.ContainerAllocateRequest(devices_ids=ids)
         answer = await self._answer(self._stub.Allocate(wire.AllocateRequest(container_requests=[container])))
         if not answer.container_responses:
@@ -155,8 +157,20 @@ class PluginClient:
 
     async def pre_start(self, ids: Sequence[str], timeout: float) -> None:  # noqa: ASYNC109 - becomes the call's deadline
         """Notify the plugin that a container is about to start with these devices."""
+        await self._reconnect()
         request = wire.PreStartContainerRequest(devices_ids=ids)
         await self._answer(self._stub.PreStartContainer(request, timeout=timeout))
+
+    async def _reconnect(self) -> None:
+        """Connect to the socket that is in the place of a dead one now, as a kubelet does; not through a link."""
+        connection = self._connection
+        if self.closed or connection is None or connection.is_alive or connection.socket.is_in_place:
+            return
+        try:
+            self._connection = _Connection(self._itself)
+        except OSError:
+            return
+        await connection.close()
 
     async def close(self) -> None:
         """Close the connection and cancel all its calls."""
@@ -208,6 +222,11 @@ class _Connection:
         self.socket = HeldSocket(path)
         self.channel = grpc.aio.insecure_channel(unix_target(self.socket.itself), options=_OPTIONS)
         self.stub: rpc.DevicePluginAsyncStub = rpc.DevicePluginStub(self.channel)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a process is at the other end."""
+        return self.channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def close(self) -> None:
         """Close the channel and the socket."""

@@ -226,6 +226,21 @@ async def test_since_1_37_a_plugin_must_not_register_twice() -> None:
         assert await refused(plugin) == words
 
 
+@pytest.mark.kubelets(since="1.37")
+async def test_since_1_37_a_forgotten_plugin_is_called_on_its_next_socket() -> None:
+    """After a second registration its devices stay: the process that serves the socket next is asked for them."""
+    async with node(distinguishes_sockets=True) as it:
+        plugin = await it.plugin(listed=devices(2))
+        await refused(plugin)
+        await plugin.close()
+        restarted = await ScriptedPlugin(it.plugin_dir, listed=devices(1)).serve()
+        try:
+            await it.kubelet.admit("pod", {STUB: 2})
+        finally:
+            await restarted.close()
+        assert "Allocate" in restarted.names()
+
+
 async def test_ending_the_old_stream_before_registering_avoids_the_pitfall() -> None:
     """A plugin has to keep this order."""
     async with node() as it:
