@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,12 +80,13 @@ class PluginProcess:
         self._health = HealthStore(files.health, plugin.recovery, self._ownership, external=files.external_faults)
         self._inventory = self._make_inventory(plugin, plugin_dir)
         self._history = History(files.history, self._inventory, self._ownership, self._metrics)
-        self._records = _claim_records(files) if files.driver or files.retired_drivers else None
+        retired = files.retired_drivers
+        self._records = _claim_records(files) if files.driver or retired else None
         claims = self._records.holders if self._records else dict
         self._holders = Holders(plugin_dir, self._inventory, self._status, self._history, claims)
         self._resets = ResetService(plugin, self._health, self._inventory, self._metrics, self._status)
         self._prober = self._make_prober(plugin, plugin_dir)
-        self._api = self._make_api(plugin, plugin_dir, files)
+        self._api = self._make_api(plugin, plugin_dir, files, retired)
         self._labels = NodeLabels(files.features_dir, files.name, self._inventory, self._ownership)
         self._scanner = Scanner(plugin, self._inventory, self._labels, self._metrics)
         self._heartbeat = Heartbeat(files.heartbeat, heartbeat_interval(watchdog), plugin, self._scanner, self._metrics)
@@ -112,7 +113,7 @@ class PluginProcess:
             holders=self._holders,
         )
 
-    def _make_api(self, plugin: Plugin, plugin_dir: Path, files: PluginFiles) -> KubeletApi:
+    def _make_api(self, plugin: Plugin, plugin_dir: Path, files: PluginFiles, retired: Sequence[str]) -> KubeletApi:
         parts = ApiParts(
             plugin,
             plugin_dir,
@@ -133,7 +134,7 @@ class PluginProcess:
             parts,
             None if files.driver else DevicePluginApi(parts, files.instance),
             files.driver,
-            retired=files.retired_drivers,
+            retired=retired,
             run_dir=files.required_run_dir,
             records=self._records,
         )

@@ -58,13 +58,13 @@ class DraApi:
         self._since = time.time()
         self._is_leaving = False
         self._state = RegistrationStatus.WAITING
-        self.component = self._component = Component(run_dir.dra_socket, driver)
+        self.component = Component(run_dir.dra_socket, driver)
         self._devices = DraDevices(parts.plugin, driver, parts.inventory)
         self._preparation = Preparation(
             parts,
             driver,
             devices=self._devices,
-            component=self._component,
+            component=self.component,
             records=records,
             held=self._held,
         )
@@ -151,13 +151,13 @@ class DraApi:
             group.create_task(_relay(self._changed, changed))
             group.create_task(_relay(self._inventory.version, changed))
             group.create_task(self._report_component())
-            await self._component.keep_published(self._publication, changed)
+            await self.component.keep_published(self._publication, changed)
 
     async def _report_component(self) -> None:
         while True:
-            seen = self._component.changes.number
+            seen = self.component.changes.number
             self._status.mark_changed()
-            await self._component.changes.wait_beyond(seen)
+            await self.component.changes.wait_beyond(seen)
 
     def _publication(self) -> Publication | None:
         """Return what should be published; None if a newer hub does that."""
@@ -168,10 +168,10 @@ class DraApi:
         return self._devices.publication(registered=self._current_state() is RegistrationStatus.REGISTERED)
 
     def _pool(self) -> str:
-        return self._component.state.pool
+        return self.component.state.pool
 
     def _served(self, resource: ResourceDevices) -> ResourceView:
-        state = self._component.state
+        state = self.component.state
         problems = self._devices.problems(resource.name)
         return ResourceView(
             devices=resource,

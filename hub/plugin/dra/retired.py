@@ -36,7 +36,7 @@ class RetiredDriver:
     """
 
     def __init__(self, parts: ApiParts, driver: str, run_dir: RunDir, records: ClaimRecords) -> None:
-        self.driver = self._driver = driver
+        self.driver = driver
         self._health = parts.health
         self._ownership = parts.ownership
         self._inventory = parts.inventory
@@ -53,7 +53,7 @@ class RetiredDriver:
         problem = self._api.component.state.problem
         if self._is_over or not problem:
             return ()
-        return (f"the slices of the DRA driver {self._driver}, which is no longer used, cannot be deleted: {problem}",)
+        return (f"the slices of the DRA driver {self.driver}, which is no longer used, cannot be deleted: {problem}",)
 
     async def run(self) -> None:
         """Serve for as long as the driver is needed."""
@@ -61,7 +61,7 @@ class RetiredDriver:
             versions = self._changed, self._inventory.version
             await next_change((each, each.number) for each in versions)
         if self._is_needed():
-            self._log.info("retired driver served", claims=len(self._records.active_of(self._driver)))
+            self._log.info("retired driver served", claims=len(self._records.active_of(self.driver)))
             await self._while(self._is_needed, self._api.run())
         with suppress(TimeoutError):
             async with asyncio.timeout(WITHDRAW_SECONDS):
@@ -69,7 +69,7 @@ class RetiredDriver:
         self._is_over = True
         if self._ownership.role is Role.ACTIVE:
             # Otherwise the decision is left to another hub's plugin, which may still use the driver.
-            self._records.end(self._driver)
+            self._records.end(self.driver)
         self._log.info("retired driver removed")
         await asyncio.Event().wait()
 
@@ -100,9 +100,9 @@ class RetiredDriver:
 
     def _protect(self) -> int:
         """Keep other APIs from allocating the devices of claims; return the number of claims."""
-        claims = self._records.active_of(self._driver)
+        claims = self._records.active_of(self.driver)
         self._health.set_held(
-            f"claims of {self._driver}",
+            f"claims of {self.driver}",
             {(each.resource, each.id): f"used by {record.holder}" for record in claims for each in record.devices},
         )
         return len(claims)

@@ -18,7 +18,7 @@ from hub.plugin.health.keys import physical_key, share_key
 from hub.plugin.health.record import ADMIN_RESET, BROKEN, EXTERNAL, HELD, PLUGIN, Fault, Health, HealthRecord
 from hub.plugin.ownership import Ownership, Role
 
-HeldDevices = Mapping[tuple[str, str], Fault]
+HeldFaults = Mapping[tuple[str, str], Fault]
 """By resource and id, which pod has a device."""
 
 
@@ -69,7 +69,7 @@ class HealthStore:
         self._file = StatusFile(path, self._owned_records)
         self._external = ExternalFaults(external)
         self._external.refresh(clock())
-        self._held: dict[str, HeldDevices] = {}
+        self._held: dict[str, HeldFaults] = {}
 
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Call a function whenever the health of a device may have changed."""
