@@ -5,7 +5,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from hub.apiserver.program import parser_for, run_program
+from hub.apiserver.account import add_account_option
+from hub.base.component import parser_for, run_component
 from hub.base.exits import Exit
 from hub.base.paths import RunDir
 
@@ -14,9 +15,10 @@ ACCOUNT_DIR = Path("/run/dphub-agent")
 
 def main() -> int:
     """Read the command line and run."""
-    parser = parser_for("hub.agent", "Run the agent of a node.", ACCOUNT_DIR)
+    parser = parser_for("hub.agent", "Run the agent of a node.")
+    add_account_option(parser, ACCOUNT_DIR)
     parser.add_argument("--config", type=Path, help="its configuration file (YAML or JSON)")
-    return run_program("agent", parser, _run)
+    return run_component("agent", parser, _run)
 
 
 def _run(options: argparse.Namespace, run_dir: RunDir, node: str) -> Exit:

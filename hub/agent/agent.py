@@ -7,9 +7,8 @@ from hub.agent.conditionwriter import ConditionWriter
 from hub.agent.cordons import Cordons
 from hub.agent.eventwriter import EventWriter
 from hub.agent.node import NodeObject
-from hub.agent.settings import AgentSettings
+from hub.agent.settings import AGENT, AgentSettings
 from hub.agent.startuptaint import StartupTaint
-from hub.agent.view import AGENT, View
 from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import ApiClient
 from hub.apiserver.errors import ApiError
@@ -21,6 +20,7 @@ from hub.base.paths import RunDir
 from hub.base.statusfile import StatusFile
 from hub.base.stopsignals import stop_signals
 from hub.base.tasks import Tasks
+from hub.status.view import View
 
 _REMOVAL_SECONDS = 3.0
 """Seconds for the removal of what the agent has written, when it stops; the hub kills it after five."""
@@ -39,7 +39,7 @@ class Agent:
     def __init__(self, settings: AgentSettings, client: ApiClient, run_dir: RunDir, node: str) -> None:
         self._settings = settings
         self._changes = Version()
-        self._view = View(run_dir, self._changes)
+        self._view = View(run_dir, AGENT, self._changes)
         self._node = NodeObject(client, node, self._changes)
         self._lock = ServingLock(run_dir, AGENT)
         self._tasks = Tasks(StatusFile(None, lambda: None))

@@ -6,11 +6,11 @@ import time
 from hub.agent.conditions import Conditions, NodeCondition, patch_of, timestamp
 from hub.agent.node import NodeObject
 from hub.agent.settings import AgentSettings
-from hub.agent.view import View
 from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import STRATEGIC_PATCH, ApiClient
 from hub.apiserver.errors import ApiError
 from hub.base.changecount import Version
+from hub.status.view import View
 
 HEARTBEAT = 300.0
 """Seconds between writes of conditions that have not changed."""

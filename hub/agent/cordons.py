@@ -8,7 +8,6 @@ import msgspec
 from hub.agent.eventwriter import EventWriter
 from hub.agent.node import NodeObject
 from hub.agent.occurrences import WARNING, Occurrence
-from hub.agent.view import View
 from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import MERGE_PATCH, ApiClient
 from hub.base.changecount import Version
@@ -19,6 +18,7 @@ from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.admin import LINE_BYTES, Cordon, Request, Response, Uncordon
 from hub.model.node import Condition, NodeStatus
 from hub.status.lookup import DeviceIndex, Key, known_devices
+from hub.status.view import View
 
 WANTED = "dphub.dev/cordon"
 """The annotation that names the devices to cordon, separated by commas."""

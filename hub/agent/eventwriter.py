@@ -10,7 +10,7 @@ from hub.agent.events import EventSink
 from hub.agent.node import NodeObject
 from hub.agent.objects import PartialObject
 from hub.agent.occurrences import Announced, Occurrence, Occurrences, Pod
-from hub.agent.view import AGENT, View
+from hub.agent.settings import AGENT
 from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import METADATA_ONLY, ApiClient
 from hub.apiserver.errors import NOT_FOUND, ApiError
@@ -22,6 +22,7 @@ from hub.base.paths import RunDir
 from hub.base.removal import make_directory
 from hub.base.statusfile import StatusFile
 from hub.base.untrusted import UnreadableError
+from hub.status.view import View
 
 MOST_WAITING = 500
 """The events that wait for the API server; if there are more, the oldest are dropped."""

@@ -7,6 +7,9 @@ import msgspec
 
 from hub.api.plugin import Settings
 
+AGENT = "agent"
+"""The name of the agent's lock, and of its file on the node."""
+
 ConditionType = Annotated[
     str,
     msgspec.Meta(

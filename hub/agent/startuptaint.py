@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from hub.agent.node import NodeObject
 from hub.agent.objects import Node
 from hub.agent.settings import AgentSettings
-from hub.agent.view import View
 from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import JSON_PATCH, ApiClient
 from hub.base.changecount import Version
 from hub.base.log import get_logger
 from hub.model.node import Condition, NodeStatus, PluginStatus
 from hub.model.plugin import RegistrationStatus, ResourceStatus
+from hub.status.view import View
 
 _SETTLED = {Condition.REGISTERED, Condition.FAILING, Condition.EXTERNAL}
 """Conditions of a plugin whose resources are all registered."""

@@ -1,5 +1,6 @@
 """The service account with which a process calls the API server: its token, and the server's certificate authority."""
 
+import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,17 @@ if TYPE_CHECKING:
 
 HOST_VARIABLE = "KUBERNETES_SERVICE_HOST"
 PORT_VARIABLE = "KUBERNETES_SERVICE_PORT"
+
+
+def add_account_option(parser: argparse.ArgumentParser, directory: Path) -> None:
+    """Add the option `--account` to a command line.
+
+    Args:
+        parser: The command line.
+        directory: The default: where the manifests mount the token of this process. It is not where client libraries
+            look for one, so no other process finds it by mistake.
+    """
+    parser.add_argument("--account", type=Path, default=directory, help="the directory with the files token and ca.crt")
 
 
 class Account:

@@ -5,7 +5,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from hub.apiserver.program import parser_for, run_program
+from hub.apiserver.account import add_account_option
+from hub.base.component import parser_for, run_component
 from hub.base.exits import Exit
 from hub.base.paths import RunDir
 
@@ -14,7 +15,9 @@ ACCOUNT_DIR = Path("/run/dphub-dra")
 
 def main() -> int:
     """Read the command line and run."""
-    return run_program("dra", parser_for("hub.dra", "Run the DRA component of a node.", ACCOUNT_DIR), _run)
+    parser = parser_for("hub.dra", "Run the DRA component of a node.")
+    add_account_option(parser, ACCOUNT_DIR)
+    return run_component("dra", parser, _run)
 
 
 def _run(options: argparse.Namespace, run_dir: RunDir, node: str) -> Exit:

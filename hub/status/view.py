@@ -17,39 +17,38 @@ from hub.status.reader import Reader
 if TYPE_CHECKING:
     from hub.model.node import NodeStatus
 
-AGENT = "agent"
-"""The name of the agent's lock, and of its file on the node."""
-
 SETTLE = 1.0
 """Seconds from a change until the files are read: a device that recovers within this time has not changed."""
 
 
 class View:
-    """The status of the node, and whether this agent is the one that acts.
+    """The status of the node, and whether this process is the one that acts.
 
-    During an upgrade two hubs run on the node, each with an agent. Only the agent of the newest one acts.
+    During an upgrade two hubs run on the node, each with such a process. Only that of the newest one acts.
 
     Args:
-        run_dir: The run directory, and the agent's hub.
+        run_dir: The run directory, and the process's hub.
+        component: The name of the lock that each such process holds.
         changes: Counts each change.
         settle: Seconds from a change until the files are read.
 
     Attributes:
-        status: The latest status; None before the first one, and while another agent acts.
+        status: The latest status; None before the first one, and while another process acts.
     """
 
-    def __init__(self, run_dir: RunDir, changes: Version, *, settle: float = SETTLE) -> None:
+    def __init__(self, run_dir: RunDir, component: str, changes: Version, *, settle: float = SETTLE) -> None:
         self.status: NodeStatus | None = None
         self._run_dir = run_dir
+        self._component = component
         self._changes = changes
         self._settle = settle
         self._reader = Reader(run_dir)
         self._dirty = asyncio.Event()
 
     def is_acting(self) -> bool:
-        """Return whether no newer hub on the node has an agent."""
-        agents = sorted(each for each in serving(self._run_dir, AGENT) if each.is_running and each.since)
-        return not agents or agents[-1].name == self._run_dir.instance
+        """Return whether no newer hub on the node has such a process."""
+        running = sorted(each for each in serving(self._run_dir, self._component) if each.is_running and each.since)
+        return not running or running[-1].name == self._run_dir.instance
 
     async def run(self) -> None:
         """Keep the status up to date, until cancelled.
@@ -82,13 +81,13 @@ class View:
             raise watch_error(directory, error) from None
 
     def _concerns(self, event: Event) -> bool:
-        """Whether a report of this hub or of a plugin has changed, or an agent has come or gone."""
+        """Whether a report of this hub or of a plugin has changed, or such a process has come or gone."""
         if event.path is None:
             return True
         name = Path(event.path).name
         if name.endswith(".json"):
             return name.startswith(f"{self._run_dir.instance}.")
-        return name.endswith(f".{AGENT}.lock")
+        return name.endswith(f".{self._component}.lock")
 
     async def _read_changes(self) -> None:
         self.read()

@@ -1,4 +1,4 @@
-"""The start of a program that calls the API server: its command line, its log, and its run directory."""
+"""The start of a process that the hub runs beside the plugins: its command line, its log, and its run directory."""
 
 import argparse
 import os
@@ -15,19 +15,14 @@ from hub.base.paths import INSTANCE, INSTANCE_NAME, RUN_DIR, RunDir
 NODE_NAME_VARIABLE = "DPHUB_NODE_NAME"
 
 
-def parser_for(module: str, description: str, account_dir: Path) -> argparse.ArgumentParser:
-    """Return a parser with the options of every such program.
+def parser_for(module: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options of every such process.
 
     Args:
         module: The module that `python -m` runs.
-        description: What the program does.
-        account_dir: Where the manifests mount its token. It is not where client libraries look for one, so no other
-            process finds it by mistake.
+        description: What the process does.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description, allow_abbrev=False)
-    parser.add_argument(
-        "--account", type=Path, default=account_dir, help="the directory with the files token and ca.crt"
-    )
     parser.add_argument(
         "--run-dir",
         type=Path,
@@ -37,13 +32,13 @@ def parser_for(module: str, description: str, account_dir: Path) -> argparse.Arg
     return parser
 
 
-def run_program(
+def run_component(
     name: str, parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace, RunDir, str], Exit]
 ) -> int:
     """Read the command line and run.
 
     Args:
-        name: The program's name, in its section of circus.ini and in the log.
+        name: The process's name, in its section of circus.ini and in the log.
         parser: The command line.
         run: Runs with the options, the run directory and the node's name.
     """
