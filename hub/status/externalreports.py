@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import time
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -54,6 +55,18 @@ class ExternalReports:
             raise HubError(f"the report takes more than {MAX_BYTES} bytes: shorten its reason")
         return is_new
 
+    def kept(self) -> list[ExternalReport]:
+        """Return the reports that this writer keeps, except any that cannot be read.
+
+        Raises:
+            OSError: the directory cannot be read.
+        """
+        reports = []
+        for path in self._files():
+            with suppress(UnreadableError):
+                reports.append(read_file(path, ExternalReport, max_bytes=MAX_BYTES))
+        return [report for report in reports if report]
+
     def withdraw(self, source: str, device: str) -> bool:
         """Remove the report of a source about a device; return whether there was one.
 
@@ -76,9 +89,7 @@ class ExternalReports:
             HubError: too many are left.
             OSError: the directory cannot be read, or a file cannot be removed.
         """
-        with os.scandir(self._directory) as entries:
-            names = [entry.name for entry in islice(entries, MAX_ENTRIES)]
-        kept = [self._directory / name for name in names if name.startswith(f"{self._writer}-")]
+        kept = self._files()
         if len(kept) < MAX_KEPT:
             return
         expired = [path for path in kept if _has_expired(path)]
@@ -86,6 +97,20 @@ class ExternalReports:
             path.unlink(missing_ok=True)
         if len(kept) - len(expired) >= MAX_KEPT:
             raise HubError(f"there are {MAX_KEPT} reports already: withdraw some of them")
+
+    def _files(self) -> list[Path]:
+        """List the files of this writer.
+
+        Raises:
+            OSError: the directory cannot be read.
+        """
+        try:
+            with os.scandir(self._directory) as entries:
+                names = [entry.name for entry in islice(entries, MAX_ENTRIES)]
+        except FileNotFoundError:
+            # No report has been kept yet.
+            names = []
+        return [self._directory / name for name in names if name.startswith(f"{self._writer}-")]
 
 
 def _has_expired(path: Path) -> bool:

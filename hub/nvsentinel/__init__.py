@@ -1,0 +1,1 @@
+"""Passes the health of devices between the hub and NVSentinel, in both directions."""

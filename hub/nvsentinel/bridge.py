@@ -1,0 +1,66 @@
+"""The process from its start to its end."""
+
+import asyncio
+from pathlib import Path
+
+from hub.base.changecount import Version
+from hub.base.exits import Exit
+from hub.base.instances import ServingLock
+from hub.base.log import get_logger
+from hub.base.paths import RunDir
+from hub.base.statusfile import StatusFile
+from hub.base.stopsignals import stop_signals
+from hub.base.tasks import Tasks
+from hub.nvsentinel.incoming import WRITER, Incoming
+from hub.nvsentinel.receiver import Receiver
+from hub.nvsentinel.sender import Sender
+from hub.status.externalreports import ExternalReports
+from hub.status.view import View
+
+COMPONENT = "nvsentinel"
+"""The name of the lock that shows which hub's process acts."""
+
+
+class Bridge:
+    """Passes the health of devices between the hub and NVSentinel.
+
+    Args:
+        run_dir: The run directory, and the process's hub.
+        node: The node's name.
+        send: The socket of NVSentinel's platform connector; None to send nothing.
+        receive: The socket on which events are accepted; None to accept none.
+        all_events: Whether to act on events that are not fatal, too.
+    """
+
+    def __init__(
+        self, run_dir: RunDir, node: str, *, send: Path | None, receive: Path | None, all_events: bool = False
+    ) -> None:
+        changes = Version()
+        self._view = View(run_dir, COMPONENT, changes)
+        self._lock = ServingLock(run_dir, COMPONENT)
+        self._tasks = Tasks(StatusFile(None, lambda: None))
+        incoming = Incoming(ExternalReports(run_dir.external_faults, WRITER), node, all_events=all_events)
+        self._work = {"view": self._view.run, "check of the lock": self._lock.keep}
+        if receive:
+            self._work["receiver"] = Receiver(receive, run_dir.instance, incoming.take, self._view.is_acting).run
+        if send:
+            self._work["sender"] = Sender(send, node, self._view, changes).run
+        self._node = node
+        self._log = get_logger()
+
+    async def run(self) -> Exit:
+        """Run until a signal stops it. Reports stay: another process continues, or the devices are still at fault."""
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in stop_signals():
+            loop.add_signal_handler(signum, stopped.set)
+        self._lock.acquire()
+        self._log.info("component started", node=self._node)
+        running = [asyncio.create_task(self._tasks.run(name, work)) for name, work in self._work.items()]
+        await stopped.wait()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self._lock.release()
+        self._log.info("component stopped")
+        return Exit.OK

@@ -1,0 +1,139 @@
+"""What NVSentinel says: each of its checks is a source of reports, as if it were a program of its own.
+
+A healthy event of one check therefore never ends what another one has reported.
+"""
+
+import re
+from collections.abc import Iterator
+
+from hub.base.errors import HubError
+from hub.base.log import get_logger
+from hub.base.printable import printable
+from hub.model.external import ExternalReport
+from hub.nvsentinel.outgoing import AGENT
+from hub.nvsentinel.wire import NO_ACTION, RESTART_APPLICATION, STORE_ONLY, HealthEvent, decode_event, split_events
+from hub.rpc import ServiceError
+from hub.status.externalreports import ExternalReports
+
+WRITER = "nvsentinel"
+"""The beginning of the reports' sources, and of the names of their files."""
+
+_LONGEST_NAME = 100
+_LONGEST_REASON = 500
+
+_PCI = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})(?:\.([0-7]))?", re.ASCII | re.IGNORECASE)
+
+_Report = tuple[str, str]
+"""A source, and a device."""
+
+
+class Incoming:
+    """Turns events into reports, and withdraws them.
+
+    Args:
+        reports: Keeps the reports.
+        node: The node's name: an event about another one is ignored.
+        all_events: Whether to act on events that are not fatal, too.
+    """
+
+    def __init__(self, reports: ExternalReports, node: str, *, all_events: bool = False) -> None:
+        self._reports = reports
+        self._node = node
+        self._all_events = all_events
+        self._log = get_logger()
+
+    def take(self, request: bytes) -> None:
+        """Carry out a request. An event that cannot be used affects no other one.
+
+        Raises:
+            ServiceError: it is not a request.
+            OSError: the reports cannot be read.
+        """
+        kept = {(report.source, report.device) for report in self._reports.kept()}
+        rejected: list[str] = []
+        for content in split_events(request):
+            try:
+                self._take(decode_event(content), kept)
+            except (HubError, OSError) as error:
+                rejected.append(str(error))
+        if rejected:
+            self._log.warning("NVSentinel events rejected", count=len(rejected), reason=printable(rejected[0]))
+
+    def _take(self, event: HealthEvent, kept: set[_Report]) -> None:
+        """Carry out an event.
+
+        Raises:
+            HubError: it cannot be used.
+            OSError: a report cannot be written or removed.
+        """
+        if event.agent == AGENT or event.strategy == STORE_ONLY or event.node not in ("", self._node):
+            return
+        if event.is_healthy:
+            for source, device in [each for each in kept if _ends(event, *each)]:
+                self._reports.withdraw(source, device)
+                kept.discard((source, device))
+                self._log.info("external report withdrawn", device=device, source=source)
+        elif self._all_events or _is_fault(event):
+            self._report(event, kept)
+
+    def _report(self, event: HealthEvent, kept: set[_Report]) -> None:
+        source = "/".join((_check_source(event), *([_codes(event)] if event.codes else [])))
+        reason = printable(event.message.strip() or event.check)[:_LONGEST_REASON]
+        # A PCI address also names MIG devices and shares, which have UUIDs of their own.
+        for device in [name for kind, name in _devices(event) if kind == "PCI"] or [
+            name for _, name in _devices(event)
+        ]:
+            if self._reports.put(ExternalReport(device, reason, source)):
+                self._log.info("external report received", device=device, source=source, reason=reason)
+            kept.add((source, device))
+
+
+def _is_fault(event: HealthEvent) -> bool:
+    """Return whether the device is at fault. Later versions have the action only, and decide by it what is fatal."""
+    return event.is_fatal or event.action not in (NO_ACTION, RESTART_APPLICATION)
+
+
+def _ends(event: HealthEvent, source: str, device: str) -> bool:
+    """Return whether a healthy event ends a report: of its check, and of its error codes and devices, if it has any."""
+    check = _check_source(event)
+    if event.codes:
+        is_meant = source == f"{check}/{_codes(event)}"
+    else:
+        is_meant = source == check or source.startswith(f"{check}/")
+    return is_meant and (not event.entities or device in {name for _, name in _devices(event)})
+
+
+def _check_source(event: HealthEvent) -> str:
+    return f"{WRITER}/{_name(event.check)}"
+
+
+def _codes(event: HealthEvent) -> str:
+    return _name(",".join(sorted(event.codes)))
+
+
+def _devices(event: HealthEvent) -> Iterator[tuple[str, str]]:
+    """Yield the kinds and the names of the devices that an event is about, as plugins name them.
+
+    Raises:
+        ServiceError: a name cannot be one.
+    """
+    for kind, value in event.entities:
+        if kind == "PCI":
+            found = _PCI.fullmatch(value)
+            if not found:
+                raise ServiceError(f'the PCI address is "{value[:_LONGEST_NAME]}", expected one such as 0000:1b:00')
+            domain, bus, slot, function = found.groups()
+            yield kind, f"{int(domain, 16):04x}:{bus}:{slot}.{function or 0}".lower()
+        elif kind == "GPU_UUID":
+            yield kind, _name(value)
+
+
+def _name(text: str) -> str:
+    """Return a text as a part of a source or as a device.
+
+    Raises:
+        ServiceError: it is empty or too long.
+    """
+    if not 0 < len(text) <= _LONGEST_NAME:
+        raise ServiceError(f"a name has {len(text)} characters, expected 1 to {_LONGEST_NAME}")
+    return printable(text).replace("/", "-")

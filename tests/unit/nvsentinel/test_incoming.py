@@ -1,0 +1,188 @@
+"""Which reports follow from NVSentinel's events."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from hub.nvsentinel import wire
+from hub.nvsentinel.incoming import WRITER, Incoming
+from hub.nvsentinel.outgoing import AGENT
+from hub.nvsentinel.wire import STORE_ONLY, HealthEvent, encode_events
+from hub.rpc import ServiceError
+from hub.status import externalreports
+from hub.status.externalreports import ExternalReports
+from tests.simulators.nvsentinel import event, request
+
+UUID = ("GPU_UUID", "GPU-5ad2e0cd")
+PCI = ("PCI", "0000:1B:00")
+ADDRESS = "0000:1b:00.0"
+NODE = "node-1"
+
+
+class _Node:
+    def __init__(self, directory: Path) -> None:
+        self._reports = ExternalReports(directory / "external", WRITER)
+        self.incoming = Incoming(self._reports, NODE)
+
+    def take(self, *events: Any) -> dict[str, list[str]]:
+        """Carry out events, and return the sources of the reports by device."""
+        self.incoming.take(request(*events))
+        return self.sources()
+
+    def sources(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for report in sorted(self._reports.kept(), key=lambda each: each.source):
+            found.setdefault(report.device, []).append(report.source)
+        return found
+
+    def reasons(self) -> list[str]:
+        return [report.reason for report in self._reports.kept()]
+
+
+@pytest.fixture
+def node(directory: Path) -> _Node:
+    """Make a node without reports."""
+    return _Node(directory)
+
+
+def test_an_unhealthy_event_and_its_end(node: _Node) -> None:
+    """The report has the words of the event, and the healthy event with the same entities ends it."""
+    with capture_logs() as logs:
+        broken = event("GpuMemWatch", [("GPU", "3"), PCI, UUID], message="row 7 is bad")
+        assert node.take(broken) == {ADDRESS: ["nvsentinel/GpuMemWatch"]}
+        assert node.reasons() == ["row 7 is bad"]
+        assert node.take(event("GpuMemWatch", [("GPU", "3"), PCI, UUID], isHealthy=True)) == {}
+    assert [each["event"] for each in logs] == ["external report received", "external report withdrawn"]
+
+
+@pytest.mark.parametrize("value", ["0000:1b:00", "0000:1b:00.0", "00000000:1B:00.0", "0000:1B:00"])
+def test_a_pci_address(node: _Node, value: str) -> None:
+    """Each form in which monitors write an address is the one that plugins know."""
+    assert list(node.take(event("A", [("PCI", value)]))) == [ADDRESS]
+
+
+def test_an_event_with_a_uuid_only(node: _Node) -> None:
+    """The report names the GPU by it; a message that is missing is replaced by the check's name."""
+    assert list(node.take(event("A", [UUID]))) == [UUID[1]]
+    assert node.reasons() == ["A"]
+
+
+def test_a_check_ends_only_its_own_reports(node: _Node) -> None:
+    """The device stays unhealthy until each check that has reported it says that it is healthy."""
+    node.take(event("A", [PCI]), event("AB", [PCI]))
+    assert node.take(event("A", [PCI], isHealthy=True)) == {ADDRESS: ["nvsentinel/AB"]}
+    assert node.take(event("AB", [("PCI", "0000:1c:00")], isHealthy=True)) == {ADDRESS: ["nvsentinel/AB"]}
+
+
+def test_error_codes(node: _Node) -> None:
+    """A healthy event ends the reports with its codes; without codes, all of its check."""
+    node.take(*(event("Xid", [PCI], errorCode=[code]) for code in ("48", "79", "94")))
+    left = node.take(event("Xid", [PCI], errorCode=["79"], isHealthy=True))
+    assert left == {ADDRESS: ["nvsentinel/Xid/48", "nvsentinel/Xid/94"]}
+    assert node.take(event("Xid", [PCI], isHealthy=True)) == {}
+
+
+def test_a_healthy_event_without_entities(node: _Node) -> None:
+    """It is about all devices of its check; one about other entities, such as a GPU's number, ends nothing."""
+    node.take(event("A", [PCI]), event("A", [UUID]), event("B", [UUID]))
+    assert len(node.take(event("A", [("GPU", "0")], isHealthy=True))) == 2
+    assert node.take(event("A", isHealthy=True)) == {UUID[1]: ["nvsentinel/B"]}
+
+
+@pytest.mark.parametrize(
+    "ignored",
+    [
+        event("A", [PCI], isFatal=False),
+        event("A", [PCI], isFatal=False, recommendedAction=39),
+        event("A", [PCI], nodeName="node-2"),
+        event("A", [PCI], processingStrategy=STORE_ONLY),
+        event("A", [PCI], agent=AGENT),
+        event("A", [("GPU", "0"), ("NVLINK", "14")]),
+        event("A"),
+    ],
+    ids=["not-fatal", "application", "node", "store-only", "own", "entities", "nothing"],
+)
+def test_events_that_take_nothing_away(node: _Node, ignored: Any) -> None:  # noqa: ANN401 - a message
+    """Warnings, errors of applications, other nodes, what NVSentinel only stores, and what we have sent ourselves."""
+    assert node.take(ignored) == {}
+
+
+def test_what_counts_as_a_fault(directory: Path) -> None:
+    """An action is enough, as later versions send it; with the flag, so are all other events."""
+    node = _Node(directory)
+    assert node.take(event("A", [PCI], isFatal=False, recommendedAction=2, nodeName=NODE))
+    node.take(event("A", [PCI], isHealthy=True))
+    node.incoming = Incoming(ExternalReports(directory / "external", WRITER), NODE, all_events=True)
+    assert node.take(event("A", [PCI], isFatal=False))
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (event("A", [("PCI", "../../etc")]), 'the PCI address is "../../etc", expected one such as 0000:1b:00'),
+        (event("A", [("GPU_UUID", "x" * 101)]), "a name has 101 characters"),
+        (event("", [PCI]), "a name has 0 characters"),
+        (event("A", [("GPU", "1")] * 65), "more than 64 entities"),
+        (event("A", [PCI], errorCode=["x"] * 65), "more than 64 entities or error codes"),
+    ],
+    ids=["pci", "uuid", "check", "entities", "codes"],
+)
+def test_an_odd_event_affects_no_other(node: _Node, bad: Any, reason: str) -> None:  # noqa: ANN401 - a message
+    """The events around it are carried out, and the log says what is wrong."""
+    with capture_logs() as logs:
+        found = node.take(event("A", [UUID]), bad, event("B", [UUID]))
+    assert found == {UUID[1]: ["nvsentinel/A", "nvsentinel/B"]}
+    (rejected,) = [each for each in logs if each["event"] == "NVSentinel events rejected"]
+    assert (rejected["count"], reason in rejected["reason"]) == (1, True), rejected
+
+
+def test_hostile_text(node: _Node) -> None:
+    """Control characters and file names in an event reach neither the status nor a path; long text is cut."""
+    node.take(event("../\x1b[2J", [PCI], message="\n" + "\x1b\u202e" * 2000))
+    ((source,),) = node.sources().values()
+    (reason,) = node.reasons()
+    assert source.isprintable()
+    assert source.count("/") == 1
+    assert reason.isprintable()
+    assert len(reason) == 500
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"\x12", b"\x0a\xff\xff\xff\xff\x0f", b"\x12\x02\xff\xff" * 3])
+def test_what_is_not_a_request(node: _Node, content: bytes) -> None:
+    """It is rejected as a whole, or event by event, and keeps nothing."""
+    with suppress(ServiceError):
+        node.incoming.take(content)
+    assert node.sources() == {}
+
+
+def test_too_many_events(node: _Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request with more events than any monitor sends is rejected; reports have a maximum number."""
+    monkeypatch.setattr(externalreports, "MAX_KEPT", 2)
+    with capture_logs() as logs:
+        node.take(*(event(f"A{number}", [PCI]) for number in range(4)))
+    assert len(node.sources()[ADDRESS]) == 2
+    assert logs[-1]["count"] == 2
+    with pytest.raises(ServiceError, match="has 1001 events, expected at most 1000"):
+        node.take(*[event("A", [PCI])] * (wire.MAX_EVENTS + 1))
+
+
+def test_what_is_encoded_is_what_is_decoded() -> None:
+    """All fields of an event survive, long and odd ones too."""
+    known = HealthEvent(
+        check="A" * 300,
+        is_healthy=False,
+        message="ü\x00",
+        entities=[wire.Entity("PCI", ADDRESS)],
+        codes=["79"],
+        is_fatal=True,
+        action=300,
+        strategy=2,
+        node=NODE,
+        agent="a",
+        component="GPU",
+    )
+    (content,) = wire.split_events(encode_events([known]))
+    assert wire.decode_event(content) == known
