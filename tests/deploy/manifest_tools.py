@@ -36,6 +36,7 @@ VALUES: Mapping[str, Values] = {
     "multus": {"multus": {"enabled": True}},
     "network-policy": {"networkPolicy": {"enabled": True}},
     "node-labels": {"nodeLabels": {"enabled": True}},
+    "nvsentinel": {"nvsentinel": {"enabled": True}},
     "pod-monitor": {"podMonitor": {"enabled": True}},
     "priority-quota": {"priorityQuota": {"enabled": True}},
     "resets": {"resets": {"enabled": True}},

@@ -26,6 +26,7 @@ from tests.deploy.manifest_tools import (
     with_components,
 )
 
+NVSENTINEL = "/var/run/nvsentinel"
 SOURCES = [path for path in sorted(CONTAINER.rglob("*.yaml")) if path.parents[0].name != "templates"]
 PRIVILEGES = {
     *("privileged", "runAsUser", "hostPID", "hostNetwork", "hostIPC", "seLinuxOptions"),
@@ -51,7 +52,8 @@ def test_what_the_pod_may_write_to(tree: Path) -> None:
     assert container(default())["securityContext"]["readOnlyRootFilesystem"] is True
     writable = {path for path, mount in mounts(default()).items() if not mount.get("readOnly")}
     assert writable == {str(PLUGIN_DIR), str(RUN_DIR), CDI}
-    for component, path in {"resets": "/sys", "multus": DEVICE_INFO, "node-labels": str(FEATURES_DIR)}.items():
+    options = {"resets": "/sys", "multus": DEVICE_INFO, "node-labels": str(FEATURES_DIR), "nvsentinel": NVSENTINEL}
+    for component, path in options.items():
         found = mounts(with_components(tree, "kubernetes", [component]))
         assert {path for path, mount in found.items() if not mount.get("readOnly")} == {*writable, path}
 

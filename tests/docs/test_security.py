@@ -10,7 +10,7 @@ from tests.deploy.manifest_tools import CHART, KUBERNETES, OPENSHIFT, VALUES, ch
 from tests.docs.docs_tools import ROOT, codes, page, rows
 from tests.docs.security_claims import NO_CLAIMS, SHOWN_BY
 
-MOUNTING = ("amd-exporter", "mps", "multus", "node-labels", "udev", "xpumd")
+MOUNTING = ("amd-exporter", "mps", "multus", "node-labels", "nvsentinel", "udev", "xpumd")
 OPTIONS = [VALUES[name] for name in (*MOUNTING, "resets")]
 
 

@@ -27,7 +27,7 @@ class _Node:
         self._reports = ExternalReports(directory / "external", WRITER)
         self.incoming = Incoming(self._reports, NODE)
 
-    def take(self, *events: Any) -> dict[str, list[str]]:
+    def take(self, *events: Any) -> dict[str, list[str]]:  # noqa: ANN401 - messages
         """Carry out events, and return the sources of the reports by device."""
         self.incoming.take(request(*events))
         return self.sources()
