@@ -30,7 +30,12 @@ BATCH = 100
 MAX_REMEMBERED = 1 << 14
 """Maximum number of devices that are remembered while they are absent, such as all of a plugin that restarts."""
 
-_OPTIONS = (*CHANNEL_OPTIONS, ("grpc.max_reconnect_backoff_ms", int(1000 * RETRY_SECONDS)))
+_OPTIONS = (
+    *CHANNEL_OPTIONS,
+    ("grpc.max_reconnect_backoff_ms", int(1000 * RETRY_SECONDS)),
+    # The largest number: gRPC otherwise ends the connection after half an hour without a call.
+    ("grpc.client_idle_timeout_ms", (1 << 31) - 1),
+)
 
 
 class Sender:
