@@ -1,4 +1,4 @@
-"""What NVSentinel is told: for each physical device, whether it can be used.
+"""What is reported to NVSentinel: for each physical device, whether it can be used.
 
 NVSentinel keeps these events and never acts on them: a fault of one device must not drain a node.
 """

@@ -1,7 +1,7 @@
-"""Tells NVSentinel's platform connector which devices can be used.
+"""Reports to NVSentinel's platform connector which devices can be used.
 
-It is told about all devices after each connect, and then about each change: whatever it or this process has missed, it
-knows again after the next connect.
+All devices are reported after each connect, and then each change: whatever it or this process has missed, it knows
+again after the next connect.
 """
 
 import asyncio

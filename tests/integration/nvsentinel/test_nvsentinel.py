@@ -99,7 +99,7 @@ async def test_a_request_that_is_none(node: SentinelNode) -> None:
     await node.device("stub-0", "reported by nvsentinel/A: bad")
 
 
-async def test_what_nvsentinel_is_told(node: SentinelNode) -> None:
+async def test_what_is_reported_to_nvsentinel(node: SentinelNode) -> None:
     """All devices after each connect, then each change, and nothing that it has reported itself; reconnects."""
     about = {number: f"{STUB} stub-{number}" for number in range(2)}
     async with Connector(node.theirs) as connector:

@@ -1,4 +1,4 @@
-"""What NVSentinel is told about the devices."""
+"""What is reported to NVSentinel about the devices."""
 
 from msgspec.structs import replace
 
