@@ -92,6 +92,9 @@ class Plugin:
         reset_resources: The resources whose devices are reset; None for all.
         reset_clears_broken: The resources in which a successful reset makes a `broken` device healthy; None for all.
             In other resources such a device waits for an administrator.
+        reset_when_released: Whether a device is also reset in the background once a claim no longer has it: dynamic
+            resource allocation only. Until then, no claim gets it. Worth it if the reset takes long, or finds or
+            removes something that should not wait for the next container.
         reset_timeout: Seconds for all resets of one container, at most 26: the kubelet gives up after 30, and stopping
             the resets that are still running takes up to 3.
         max_reset_failures: The number of failed resets in a row that makes a device unhealthy until a reset succeeds.
@@ -115,6 +118,7 @@ class Plugin:
     reset: str = ""
     reset_resources: Collection[str] | None = None
     reset_clears_broken: Collection[str] | None = None
+    reset_when_released: bool = False
     reset_timeout: float = 25.0
     max_reset_failures: int = 3
     recovery: RecoveryPolicy = RecoveryPolicy()

@@ -28,6 +28,7 @@ class Stub(Plugin):
         self._faults_file = self._find_faults_file()
         if self.settings.reset:
             self.reset = "plugins.stub.reset:reset"
+        self.reset_when_released = self.settings.reset_when_released
         self.reset_timeout = self.settings.reset_timeout
 
     def resources(self) -> Iterator[str]:

@@ -57,6 +57,8 @@ class StubSettings(Settings, frozen=True):
     """The resources to serve."""
     reset: bool = False
     """Whether devices are reset before a container starts."""
+    reset_when_released: bool = False
+    """Whether they are also reset once a claim has released them; with dynamic resource allocation only."""
     reset_timeout: Annotated[float, msgspec.Meta(gt=0)] = 25
     """Seconds that a reset may take."""
     labels: dict[str, str] = {}

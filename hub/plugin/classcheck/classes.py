@@ -174,6 +174,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "config_env": ((str,), "the name of an environment variable"),
     **dict.fromkeys(("scan_interval", "scan_timeout", "allocate_timeout", "prefer_timeout"), ((int, float), _SECONDS)),
     "reset": ((str,), 'a string, "module:function", since it runs in a process of its own'),
+    "reset_when_released": ((bool,), "True or False"),
     "reset_timeout": ((int, float), _SECONDS),
     "max_reset_failures": ((int,), "a whole number"),
     **dict.fromkeys(

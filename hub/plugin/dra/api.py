@@ -21,6 +21,7 @@ from hub.plugin.dra.held import HeldDevices
 from hub.plugin.dra.preparation import Preparation
 from hub.plugin.dra.publication import DraDevices
 from hub.plugin.dra.records import ClaimRecords
+from hub.plugin.dra.released import ReleasedClaims
 from hub.plugin.dra.server import DraServer, KubeletDirs, Registration
 from hub.plugin.dra.servicer import VERSIONS, DraServicer
 from hub.plugin.kubeletapi import ApiParts, ResourceView
@@ -39,7 +40,7 @@ class DraApi:
 
     Attributes:
         component: Publishes the devices.
-        claims: Notified when a claim was prepared or released.
+        claims: Notified when a claim was prepared or released, or its devices were reset.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class DraApi:
         self._state = RegistrationStatus.WAITING
         self.component = Component(run_dir.dra_socket, driver)
         self._devices = DraDevices(parts.plugin, driver, parts.inventory)
+        self._released = ReleasedClaims(parts, driver, records)
         self._preparation = Preparation(
             parts,
             driver,
             devices=self._devices,
             component=self.component,
             records=records,
+            released=self._released,
             held=self._held,
         )
         self.claims = self._preparation.changes
@@ -95,9 +98,12 @@ class DraApi:
             self._records.begin(self._driver)
             # Before a claim can get one of them: containers may have got them through the other API.
             await self._held.refresh()
+        self._released.find()
         await self._server.bind()
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._tasks.run("reset of released devices", self._released.run))
+                group.create_task(_relay(self._released.changes, self.claims))
                 group.create_task(self._tasks.run("publication of devices", self.publish))
                 if self._held:
                     group.create_task(self._tasks.run("check for devices in use", self._held.run))
@@ -114,6 +120,7 @@ class DraApi:
     def check(self) -> None:
         """Notice another hub, and a kubelet that has disappeared."""
         self._changed.bump()
+        self._released.check()
 
     def reregister(self) -> None:
         """Do nothing: a kubelet finds the sockets by itself when it starts."""

@@ -5,20 +5,16 @@ killed. So every step is recorded before it takes effect, and a repeated call re
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from hub.api.cdi import CDI_DIRECTORY
-from hub.api.device import Allocation, Device
-from hub.api.plugin import overrides
-from hub.base.calls import Calls
+from hub.api.device import Allocation
 from hub.base.changecount import Version
-from hub.base.failures import PluginError
 from hub.base.log import get_logger
 from hub.model.dra import ClaimResult
-from hub.plugin.devices.validation import validate_allocation, wrong_answer
+from hub.plugin.dra.allocating import Allocator, ClaimRejected, Group
 from hub.plugin.dra.cdifile import ClaimCdiFiles, cdi_device, cdi_kind, claim_spec
 from hub.plugin.dra.claimlocks import ClaimLocks
 from hub.plugin.dra.component import Component
@@ -26,24 +22,12 @@ from hub.plugin.dra.held import HeldDevices
 from hub.plugin.dra.mapping import DraDevice
 from hub.plugin.dra.publication import DraDevices
 from hub.plugin.dra.records import ClaimRecord, ClaimRecords, ClaimState, DeviceHeldError, PreparedDevice
+from hub.plugin.dra.released import ReleasedClaims
+from hub.plugin.health.keys import physical_key
 from hub.plugin.kubeletapi import ApiParts
 from hub.plugin.ownership import Role
 
 _NOT_USED = "the plugin no longer serves the DRA driver {driver}: see `api` and `driver` in circus.ini"
-
-
-class ClaimRejected(Exception):
-    """Why a claim cannot be prepared now, as text for the pod's events."""
-
-
-class Group(NamedTuple):
-    """Devices of one request and one resource: `allocate` is called once for them, and they have one CDI device."""
-
-    cdi: str
-    """The name of the CDI device."""
-    resource: str
-    devices: Sequence[Device]
-    members: Sequence[tuple[ClaimResult, DraDevice]]
 
 
 class Preparation:
@@ -55,6 +39,7 @@ class Preparation:
         devices: The devices, as claims name them.
         component: Reads claims.
         records: What was prepared.
+        released: Resets devices after the release of their claim.
         held: What other APIs allocated; None for a driver that is no longer used, which prepares no more claims.
 
     Attributes:
@@ -69,20 +54,22 @@ class Preparation:
         devices: DraDevices,
         component: Component,
         records: ClaimRecords,
+        released: ReleasedClaims,
         held: HeldDevices | None,
     ) -> None:
         self.changes = Version()
         self._held = held
         self._ownership = parts.ownership
-        self._plugin = parts.plugin
+        self._inventory = parts.inventory
         self._resets = parts.resets
         self._holders = parts.holders
         self._driver = driver
         self._devices = devices
         self._component = component
         self._records = records
+        self._released = released
         self._files = ClaimCdiFiles(driver, parts.plugin.host.path(CDI_DIRECTORY))
-        self._calls = Calls()
+        self._allocator = Allocator(parts.plugin)
         self._locks = ClaimLocks()
         self._log = get_logger()
 
@@ -127,15 +114,17 @@ class Preparation:
         """
         async with self._locks.of(uid):
             record = self._records.get(uid)
-            if record is not None and record.is_active:
+            if record is not None and record.is_active and record.state is not ClaimState.RESETTING:
                 self._files.remove(uid)
-                self._records.release(record)
+                release = self._released.release if self._released.wants(record) else self._records.release
+                release(record)
                 self._log.info("claim released", claim=f"{record.namespace}/{record.name}")
                 self._changed()
 
     async def _prepare(
         self, record: ClaimRecord, results: Sequence[ClaimResult], held: HeldDevices
     ) -> Sequence[PreparedDevice]:
+        clean = await self._settle(record.uid, results)
         if self._ownership.role is not Role.ACTIVE or any(self._is_held(result) for result in results):
             # The last answer may be old; if the claim were rejected, its pod would wait for a minute or more.
             await held.refresh()
@@ -148,8 +137,8 @@ class Preparation:
         record = msgspec.structs.replace(record, devices=tuple(found))
         await self._reserve(record)
         try:
-            await self._reset(groups)
-            allocations = {group.cdi: await self._allocate(group) for group in groups}
+            await self._reset(groups, clean)
+            allocations = {group.cdi: await self._allocator.allocate(group) for group in groups}
             record = self._prepared(record, groups, allocations)
             self._write_file(record)
             self._records.finish(record)
@@ -161,6 +150,22 @@ class Preparation:
         self._log.info("claim prepared", claim=f"{record.namespace}/{record.name}", devices=len(record.devices))
         self._changed()
         return record.devices
+
+    async def _settle(self, uid: str, results: Iterable[ClaimResult]) -> Collection[str]:
+        """Wait for resets of the devices; return those whose reset has just succeeded, by their keys.
+
+        If the claim were rejected at once, its pod would wait for a minute or more.
+
+        Raises:
+            ClaimRejected: another pod had the claim before, and its devices are not reset yet.
+        """
+        found = (self._devices.get(each.device) for each in results if not each.admin)
+        clean = await self._released.settle(uid, [(each.resource, each.device) for each in found if each])
+        # With what the resets have changed.
+        self._inventory.publish()
+        if (known := self._records.get(uid)) and known.state is ClaimState.RESETTING:
+            raise ClaimRejected("it was released, and its devices are still being reset")
+        return clean
 
     def _groups(self, uid: str, results: Sequence[ClaimResult]) -> list[Group]:
         """Group the devices of a claim by request and resource.
@@ -229,43 +234,18 @@ class Preparation:
         self._log.info("claim record removed", claim=f"{holder.namespace}/{holder.name}", reason="the claim is gone")
         return True
 
-    async def _reset(self, groups: Iterable[Group]) -> None:
-        """Reset the devices, unless the claim only looks at them.
+    async def _reset(self, groups: Iterable[Group], clean: Collection[str]) -> None:
+        """Reset the devices, unless they are clean or the claim only looks at them.
 
         Raises:
             ClaimRejected: a device could not be reset.
         """
         for group in groups:
             own = [device.device for result, device in group.members if not result.admin]
+            own = [device for device in own if physical_key(group.resource, device) not in clean]
             failed = await self._resets.reset_for_container(group.resource, own) if own else ()
             if failed:
                 raise ClaimRejected("; ".join(result.message for result in failed))
-
-    async def _allocate(self, group: Group) -> Allocation:
-        """Return what a container gets for a group of devices.
-
-        Raises:
-            ClaimRejected: the plugin does not return that.
-        """
-        try:
-            if overrides(self._plugin, "allocate"):
-                limit = self._plugin.allocate_timeout
-                return await self._calls.call(self._plugin.allocate, lambda: self._respond(group), limit)
-            return self._respond(group)
-        except PluginError as failure:
-            raise ClaimRejected(f"allocation failed: {failure}") from failure
-        except Exception as error:
-            raise ClaimRejected(f"allocation failed: {PluginError.of(error, self._plugin.allocate)}") from error
-
-    def _respond(self, group: Group) -> Allocation:
-        answer = self._plugin.allocate(group.devices)
-        if not isinstance(answer, Allocation):
-            raise wrong_answer(answer, "a hub.Allocation: return Allocation(nodes=[...], env={...})")
-        if problem := validate_allocation(answer):
-            raise TypeError(problem)
-        if answer.annotations:
-            raise ValueError("it returned annotations, which dynamic resource allocation does not have")
-        return answer
 
     def _prepared(
         self, record: ClaimRecord, groups: Sequence[Group], allocations: Mapping[str, Allocation]

@@ -8,6 +8,8 @@
     preparing  Unprepare: release()           released, so that a late retry of Prepare is refused
     prepared   Prepare again                  prepared: the same answer, from the record
     prepared   Unprepare: release()           (none)
+    prepared   Unprepare: begin_reset()       resetting: its devices are held until they are reset
+    resetting  the reset has ended: remove()  (none)
     released   a minute later                 (none)
 
 The files last as long as the CDI files: until the node reboots. Then the kubelet asks for every claim to be prepared
@@ -24,7 +26,7 @@ from pathlib import Path
 import msgspec
 
 from hub.base.jsonfile import put_aside, read_file, replace_file
-from hub.base.locks import open_lock, try_lock
+from hub.base.locks import existing_lock, open_lock, try_lock
 from hub.base.log import get_logger
 from hub.base.removal import make_directory
 from hub.base.untrusted import UnreadableError
@@ -44,6 +46,8 @@ class ClaimState(StrEnum):
 
     PREPARING = "preparing"
     PREPARED = "prepared"
+    RESETTING = "resetting"
+    """The pod has ended, and the devices are being reset."""
     RELEASED = "released"
 
 
@@ -84,6 +88,13 @@ class ClaimRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     def holder(self) -> str:
         """The pod and the claim, in the form of a container that uses a device."""
         return f"{self.namespace}/{self.pod}/claim:{self.name}"
+
+    @property
+    def use(self) -> str:
+        """Why no other claim gets its devices, to be put after "is"."""
+        if self.state is ClaimState.RESETTING:
+            return f"being reset, after {self} was released"
+        return f"used by {self.holder}"
 
     def __str__(self) -> str:
         return f"claim {self.namespace}/{self.name}"
@@ -148,7 +159,7 @@ class ClaimRecords:
             (each.resource, each.id): record.holder
             for record in self.active()
             for each in record.devices
-            if each.id and not each.result.admin
+            if each.id and not each.result.admin and record.state is not ClaimState.RESETTING
         }
 
     def get(self, uid: str) -> ClaimRecord | None:
@@ -182,6 +193,27 @@ class ClaimRecords:
             OSError: the record cannot be written.
         """
         self._write(record)
+
+    def begin_reset(self, record: ClaimRecord) -> ClaimRecord:
+        """Keep the devices of a claim that was released, while they are reset; return the new record.
+
+        Raises:
+            OSError: the record cannot be written.
+        """
+        now = time.time()
+        record = msgspec.structs.replace(record, state=ClaimState.RESETTING, since=now, spec="")
+        self._write(record)
+        return record
+
+    @contextmanager
+    def reset_lock(self, uid: str) -> Iterator[int]:
+        """Open the record of a claim, to lock it with `try_lock` while its devices are reset.
+
+        Raises:
+            OSError: there is no record.
+        """
+        with existing_lock(self._path(uid), writable=True) as file:
+            yield file
 
     def remove(self, uid: str) -> None:
         """Remove the record of a claim, and those of all claims that were released long ago.

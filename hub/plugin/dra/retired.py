@@ -103,7 +103,7 @@ class RetiredDriver:
         claims = self._records.active_of(self.driver)
         self._health.set_held(
             f"claims of {self.driver}",
-            {(each.resource, each.id): f"used by {record.holder}" for record in claims for each in record.devices},
+            {(each.resource, each.id): record.use for record in claims for each in record.devices},
         )
         return len(claims)
 

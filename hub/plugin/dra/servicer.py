@@ -12,7 +12,8 @@ from hub.base.log import get_logger
 from hub.base.statusfile import StatusFile
 from hub.kubelet.wire import dra_pb2 as wire
 from hub.model.plugin import Rejection
-from hub.plugin.dra.preparation import ClaimRejected, Preparation
+from hub.plugin.dra.allocating import ClaimRejected
+from hub.plugin.dra.preparation import Preparation
 from hub.plugin.dra.records import PreparedDevice
 from hub.plugin.metrics.process import ProcessMetrics
 

@@ -19,6 +19,7 @@ from hub.plugin.dra.held import HeldDevices
 from hub.plugin.dra.preparation import Preparation
 from hub.plugin.dra.publication import DraDevices
 from hub.plugin.dra.records import ClaimRecords
+from hub.plugin.dra.released import ReleasedClaims
 from hub.plugin.holders import Holders
 from hub.plugin.kubeletapi import ApiParts
 from hub.plugin.resets.service import ResetService
@@ -81,6 +82,7 @@ class Driver(Setup):
             tasks=Tasks(self.status),
         )
         self.held = HeldDevices(self.parts, Version())
+        self.released = ReleasedClaims(self.parts, DRIVER, self.records)
         self.preparation = self.new_preparation()
 
     def new_preparation(self) -> Preparation:
@@ -91,6 +93,7 @@ class Driver(Setup):
             devices=self.devices,
             component=self.component,
             records=self.records,
+            released=self.released,
             held=None if self.is_retired else self.held,
         )
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.base.changecount import Version
+from hub.plugin.dra.allocating import ClaimRejected
 from hub.plugin.dra.held import HeldDevices
-from hub.plugin.dra.preparation import ClaimRejected
 from hub.plugin.health.record import HELD
 from hub.plugin.ownership import Role
 from hub.testing.waiting import wait_until

@@ -14,7 +14,7 @@ from hub.api.device import Allocation, Device
 from hub.model.dra import ClaimResult
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.scan import Scan
-from hub.plugin.dra.preparation import ClaimRejected
+from hub.plugin.dra.allocating import ClaimRejected
 from hub.plugin.dra.records import ClaimRecord, ClaimState, PreparedDevice
 from hub.plugin.health.keys import share_key
 from hub.plugin.health.record import CORDON
