@@ -26,6 +26,10 @@ VARIABLES = {
         "Seconds without a heartbeat after which the plugin is killed; 0 disables the watchdog.",
     ),
     "DPHUB_DRA_DRIVER": (BY_THE_HUB, "The name of its DRA driver; none with the device plugin API."),
+    "DPHUB_DRA_EVICT": (
+        BY_THE_HUB,
+        "Whether pods are evicted from devices that fail, `true` or `false`; only with DRA.",
+    ),
     "CONFIG_FILE": ("the GPU plugin", "The plugin's configuration file, if there is no `--config`."),
     "DP_DISABLE_HEALTHCHECKS": ("the GPU plugin", "`all`, `xids`, or XIDs to ignore, such as `13,31`."),
     "DP_ENABLE_HEALTHCHECKS": (

@@ -10,6 +10,9 @@ from hub.base.untrusted import Integer
 DRIVER_VARIABLE = "DPHUB_DRA_DRIVER"
 """The variable in which a plugin gets the name of its DRA driver; without it, it serves the device plugin API."""
 
+EVICT_VARIABLE = "DPHUB_DRA_EVICT"
+"""The variable that says whether pods are evicted from devices that fail: `true` or `false`."""
+
 DRIVER_SUFFIX = ".driver"
 """The suffix of an empty file next to the records of claims: its name shows that a driver of this name is in use."""
 

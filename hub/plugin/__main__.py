@@ -23,7 +23,7 @@ from hub.base.paths import EXTERNAL_DIR, INSTANCE, INSTANCE_NAME, KUBELET_SOCKET
 from hub.base.removal import make_directory, make_room
 from hub.base.sockets import kubelet_identity
 from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
-from hub.model.plugin import DRIVER_VARIABLE, ConfigFile
+from hub.model.plugin import DRIVER_VARIABLE, EVICT_VARIABLE, ConfigFile
 
 
 def main() -> int:
@@ -210,6 +210,7 @@ def _serve(options: argparse.Namespace) -> int:
             exists=options.run_dir is not None,
             features_dir=options.features_dir,
             driver=os.environ.get(DRIVER_VARIABLE, ""),
+            evict=os.environ.get(EVICT_VARIABLE) == "true",
         )
         return await PluginProcess(plugin, options.plugin_dir, files, watchdog=watchdog, config=read).serve()
 

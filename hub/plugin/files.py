@@ -17,13 +17,22 @@ class PluginFiles:
         exists: Whether there is a run directory.
         features_dir: Where it writes node labels; None for no labels.
         driver: The name of its DRA driver; empty if it serves the device plugin API.
+        evict: Whether the driver evicts pods from devices that fail.
     """
 
     def __init__(
-        self, name: str, run_dir: RunDir, *, exists: bool, features_dir: Path | None = None, driver: str = ""
+        self,
+        name: str,
+        run_dir: RunDir,
+        *,
+        exists: bool,
+        features_dir: Path | None = None,
+        driver: str = "",
+        evict: bool = False,
     ) -> None:
         self.name = name
         self.driver = driver
+        self.evict = evict
         self.instance = run_dir.instance
         self.run_dir = run_dir if exists else None
         self.report = run_dir.report(name) if exists else None

@@ -134,6 +134,7 @@ class PluginProcess:
             parts,
             None if files.driver else DevicePluginApi(parts, files.instance),
             files.driver,
+            evict=files.evict,
             retired=retired,
             run_dir=files.required_run_dir,
             records=self._records,

@@ -37,6 +37,7 @@ class DraApi:
         run_dir: The run directory, and the hub to which the process belongs.
         records: What was prepared for claims.
         retired: Whether the driver is no longer used.
+        evict: Whether pods are evicted from devices that fail.
 
     Attributes:
         component: Publishes the devices.
@@ -44,7 +45,14 @@ class DraApi:
     """
 
     def __init__(
-        self, parts: ApiParts, driver: str, run_dir: RunDir, records: ClaimRecords, *, retired: bool = False
+        self,
+        parts: ApiParts,
+        driver: str,
+        run_dir: RunDir,
+        records: ClaimRecords,
+        *,
+        retired: bool = False,
+        evict: bool = False,
     ) -> None:
         self._driver = driver
         self._retired = retired
@@ -60,7 +68,7 @@ class DraApi:
         self._is_leaving = False
         self._state = RegistrationStatus.WAITING
         self.component = Component(run_dir.dra_socket, driver)
-        self._devices = DraDevices(parts.plugin, driver, parts.inventory)
+        self._devices = DraDevices(parts.plugin, driver, parts.inventory, evict=evict)
         self._released = ReleasedClaims(parts, driver, records)
         self._preparation = Preparation(
             parts,

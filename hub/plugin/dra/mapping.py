@@ -14,7 +14,7 @@ from hub.api.kernel import PCI_ADDRESS
 from hub.base.wording import counted
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.pci import PciTree
-from hub.plugin.health.record import BROKEN, CORDONS, FLAPPING, HELD
+from hub.plugin.health.record import BROKEN, CORDONS, EXTERNAL, FLAPPING, HELD, PLUGIN, RESET, Health
 from hub.plugin.health.store import DeviceHealth
 
 NAME_CHARACTERS = 63
@@ -25,6 +25,10 @@ ATTRIBUTES = 32
 
 ATTRIBUTE_CHARACTERS = 32
 VALUE_CHARACTERS = 64
+
+_FAULTS = frozenset({PLUGIN, BROKEN, RESET, EXTERNAL})
+"""The sources which say that a device does not work. Others only say that no new pod is to have it or, after a failed
+scan, that its condition is unknown: no pod is evicted for that."""
 
 _DIGEST_CHARACTERS = 8
 _DNS_LABEL = re.compile("[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -45,7 +49,9 @@ class DraDevice(NamedTuple):
     """What was left out."""
 
 
-def dra_devices(inventory: Inventory, own_resource: str, driver: str, tree: PciTree) -> dict[str, DraDevice]:
+def dra_devices(
+    inventory: Inventory, own_resource: str, driver: str, tree: PciTree, *, evict: bool = False
+) -> dict[str, DraDevice]:
     """Return all devices by their names, in the plugin's order.
 
     Args:
@@ -53,6 +59,7 @@ def dra_devices(inventory: Inventory, own_resource: str, driver: str, tree: PciT
         own_resource: The resource of devices that do not set one.
         driver: The driver's name.
         tree: Finds the PCI root of a device.
+        evict: Whether pods are evicted from devices that fail.
     """
     found: dict[str, DraDevice] = {}
     for resource in inventory:
@@ -62,7 +69,7 @@ def dra_devices(inventory: Inventory, own_resource: str, driver: str, tree: PciT
             attributes, problem = _attributes(device, resource.name, tree)
             content: dict[str, Any] = {"name": name, "attributes": attributes}
             if health.reason:
-                content["taints"] = taints(driver, health)
+                content["taints"] = taints(driver, health, evict=evict)
             found[name] = DraDevice(name, resource.name, device, health, content, problem)
     return found
 
@@ -89,10 +96,15 @@ def taint_key(driver: str, source: str) -> str:
     return f"{driver}/broken" if source in (BROKEN, FLAPPING) else f"{driver}/unhealthy"
 
 
-def taints(driver: str, health: DeviceHealth) -> list[dict[str, str]]:
-    """Return the taints of a device that cannot be used: no new claim gets it, and claims that have it keep it."""
+def taints(driver: str, health: DeviceHealth, *, evict: bool = False) -> list[dict[str, str]]:
+    """Return the taints of a device that cannot be used: no new claim gets it.
+
+    Claims that have it keep it, unless `evict` is set and the device has a fault.
+    """
     sources = dict.fromkeys([health.source, *([HELD] if health.held else [])])
-    return [{"key": taint_key(driver, source), "value": source, "effect": "NoSchedule"} for source in sources]
+    evicting = _FAULTS if evict and health.health is Health.UNHEALTHY else frozenset()
+    effects = {source: "NoExecute" if source in evicting else "NoSchedule" for source in sources}
+    return [{"key": taint_key(driver, source), "value": source, "effect": effects[source]} for source in sources]
 
 
 def _attributes(device: Device, resource: str, tree: PciTree) -> tuple[dict[str, Any], str]:

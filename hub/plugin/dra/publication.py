@@ -17,12 +17,14 @@ class DraDevices:
         plugin: The plugin.
         driver: The driver's name.
         inventory: The devices.
+        evict: Whether pods are evicted from devices that fail.
     """
 
-    def __init__(self, plugin: Plugin, driver: str, inventory: Inventory) -> None:
+    def __init__(self, plugin: Plugin, driver: str, inventory: Inventory, *, evict: bool = False) -> None:
         self._own_resource = plugin.resource
         self._driver = driver
         self._inventory = inventory
+        self._evict = evict
         self._pci = PciTree(plugin.host)
         self._devices: Mapping[str, DraDevice] = {}
         self._version = -1
@@ -55,5 +57,5 @@ class DraDevices:
     def _latest(self) -> Mapping[str, DraDevice]:
         if self._inventory.version.number != self._version:
             self._version = self._inventory.version.number
-            self._devices = dra_devices(self._inventory, self._own_resource, self._driver, self._pci)
+            self._devices = dra_devices(self._inventory, self._own_resource, self._driver, self._pci, evict=self._evict)
         return self._devices

@@ -155,6 +155,7 @@ def serve_drivers(
     main: KubeletApi | None,
     driver: str,
     *,
+    evict: bool,
     retired: Sequence[str],
     run_dir: RunDir,
     records: ClaimRecords,
@@ -163,12 +164,13 @@ def serve_drivers(
 
     Args:
         parts: The parts of the process.
-        main: The API that serves it; None if the driver serves it.
-        driver: The driver that serves it; empty if it has none.
+        main: The API that serves it; None for the driver.
+        driver: The driver that serves it; empty if none does.
+        evict: Whether pods are evicted from devices that fail.
         retired: The drivers that are no longer used.
         run_dir: The run directory, and the hub to which the process belongs.
         records: What was prepared for claims.
     """
-    api = main or DraApi(parts, driver, run_dir, records)
+    api = main or DraApi(parts, driver, run_dir, records, evict=evict)
     drivers = [RetiredDriver(parts, name, run_dir, records) for name in retired]
     return WithRetired(api, drivers, parts.tasks) if drivers else api

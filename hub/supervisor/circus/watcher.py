@@ -24,7 +24,7 @@ from hub.base.optional import optional
 from hub.base.untrusted import UnreadableError, read_tail
 from hub.model.heartbeat import HANDOVER_TIMEOUT, STACK_SIGNAL, WATCHDOG_VARIABLE, is_handing_over
 from hub.model.hub import RestartReason
-from hub.model.plugin import DRIVER_VARIABLE
+from hub.model.plugin import DRIVER_VARIABLE, EVICT_VARIABLE
 from hub.supervisor.backoff import BackOff
 from hub.supervisor.circus.process import WatchedProcess, why_not_started
 from hub.supervisor.config.watchers import PluginConfig
@@ -69,6 +69,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self.env[WATCHDOG_VARIABLE] = f"{config.watchdog:g}"
         if config.dra_driver:
             self.env[DRIVER_VARIABLE] = config.dra_driver
+            self.env[EVICT_VARIABLE] = str(config.evict).lower()
         self.config = config
         self.record = record
         self._stack = settings.run_dir.stack(config.name)

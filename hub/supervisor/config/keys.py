@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
+DRIVER_CHARACTERS = 63
+"""The longest name of a DRA driver that Kubernetes allows."""
+
 
 def add_value(values: dict[str, Any], key: str, text: str) -> None:
     """Add the value of a key of a watcher section to those of the section; limits are in `rlimits`, by name.
@@ -127,6 +130,12 @@ def _driver(text: str) -> str:
     return text
 
 
+def _driver_domain(text: str) -> str:
+    if not _DRIVER.fullmatch(text):
+        raise ValueError(f"{text!r} is not a domain, expected one such as devices.example.com")
+    return text
+
+
 def _rlimit(key: str, text: str) -> int:
     """Return a limit for `resource.setrlimit`; an empty string means unlimited."""
     name = key.removeprefix(_RLIMIT)
@@ -150,8 +159,8 @@ _VARIABLE = re.compile(r"\s*['\"]?([A-Za-z_]\w*)=")
 _SWALLOWED = re.compile(r"\s*(\[|[A-Za-z_]\w*\s*(=|:\s))")
 _BOOLEANS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(("no", "false", "off", "0"), False)
 _RLIMIT = "rlimit_"
-_DRIVER = re.compile(r"(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-"""A DNS subdomain of at most 63 characters, as Kubernetes requires."""
+_DRIVER = re.compile(rf"(?=.{{1,{DRIVER_CHARACTERS}}}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+"""A DNS subdomain, as Kubernetes requires."""
 
 KEYS: Mapping[str, Callable[[str], object]] = {
     "cmd": _command,
@@ -164,6 +173,8 @@ KEYS: Mapping[str, Callable[[str], object]] = {
     "watchdog": _seconds,
     "api": _api,
     "driver": _driver,
+    "driver_domain": _driver_domain,
+    "evict": _boolean,
 }
 
 FIXED: Mapping[str, Callable[[str], None]] = {"numprocesses": _one_process, "singleton": _single}

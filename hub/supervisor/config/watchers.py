@@ -7,7 +7,7 @@ error that names the file, the section and the key.
 import re
 import shlex
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import dropwhile
@@ -18,7 +18,7 @@ from hub.base.errors import ConfigError
 from hub.base.trust import check_own
 from hub.base.untrusted import is_there
 from hub.supervisor.config.ini import Section, read_sections
-from hub.supervisor.config.keys import Api, add_value, check_circus_key
+from hub.supervisor.config.keys import DRIVER_CHARACTERS, Api, add_value, check_circus_key
 
 CONFIG_NAME = "circus.ini"
 
@@ -59,7 +59,12 @@ class PluginConfig:
     """The API through which the kubelet gives its devices to containers: `device-plugin`, or `dra` for dynamic resource
     allocation, which needs the DRA component."""
     driver: str = ""
-    """The name of its DRA driver; by default the plugin's name in the domain `dphub.dev`, such as `gpu.dphub.dev`."""
+    """The name of its DRA driver; by default the plugin's name in `driver_domain`, such as `gpu.dphub.dev`."""
+    driver_domain: str = DRIVER_DOMAIN
+    """The domain of its DRA driver, by default `dphub.dev`; use the same for all plugins."""
+    evict: bool = False
+    """With `dra`: whether pods are deleted from the node, without regard to disruption budgets, if a device of theirs
+    fails. The taint of the device then has the effect `NoExecute`."""
     rlimits: Mapping[str, int] = field(default_factory=dict)
     """From `rlimit_NAME`: any limit of `man 2 setrlimit`, in lower case; an empty value means unlimited."""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -82,7 +87,7 @@ class PluginConfig:
         """The name of its DRA driver; empty if it serves the device plugin API."""
         if self.api != Api.DRA or not self.is_hub_plugin:
             return ""
-        return self.driver or f"{re.sub('[^a-z0-9]+', '-', self.name.lower()).strip('-')}.{DRIVER_DOMAIN}"
+        return self.driver or f"{re.sub('[^a-z0-9]+', '-', self.name.lower()).strip('-')}.{self.driver_domain}"
 
     @property
     def _arguments(self) -> Sequence[str] | None:
@@ -141,7 +146,22 @@ def read_config(path: Path) -> list[PluginConfig]:
             raise section.error("unknown section, expected [watcher:NAME], [env], [env:NAMES] or [circus]")
     if not plugins:
         raise ConfigError(path, "no [watcher:NAME] section, expected one for each plugin")
+    _check_drivers(plugins.values())
     return [_with_environment(plugin, environments) for _, plugin in plugins.values()]
+
+
+def _check_drivers(plugins: Iterable[tuple[Section, PluginConfig]]) -> None:
+    """Check that each DRA driver has one plugin: of two, the kubelet would call either.
+
+    Raises:
+        ConfigError: two have the same.
+    """
+    found: dict[str, str] = {}
+    for section, plugin in plugins:
+        if driver := plugin.dra_driver:
+            if other := found.get(driver):
+                raise section.error(f"{driver} is also the driver of [{other}]: set another name", "driver")
+            found[driver] = section.name
 
 
 def plugin_from_section(section: Section, name: str, directory: Path) -> PluginConfig:
@@ -173,7 +193,21 @@ def plugin_from_section(section: Section, name: str, directory: Path) -> PluginC
     flags = {word.partition("=")[0] for word in words}
     if plugin.is_hub_plugin and (ours := sorted(flags & _HUB_FLAGS)):
         raise section.error(f"{ours[0]}: the hub sets this; remove it", "cmd")
+    _check_driver(section, plugin)
     return plugin
+
+
+def _check_driver(section: Section, plugin: PluginConfig) -> None:
+    """Check what only several keys together say about the DRA driver.
+
+    Raises:
+        ConfigError: it has two names, or one that Kubernetes rejects.
+    """
+    if plugin.driver and "driver_domain" in section.items:
+        raise section.error("the key driver has the whole name; remove one of the two", "driver_domain")
+    if len(driver := plugin.dra_driver) > DRIVER_CHARACTERS:
+        problem = f"{driver} has {len(driver)} characters, expected at most {DRIVER_CHARACTERS}: set a shorter name"
+        raise section.error(problem, "driver")
 
 
 def _are_quoted_together(words: Sequence[str]) -> bool:

@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 
 from hub.api.device import Device
+from hub.api.health import RecoveryPolicy
 from hub.api.host import Host
 from hub.plugin.devices.pci import PciTree
 from hub.plugin.dra.mapping import ATTRIBUTES, DraDevice, device_name, dra_devices
 from hub.plugin.health.keys import share_key
 from hub.plugin.health.record import ANNOTATION, CORDON
-from tests.unit.plugin.plugin_setup import STUB, Setup
+from tests.unit.plugin.plugin_setup import FAILED, STUB, CountingStore, Setup
 
 DRIVER = "stub.dphub.dev"
 
@@ -91,3 +92,21 @@ async def test_a_device_that_cannot_be_used_has_a_taint_until_it_can() -> None:
     setup.store.clear_admin_fault(share_key(STUB, Device("c")), CORDON)
     setup.inventory.publish()
     assert "taints" not in mapped(setup)["c"].content
+
+
+async def test_pods_are_evicted_only_from_devices_that_do_not_work(tmp_path: Path) -> None:
+    """And only if an administrator wants that: not for a cordon or a failed scan, nor from a recovering device."""
+    setup = Setup(lambda path, _policy, ownership: CountingStore(path, RecoveryPolicy(stable_for=60), ownership))
+    setup.scan(Device("a", unhealthy="hot"), Device("b", broken="dead"), Device("c"), Device("d", unhealthy="hot"))
+    setup.store.set_admin_fault(share_key(STUB, Device("c")), CORDON, "cordoned")
+    setup.scan(Device("a", unhealthy="hot"), Device("b"), Device("c"), Device("d"))
+
+    def effects(*, evict: bool) -> dict[str, str]:
+        devices = dra_devices(setup.inventory, STUB, DRIVER, PciTree(Host(tmp_path)), evict=evict)
+        return {name: each.content["taints"][0]["effect"] for name, each in devices.items()}
+
+    assert effects(evict=False) == dict.fromkeys("abcd", "NoSchedule")
+    assert effects(evict=True) == {"a": "NoExecute", "b": "NoExecute", "c": "NoSchedule", "d": "NoSchedule"}
+
+    setup.inventory.update(FAILED)
+    assert effects(evict=True) == {"a": "NoExecute", "b": "NoExecute", "c": "NoSchedule", "d": "NoSchedule"}

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[4]
 
 SECRET = "hunter2"  # noqa: S105 - only an example
 GOOD = "[watcher:a]\ncmd = sleep 1\n"
+DRA = "[watcher:a]\ncmd = python -m hub.plugin a:A\napi = dra\n"
 
 
 def read(directory: Path, text: str) -> list[PluginConfig]:
@@ -88,6 +89,20 @@ def test_a_working_directory_is_that_of_the_file(tmp_path: Path, line: str, expe
     assert Path(plugin.working_dir) == tmp_path / expected
 
 
+def test_the_name_of_a_driver(tmp_path: Path) -> None:
+    """It is that of the plugin in our domain or another one, unless it is given; only with that API there is one."""
+
+    def driver(text: str) -> str:
+        (plugin,) = read(tmp_path, text)
+        return plugin.dra_driver
+
+    assert driver(DRA) == "a.dphub.dev"
+    assert driver(DRA.replace("a]", "My_GPUs]")) == "my-gpus.dphub.dev"
+    assert driver(DRA + "driver_domain = devices.example.com") == "a.devices.example.com"
+    assert driver(DRA + "driver = gpu.example.com") == "gpu.example.com"
+    assert driver(GOOD + "driver_domain = devices.example.com\nevict = true") == ""
+
+
 def test_environment_of_all_and_of_one(tmp_path: Path) -> None:
     """[env] is for every plugin, [env:NAMES] for those it names, and the more specific one has precedence."""
     plugins = read(
@@ -138,6 +153,12 @@ def test_included_files(tmp_path: Path, line: str) -> None:
         (GOOD + "numprocesses = two", ["[watcher:a] numprocesses", "whole number"]),
         (GOOD + "copy_env = true", ["[watcher:a] copy_env", "the hub sets this"]),
         (GOOD + "stdout_stream.class = FileStream", ["[watcher:a] stdout_stream.class", "the hub sets this"]),
+        (GOOD + "driver = GPU", ["[watcher:a] driver", "'GPU'", "gpu.example.com"]),
+        (GOOD + "driver_domain = a_b.com", ["[watcher:a] driver_domain", "'a_b.com'", "devices.example.com"]),
+        (GOOD + "evict = sometimes", ["[watcher:a] evict", "true or false"]),
+        (DRA + "driver = a.b\ndriver_domain = b", ["[watcher:a] driver_domain", "remove one of the two"]),
+        (DRA + f"driver_domain = {'d' * 62}", ["[watcher:a] driver", "64 characters", "at most 63"]),
+        (DRA + DRA.replace("a]", "b]") + "driver = a.dphub.dev", ["[watcher:b] driver", "driver of [watcher:a]"]),
         (GOOD + "[circus]\nendpoint = tcp://127.0.0.1:5555", ["[circus] endpoint", "the hub sets this"]),
         (GOOD + "[circus]\nstatsd = true", ["[circus] statsd", "the hub sets this"]),
         (GOOD + "[circus]\nchek_delay = 1", ["[circus] chek_delay", "unknown key", "include"]),
