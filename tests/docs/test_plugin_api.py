@@ -57,6 +57,8 @@ def _shown(value: object) -> str:
     match value:
         case str():
             return f'"{value}"'
+        case bool():
+            return str(value)
         case float() | int():
             return f"{value:g}"
         case Host():

@@ -1,15 +1,20 @@
 """What a container gets for the devices of a claim, as the plugin decides."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from hub.api.device import Allocation, Device
-from hub.api.plugin import Plugin, overrides
+from hub.api.plugin import Plugin, RequestRejected, overrides
 from hub.base.calls import Calls
 from hub.base.failures import PluginError
 from hub.model.dra import ClaimResult
 from hub.plugin.devices.validation import validate_allocation, wrong_answer
 from hub.plugin.dra.mapping import DraDevice
+
+MAX_FAILURES = 3
+"""How many allocations in a row must fail before the plugin is considered at fault; a series this long involves
+several pods."""
 
 
 class ClaimRejected(Exception):
@@ -31,9 +36,14 @@ class Allocator:
 
     Args:
         plugin: The plugin.
+
+    Attributes:
+        failing: By resource, why the last allocations failed, if all of the last few did.
     """
 
     def __init__(self, plugin: Plugin) -> None:
+        self.failing: dict[str, str] = {}
+        self._failures: Counter[str] = Counter()
         self._plugin = plugin
         self._calls = Calls()
 
@@ -44,14 +54,28 @@ class Allocator:
             ClaimRejected: the plugin does not return that.
         """
         try:
-            if overrides(self._plugin, "allocate"):
-                limit = self._plugin.allocate_timeout
-                return await self._calls.call(self._plugin.allocate, lambda: self._respond(group), limit)
-            return self._respond(group)
+            answer = await self._call(group)
         except PluginError as failure:
+            if not isinstance(failure.__cause__, RequestRejected):
+                self._count_failure(group.resource, str(failure))
             raise ClaimRejected(f"allocation failed: {failure}") from failure
+        del self._failures[group.resource]
+        self.failing.pop(group.resource, None)
+        return answer
+
+    async def _call(self, group: Group) -> Allocation:
+        allocate = self._plugin.allocate
+        if overrides(self._plugin, "allocate"):
+            return await self._calls.call(allocate, lambda: self._respond(group), self._plugin.allocate_timeout)
+        try:
+            return self._respond(group)
         except Exception as error:
-            raise ClaimRejected(f"allocation failed: {PluginError.of(error, self._plugin.allocate)}") from error
+            raise PluginError.of(error, allocate) from error
+
+    def _count_failure(self, resource: str, reason: str) -> None:
+        self._failures[resource] += 1
+        if (count := self._failures[resource]) >= MAX_FAILURES:
+            self.failing[resource] = f"the last {count} allocations failed: {reason}"
 
     def _respond(self, group: Group) -> Allocation:
         answer = self._plugin.allocate(group.devices)

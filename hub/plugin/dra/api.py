@@ -61,6 +61,7 @@ class DraApi:
         self._ownership = parts.ownership
         self._status = parts.status
         self._tasks = parts.tasks
+        self._metrics = parts.metrics
         self._log = get_logger(driver=driver)
         self._changed = Version()
         self._held = None if retired else HeldDevices(parts, self._changed)
@@ -112,6 +113,7 @@ class DraApi:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tasks.run("reset of released devices", self._released.run))
                 group.create_task(_relay(self._released.changes, self.claims))
+                group.create_task(self._count_claims())
                 group.create_task(self._tasks.run("publication of devices", self.publish))
                 if self._held:
                     group.create_task(self._tasks.run("check for devices in use", self._held.run))
@@ -174,6 +176,13 @@ class DraApi:
             self._status.mark_changed()
             await self.component.changes.wait_beyond(seen)
 
+    async def _count_claims(self) -> None:
+        """Keep the metric of claims up to date."""
+        while True:
+            seen = self.claims.number
+            self._metrics.set_claims(self._records.counts())
+            await self.claims.wait_beyond(seen)
+
     def _publication(self) -> Publication | None:
         """Return what should be published; None if a newer hub does that."""
         if self._ownership.role is not Role.ACTIVE:
@@ -196,6 +205,7 @@ class DraApi:
             registrations=self._registration.count,
             detail=self._registration.error,
             problems=(*problems, state.problem) if state.problem else problems,
+            failing=self._preparation.failing.get(resource.name, ""),
             rejection=self._servicer.rejection,
         )
 

@@ -44,6 +44,7 @@ class Preparation:
 
     Attributes:
         changes: Notified when a claim was prepared or released.
+        failing: By resource, why the last allocations failed, if all of the last few did.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Preparation:
         self._released = released
         self._files = ClaimCdiFiles(driver, parts.plugin.host.path(CDI_DIRECTORY))
         self._allocator = Allocator(parts.plugin)
+        self.failing = self._allocator.failing
         self._locks = ClaimLocks()
         self._log = get_logger()
 

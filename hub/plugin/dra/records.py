@@ -18,7 +18,8 @@ again.
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -152,6 +153,11 @@ class ClaimRecords:
     def active(self) -> list[ClaimRecord]:
         """Return the records of the claims that hold devices."""
         return [record for record in self.all() if record.is_active]
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the number of claims that hold devices, by state."""
+        found = Counter(record.state for record in self.active())
+        return {str(state): found[state] for state in ClaimState if state is not ClaimState.RELEASED}
 
     def holders(self) -> dict[tuple[str, str], str]:
         """Return the holders of devices, by resource and id. Admin access does not count as use of a device."""

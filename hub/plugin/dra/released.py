@@ -54,7 +54,7 @@ class ReleasedClaims:
         """The uids of those whose reset another process may have begun."""
         self._begun: set[str] = set()
         self._reset: set[str] = set()
-        """The keys of the devices that nobody has had since their reset."""
+        """The keys of the devices that no claim has had since their reset."""
         self._had_others = False
 
     def wants(self, record: ClaimRecord) -> bool:

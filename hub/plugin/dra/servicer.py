@@ -133,6 +133,7 @@ class DraServicer:
         if not self.rejection or self.rejection.reason != text:
             self._log.warning("claim rejected", reason=text)
         self.rejection = Rejection(text, time.time(), count)
+        self._metrics.claim_rejected()
         self._status.mark_changed()
         return text
 

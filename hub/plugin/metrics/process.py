@@ -38,6 +38,8 @@ class ProcessMetrics:
         self._held_seconds: Mapping[_Labels, float] = {}
         self._resets: defaultdict[_Labels, Histogram] = defaultdict(Histogram)
         self._scans = Histogram()
+        self._claims: Mapping[_Labels, float] = {}
+        self._rejected_claims = 0
 
     @contextmanager
     def call(self, method: str) -> Iterator[Call]:
@@ -84,8 +86,26 @@ class ProcessMetrics:
         """Measure a scan."""
         self._scans.observe(seconds)
 
+    def set_claims(self, claims: Mapping[str, int]) -> None:
+        """Set the number of claims that hold devices, by state."""
+        self._claims = {(("state", state),): float(count) for state, count in claims.items()}
+
+    def claim_rejected(self) -> None:
+        """Count a claim that was not prepared, or not released."""
+        self._rejected_claims += 1
+
     def metrics(self) -> list[Metric]:
-        """Return all metrics."""
+        """Return all metrics; those of claims only with dynamic resource allocation."""
+        return [*self._of_every_process(), *self._of_claims()]
+
+    def _of_claims(self) -> Iterator[Metric]:
+        if self._claims:
+            samples = [Sample(value, dict(labels)) for labels, value in self._claims.items()]
+            yield Metric("dphub_claims", "Claims that hold devices, by state.", samples, Kind.GAUGE)
+            text = "Times that a claim was not prepared or not released."
+            yield _metric("dphub_claims_rejected_total", text, {(): float(self._rejected_claims)})
+
+    def _of_every_process(self) -> list[Metric]:
         return [
             _metric("dphub_rpc_duration_seconds", "Calls from the kubelet, by method and status code.", self._calls),
             _metric("dphub_list_and_watch_responses_total", "Device lists sent to the kubelet.", self._lists),

@@ -111,8 +111,10 @@ class Driver(Setup):
         """Answer queries about claims until the block ends."""
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            query = msgspec.json.decode(await reader.readline(), type=ClaimQuery)
-            writer.write(msgspec.json.encode(await read_claim(self.client, query)) + b"\n")  # type: ignore[arg-type] # as above
+            # Empty if the process that asks has been killed.
+            if line := await reader.readline():
+                query = msgspec.json.decode(line, type=ClaimQuery)
+                writer.write(msgspec.json.encode(await read_claim(self.client, query)) + b"\n")  # type: ignore[arg-type] # as above
             writer.close()
 
         server = await asyncio.start_unix_server(answer, self.directory / "dra")

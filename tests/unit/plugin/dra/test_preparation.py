@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from hub.api.device import Allocation, Device
+from hub.api.plugin import RequestRejected
 from hub.model.dra import ClaimResult
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.scan import Scan
@@ -118,6 +119,15 @@ async def test_an_administrators_claim_may_have_a_device_that_is_in_use(it: Driv
     assert it.records.holders() == {(STUB, "a"): "team/pod-u1/claim:claim-u1"}
 
 
+async def test_claims_are_counted_by_state(it: Driver) -> None:
+    """For the metrics."""
+    it.store_api.allocate("u1", "a")
+    await it.prepare("u1")
+    it.records.reserve(ClaimRecord("u2", "team", "claim-u2", ClaimState.PREPARING, time.time()))
+
+    assert it.records.counts() == {"preparing": 1, "prepared": 1, "resetting": 0}
+
+
 async def test_release_removes_everything_and_needs_no_api_server(it: Driver) -> None:
     """The claim may be gone by then; a claim that is not known needs nothing."""
     it.store_api.allocate("u1", "a")
@@ -165,6 +175,30 @@ async def test_a_failed_allocation_holds_nothing(it: Driver) -> None:
 
     assert it.cdi_files() == []
     assert it.records.all() == []
+
+
+async def test_a_plugin_is_failing_after_three_failed_allocations_and_no_longer_after_one_that_works(
+    it: Driver,
+) -> None:
+    """As with the other API; a request that the plugin rejects is the pod's fault."""
+    errors: list[type[Exception]] = []
+
+    def fail(_devices: Sequence[Device]) -> Allocation:
+        raise errors[-1]("no power")
+
+    it.plugin.answer = fail
+    it.store_api.allocate("u1", "a")
+    for error in (RequestRejected, RuntimeError):
+        errors.append(error)
+        for _ in range(3):
+            with pytest.raises(ClaimRejected, match="no power"):
+                await it.prepare("u1")
+        assert tuple(it.preparation.failing) == ((STUB,) if error is RuntimeError else ())
+    assert "the last 3 allocations failed: " in it.preparation.failing[STUB]
+
+    it.plugin.answer = Allocation.merge
+    await it.prepare("u1")
+    assert it.preparation.failing == {}
 
 
 async def test_annotations_are_refused(it: Driver) -> None:

@@ -100,7 +100,7 @@ async def it(directory: Path) -> AsyncIterator[It]:
 
 
 async def test_a_released_device_has_a_taint_until_it_is_reset(it: It) -> None:
-    """The scheduler gives it to nobody meanwhile, and nobody counts as its user; the other device is free."""
+    """The scheduler gives it to no claim meanwhile, and no pod counts as its user; the other device is free."""
     async with it.running():
         await it.use("u1", "a")
 
@@ -126,7 +126,7 @@ async def test_without_the_attribute_nothing_is_reset(it: It) -> None:
 
 
 async def test_a_failed_reset_leaves_the_device_unhealthy_with_the_reason(it: It) -> None:
-    """It stays so until a reset of it succeeds; the record of the claim is gone all the same."""
+    """It stays so until a reset of it succeeds; the record of the claim is gone anyway."""
     it.resets.outcome = Outcome.FAILED
     it.resets.go_on.set()
     async with it.running():
