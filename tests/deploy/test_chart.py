@@ -88,6 +88,9 @@ REFUSED: list[tuple[Values, str]] = [
     ({"podAnnotations": {"a": True}}, "'/podAnnotations/a': got boolean, want string"),
     ({"podSecurityContext": {"runAsNonRoot": True}}, "podSecurityContext.runAsNonRoot: the hub runs as root"),
     ({"requireHardware": ["nic"]}, "'/requireHardware/0': value must be one of 'gpu', 'rdma', 'amd'"),
+    ({"dra": {"deviceClasses": [{"driver": "a"}]}}, "'/dra/deviceClasses/0': missing property 'resource'"),
+    ({"dra": {"enabled": True}, **VALUES["kubelet-root"]}, "dra cannot be combined with kubeletRoot"),
+    ({"config": {"circusIni": "[watcher:a]\ncmd = a\napi = dra\n"}}, "a plugin has api = dra, which needs dra.enabled"),
     ({**VALUES["unprivileged"], **VALUES["mps"]}, "unprivileged cannot be combined with mps or resets"),
     ({**VALUES["unprivileged"], **VALUES["resets"]}, "unprivileged cannot be combined with mps or resets"),
 ]

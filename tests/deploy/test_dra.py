@@ -4,15 +4,30 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hub.base.paths import PLUGIN_DIR
 from hub.dra.__main__ import ACCOUNT_DIR
 from hub.supervisor.config.watchers import read_config
-from tests.deploy.manifest_tools import CONTAINER, Object, container, kustomized, mounts, only, pod
+from tests.deploy.manifest_tools import (
+    CONTAINER,
+    OVERLAYS,
+    Object,
+    Values,
+    charted,
+    comparable,
+    container,
+    kustomized,
+    mounts,
+    only,
+    pod,
+)
 from tests.deploy.manifest_validity import mistakes
 from tests.docs.docs_tools import page
 
 COMPONENT = CONTAINER / "dra"
+DRA: Values = {"dra": {"enabled": True}}
+CLASS = {"driver": "stub.dphub.dev", "resource": "example.com/stub"}
 SECTION = """
 # Reads claims and publishes devices for the plugins whose section has the line `api = dra`.
 [watcher:dra]
@@ -22,14 +37,51 @@ cmd = python -m hub.dra
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    """Build the objects of an overlay with the component, as the page says."""
-    tree = tmp_path_factory.mktemp("container")
+    """Make what a cluster gets of an overlay with the component, as the page says."""
+    return _with_component(tmp_path_factory.mktemp("container"), "kubernetes")
+
+
+def _with_component(tree: Path, overlay: str) -> list[Object]:
     for name in ("base", "overlays", "dra"):
         shutil.copytree(CONTAINER / name, tree / name)
     (tree / "own").mkdir()
-    text = "resources: [../overlays/kubernetes]\ncomponents: [../dra]\n"
+    text = f"resources: [../overlays/{overlay}]\ncomponents: [../dra]\n"
     (tree / "own" / "kustomization.yaml").write_text(text)
     return kustomized(tree / "own")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_chart_makes_the_same(overlay: str, tmp_path: Path) -> None:
+    """The permissions, the policy, the token and the directories are those of the manifests."""
+    made = charted(DRA, OVERLAYS[overlay])
+    assert mistakes(made) == []
+    assert comparable(made) == comparable(_with_component(tmp_path, overlay))
+
+
+def test_the_chart_has_nothing_of_it_by_default() -> None:
+    """No permission, no token, no directory, no section."""
+    assert "dra" not in yaml.safe_dump_all(charted()).replace("drain", "")
+
+
+def test_the_classes_of_the_chart() -> None:
+    """A class is that of the manifests; its name can be another one."""
+    named = {"name": "gpu", "driver": "gpu.example.com", "resource": "nvidia.com/gpu"}
+    first, second = [
+        each for each in charted({"dra": {"enabled": True, "deviceClasses": [CLASS, named]}}) if _is_class(each)
+    ]
+    assert first == yaml.safe_load((COMPONENT / "deviceclass.yaml").read_text())
+    assert second["metadata"]["name"] == "gpu"
+    assert second["spec"]["extendedResourceName"] == "nvidia.com/gpu"
+
+
+def _is_class(each: Object) -> bool:
+    return bool(each["kind"] == "DeviceClass")
+
+
+def test_a_section_in_the_users_own_file() -> None:
+    """The chart does not repeat a section for the component that is already in the circus.ini of the user."""
+    own: Object = {**DRA, "config": {"circusIni": "[watcher:x]\ncmd = python -m hub.dra\n"}}
+    assert only(charted(own), "ConfigMap")["data"]["circus.ini"] == own["config"]["circusIni"]
 
 
 def test_they_are_valid(objects: list[Object]) -> None:

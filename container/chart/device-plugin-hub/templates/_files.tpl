@@ -60,13 +60,18 @@ own, so no process has to ask the API server for the label, and a change to the 
 {{- toYaml $files -}}
 {{- end }}
 
-{{/* circus.ini, with the section of the agent if it is enabled and there is none yet. */}}
+{{/* circus.ini, with the sections of the agent and of the DRA component that are enabled and not there yet. */}}
 {{- define "dphub.circusIni" -}}
 {{- .Values.config.circusIni -}}
 {{- if and .Values.agent.enabled (not (contains "-m hub.agent" .Values.config.circusIni)) }}
 # Passes information about the node's devices between the hub and the cluster.
 [watcher:agent]
 cmd = python -m hub.agent --config agent.yaml
+{{ end -}}
+{{- if and .Values.dra.enabled (not (contains "-m hub.dra" .Values.config.circusIni)) }}
+# Reads claims and publishes devices for the plugins whose section has the line `api = dra`.
+[watcher:dra]
+cmd = python -m hub.dra
 {{ end -}}
 {{- end }}
 
