@@ -17,11 +17,12 @@ from hub.model.dra import ClaimResult
 from hub.plugin.dra.allocating import Allocator, ClaimRejected, Group
 from hub.plugin.dra.cdifile import ClaimCdiFiles, cdi_device, cdi_kind, claim_spec
 from hub.plugin.dra.claimlocks import ClaimLocks
+from hub.plugin.dra.claimrecord import ClaimRecord, ClaimState, DeviceHeldError, PreparedDevice
 from hub.plugin.dra.component import Component
 from hub.plugin.dra.held import HeldDevices
 from hub.plugin.dra.mapping import DraDevice
 from hub.plugin.dra.publication import DraDevices
-from hub.plugin.dra.records import ClaimRecord, ClaimRecords, ClaimState, DeviceHeldError, PreparedDevice
+from hub.plugin.dra.records import ClaimRecords
 from hub.plugin.dra.released import ReleasedClaims
 from hub.plugin.health.keys import physical_key
 from hub.plugin.kubeletapi import ApiParts
@@ -143,11 +144,11 @@ class Preparation:
             allocations = {group.cdi: await self._allocator.allocate(group) for group in groups}
             record = self._prepared(record, groups, allocations)
             self._write_file(record)
-            self._records.finish(record)
+            self._finish(record)
         except BaseException:
             # A cancelled call, too: the kubelet repeats it.
-            self._files.remove(record.uid)
-            self._records.remove(record.uid)
+            if self._records.withdraw(record):
+                self._files.remove(record.uid)
             raise
         self._log.info("claim prepared", claim=f"{record.namespace}/{record.name}", devices=len(record.devices))
         self._changed()
@@ -261,6 +262,10 @@ class Preparation:
                 names = ()
         spec = msgspec.json.encode(claim_spec(self._driver, allocations)).decode()
         return msgspec.structs.replace(record, state=ClaimState.PREPARED, devices=tuple(devices), spec=spec)
+
+    def _finish(self, record: ClaimRecord) -> None:
+        if not self._records.finish(record):
+            raise ClaimRejected("another process has released or prepared it meanwhile")
 
     def _write_file(self, record: ClaimRecord) -> None:
         try:

@@ -21,7 +21,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -31,8 +30,8 @@ from hub.base.locks import existing_lock, open_lock, try_lock
 from hub.base.log import get_logger
 from hub.base.removal import make_directory
 from hub.base.untrusted import UnreadableError
-from hub.model.dra import ClaimResult
 from hub.model.plugin import DRIVER_SUFFIX
+from hub.plugin.dra.claimrecord import ClaimRecord, ClaimState, require_free
 
 RELEASED_SECONDS = 60.0
 """The time for which a late retry of a call is refused: the kubelet's calls last at most 45 seconds."""
@@ -40,78 +39,6 @@ RELEASED_SECONDS = 60.0
 _LOCK = ".lock"
 _LOCK_SECONDS = 0.5
 _POLL = 0.01
-
-
-class ClaimState(StrEnum):
-    """The state of a claim."""
-
-    PREPARING = "preparing"
-    PREPARED = "prepared"
-    RESETTING = "resetting"
-    """The pod has ended, and the devices are being reset."""
-    RELEASED = "released"
-
-
-class PreparedDevice(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One device of a claim, as the kubelet gets it."""
-
-    result: ClaimResult
-    resource: str = ""
-    id: str = ""
-    """The plugin's id of the device; empty while that is not known."""
-    cdi: tuple[str, ...] = ()
-    """The CDI names that a container with it gets."""
-
-
-class ClaimRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One claim."""
-
-    uid: str
-    namespace: str
-    name: str
-    state: ClaimState
-    since: float
-    """Unix time."""
-    pod: str = ""
-    """The pod for which it was prepared; others may share it."""
-    devices: tuple[PreparedDevice, ...] = ()
-    driver: str = ""
-    """The driver that prepared it."""
-    spec: str = ""
-    """The content of its CDI file; empty if it has none."""
-
-    @property
-    def is_active(self) -> bool:
-        """Whether it holds its devices."""
-        return self.state is not ClaimState.RELEASED
-
-    @property
-    def holder(self) -> str:
-        """The pod and the claim, in the form of a container that uses a device."""
-        return f"{self.namespace}/{self.pod}/claim:{self.name}"
-
-    @property
-    def use(self) -> str:
-        """Why no other claim gets its devices, to be put after "is"."""
-        if self.state is ClaimState.RESETTING:
-            return f"being reset, after {self} was released"
-        return f"used by {self.holder}"
-
-    def __str__(self) -> str:
-        return f"claim {self.namespace}/{self.name}"
-
-
-class DeviceHeldError(Exception):
-    """A device that another claim holds.
-
-    Args:
-        device: The device's name.
-        holder: The record of the claim.
-    """
-
-    def __init__(self, device: str, holder: ClaimRecord) -> None:
-        super().__init__(f"device {device} is held by {holder}, which is still {holder.state}")
-        self.holder = holder
 
 
 class ClaimRecords:
@@ -192,13 +119,35 @@ class ClaimRecords:
             require_free(record, self.active())
             self._write(record)
 
-    def finish(self, record: ClaimRecord) -> None:
-        """Replace the record of a claim that is prepared now.
+    def finish(self, record: ClaimRecord) -> bool:
+        """Replace the record of a claim that is prepared now; return False if another process has changed it meanwhile.
 
         Raises:
             OSError: the record cannot be written.
         """
-        self._write(record)
+        with self._locked():
+            if not self._is_own(record, self.get(record.uid)):
+                return False
+            self._write(record)
+        return True
+
+    def withdraw(self, record: ClaimRecord) -> bool:
+        """Remove the record of a claim that could not be prepared; return whether nothing else needs its CDI file.
+
+        During an upgrade, another process may have released the claim meanwhile, or have prepared it once more.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        current = self.get(record.uid)
+        if self._is_own(record, current):
+            self.remove(record.uid)
+            return True
+        return current is None or not current.is_active
+
+    def _is_own(self, record: ClaimRecord, current: ClaimRecord | None) -> bool:
+        """Return whether a record is that of the same attempt to prepare a claim."""
+        return current is not None and (current.state, current.since) == (ClaimState.PREPARING, record.since)
 
     def begin_reset(self, record: ClaimRecord) -> ClaimRecord:
         """Keep the devices of a claim that was released, while they are reset; return the new record.
@@ -279,17 +228,3 @@ class ClaimRecords:
         finally:
             with suppress(OSError):
                 os.close(file)
-
-
-def require_free(record: ClaimRecord, others: Iterable[ClaimRecord]) -> None:
-    """Check that no other claim holds a device of a claim; admin access to a device holds nothing.
-
-    Raises:
-        DeviceHeldError: one does.
-    """
-    wanted = {(each.result.pool, each.result.device) for each in record.devices if not each.result.admin}
-    for other in others:
-        for each in other.devices:
-            held = (each.result.pool, each.result.device)
-            if other.uid != record.uid and not each.result.admin and held in wanted:
-                raise DeviceHeldError(each.result.device, other)

@@ -13,7 +13,8 @@ from hub.api.plugin import overrides
 from hub.base.changecount import Version
 from hub.base.locks import try_lock
 from hub.base.ticks import sleep_until_tick
-from hub.plugin.dra.records import ClaimRecord, ClaimRecords, ClaimState
+from hub.plugin.dra.claimrecord import ClaimRecord, ClaimState
+from hub.plugin.dra.records import ClaimRecords
 from hub.plugin.health.keys import physical_key
 from hub.plugin.health.record import CORDONS, RESET
 from hub.plugin.kubeletapi import ApiParts

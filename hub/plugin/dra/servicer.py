@@ -13,8 +13,8 @@ from hub.base.statusfile import StatusFile
 from hub.kubelet.wire import dra_pb2 as wire
 from hub.model.plugin import Rejection
 from hub.plugin.dra.allocating import ClaimRejected
+from hub.plugin.dra.claimrecord import PreparedDevice
 from hub.plugin.dra.preparation import Preparation
-from hub.plugin.dra.records import PreparedDevice
 from hub.plugin.metrics.process import ProcessMetrics
 
 SERVICES = ("k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin", "k8s.io.kubelet.pkg.apis.dra.v1beta1.DRAPlugin")

@@ -16,7 +16,7 @@ from hub.model.dra import ClaimResult
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.scan import Scan
 from hub.plugin.dra.allocating import ClaimRejected
-from hub.plugin.dra.records import ClaimRecord, ClaimState, PreparedDevice
+from hub.plugin.dra.claimrecord import ClaimRecord, ClaimState, PreparedDevice
 from hub.plugin.health.keys import share_key
 from hub.plugin.health.record import CORDON
 from tests.unit.plugin.dra.drakit import DRIVER, Driver, device
@@ -245,7 +245,7 @@ async def test_a_late_retry_after_the_release_is_refused(it: Driver) -> None:
 
     late = it.records.get("u1")
     assert late
-    it.records.finish(msgspec.structs.replace(late, since=time.time() - 61))
+    it.records.reserve(msgspec.structs.replace(late, since=time.time() - 61))
     assert await it.prepare("u1") == ["a"]
 
 

@@ -11,7 +11,7 @@ from hub.api.device import Device
 from hub.base.locks import existing_lock, try_lock
 from hub.plugin.dra import released
 from hub.plugin.dra.allocating import ClaimRejected
-from hub.plugin.dra.records import ClaimState
+from hub.plugin.dra.claimrecord import ClaimState
 from hub.plugin.dra.released import ReleasedClaims
 from hub.plugin.health.keys import share_key
 from hub.plugin.health.record import CORDON, RESET

@@ -1,0 +1,52 @@
+"""Two processes prepare and release claims during an upgrade."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from hub.api.device import Allocation, Device
+from hub.plugin.dra.allocating import ClaimRejected
+from hub.plugin.dra.claimrecord import ClaimState
+from tests.unit.plugin.dra.drakit import Driver, device
+
+
+@pytest.fixture
+async def it(directory: Path) -> AsyncIterator[Driver]:
+    """Make a driver with a device."""
+    driver = Driver(directory)
+    driver.scan(device("a"))
+    async with driver.running_component():
+        yield driver
+
+
+@pytest.mark.parametrize(("state", "files"), [(ClaimState.RELEASED, 0), (ClaimState.PREPARED, 1)])
+async def test_a_call_that_another_process_has_overtaken_changes_nothing(
+    it: Driver, state: ClaimState, files: int
+) -> None:
+    """During an upgrade, the newer hub may get the release or a repeated call while the older one still works."""
+    newer = it.new_preparation()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def answer(devices: Sequence[Device]) -> Allocation:
+        begun.set()
+        go_on.wait(10)
+        return Allocation.merge(devices)
+
+    it.plugin.answer = answer
+    it.store_api.allocate("u1", "a")
+    older = asyncio.ensure_future(it.prepare("u1"))
+    await asyncio.to_thread(begun.wait, 10)
+    it.plugin.answer = Allocation.merge
+    if files:
+        await newer.prepare("team", "claim-u1", "u1")
+    else:
+        await newer.release("u1")
+    go_on.set()
+
+    with pytest.raises(ClaimRejected, match="another process has released or prepared it meanwhile"):
+        await older
+    (record,) = it.records.all()
+    assert (record.state, len(it.cdi_files())) == (state, files)
