@@ -96,8 +96,7 @@ class Preparation:
             if known and known.state is ClaimState.PREPARED:
                 self._write_file(known)
                 return known.devices
-            if self._records.is_released(uid):
-                raise ClaimRejected("it has just been released: this is most likely a late retry of a call")
+            self._require_unreleased(uid)
             if self._held is None:
                 raise ClaimRejected(_NOT_USED.format(driver=self._driver))
             answer = await self._component.claim(namespace, name, uid)
@@ -117,10 +116,14 @@ class Preparation:
         """
         async with self._locks.of(uid):
             record = self._records.get(uid)
+            if record is None and self._ownership.others:
+                self._records.refuse(uid)
             if record is not None and record.is_active and record.state is not ClaimState.RESETTING:
                 self._files.remove(uid)
-                release = self._released.release if self._released.wants(record) else self._records.release
-                release(record)
+                if self._released.wants(record):
+                    self._released.release(record)
+                else:
+                    self._records.release(record, refuse=bool(self._ownership.others))
                 self._log.info("claim released", claim=f"{record.namespace}/{record.name}")
                 self._changed()
 
@@ -153,6 +156,10 @@ class Preparation:
         self._log.info("claim prepared", claim=f"{record.namespace}/{record.name}", devices=len(record.devices))
         self._changed()
         return record.devices
+
+    def _require_unreleased(self, uid: str) -> None:
+        if self._records.is_released(uid):
+            raise ClaimRejected("it has just been released: this is most likely a late retry of a call")
 
     async def _settle(self, uid: str, results: Iterable[ClaimResult]) -> Collection[str]:
         """Wait for resets of the devices; return those whose reset has just succeeded, by their keys.
@@ -208,8 +215,9 @@ class Preparation:
         """Reserve the claim's devices.
 
         Raises:
-            ClaimRejected: another claim holds one of them.
+            ClaimRejected: another claim holds one of them, or the process of another hub has released the claim.
         """
+        self._require_unreleased(record.uid)
         try:
             self._records.reserve(record)
         except DeviceHeldError as error:

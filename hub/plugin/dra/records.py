@@ -181,13 +181,25 @@ class ClaimRecords:
             if not record.is_active and not self.is_released(record.uid):
                 self._path(record.uid).unlink(missing_ok=True)
 
-    def release(self, record: ClaimRecord) -> None:
-        """Release the devices of a claim.
+    def refuse(self, uid: str) -> None:
+        """Have late calls for a claim refused that is not known: the process of another hub may still prepare it.
 
         Raises:
             OSError: that is not possible.
         """
-        if record.state is ClaimState.PREPARED:
+        self._write(ClaimRecord(uid, "", "", ClaimState.RELEASED, time.time()))
+
+    def release(self, record: ClaimRecord, *, refuse: bool = False) -> None:
+        """Let a claim no longer hold its devices.
+
+        Args:
+            record: Its record.
+            refuse: Whether late calls are refused even if it was prepared.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        if record.state is not ClaimState.PREPARING and not refuse:
             self.remove(record.uid)
             return
         self._write(msgspec.structs.replace(record, state=ClaimState.RELEASED, since=time.time(), devices=(), spec=""))

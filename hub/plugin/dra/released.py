@@ -140,7 +140,7 @@ class ReleasedClaims:
                     # The processes of a reset end a moment after the plugin's process was killed.
                     await asyncio.sleep(KILL_TIMEOUT)
                 await self._reset_devices(record)
-                self._records.remove(uid)
+                self._records.release(record, refuse=bool(self._ownership.others))
         self._begun.discard(uid)
         self._left.discard(uid)
         del self._claims[uid]

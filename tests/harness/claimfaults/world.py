@@ -93,6 +93,7 @@ class World:
         """The devices of each claim, as the scheduler has allocated them."""
         self._up = asyncio.Event()
         self.driver: Running | None = None
+        self._running: list[Running] = []
         self._calls = Version()
         """The kubelet's calls."""
         self._upgrade = asyncio.Event()
@@ -105,16 +106,18 @@ class World:
                 self._upgrade.clear()
                 process = Process(self._note_error)
                 self.driver = Running(self.directory, self.hardware, self.driver, process)
+                self._running.append(self.driver)
+                self._see_each_other()
                 with suppress(Killed):
                     await process.start(self.driver.serve())
                     self._up.set()
                     await self._end_or_upgrade(process)
                 self._up.clear()
                 if process.dead.is_set():
-                    await process.kill()
+                    await self._end(self.driver)
                     await asyncio.sleep(self._chance.random() * 0.002)
                 else:
-                    group.create_task(self._end_later(process))
+                    group.create_task(self._end_later(self.driver))
 
     def _note_error(self, error: Exception) -> None:
         if not isinstance(error, ClaimRejected):
@@ -128,10 +131,19 @@ class World:
             for wait in waits:
                 wait.cancel()
 
-    async def _end_later(self, process: Process) -> None:
+    async def _end_later(self, driver: Running) -> None:
         """End the process of the older hub; until then it goes on with what it has begun."""
         await asyncio.sleep(self._chance.random() * 0.02)
-        await process.kill()
+        await self._end(driver)
+
+    async def _end(self, driver: Running) -> None:
+        await driver.process.kill()
+        self._running.remove(driver)
+        self._see_each_other()
+
+    def _see_each_other(self) -> None:
+        for driver in self._running:
+            driver.ownership.others = ["other"] if len(self._running) > 1 else []
 
     async def keep_component(self) -> None:
         """Start the DRA component again whenever it was killed."""

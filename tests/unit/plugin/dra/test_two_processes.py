@@ -22,6 +22,17 @@ async def it(directory: Path) -> AsyncIterator[Driver]:
         yield driver
 
 
+async def test_a_call_that_begins_to_prepare_after_the_release_is_refused(it: Driver) -> None:
+    """The newer hub knows nothing of the claim when it releases it, and the older one may be about to prepare it."""
+    it.store_api.allocate("u1", "a")
+    it.ownership.others = ["newer"]
+    await it.new_preparation().release("u1")
+
+    with pytest.raises(ClaimRejected, match="it has just been released"):
+        await it.prepare("u1")
+    assert it.records.active() == []
+
+
 @pytest.mark.parametrize(("state", "files"), [(ClaimState.RELEASED, 0), (ClaimState.PREPARED, 1)])
 async def test_a_call_that_another_process_has_overtaken_changes_nothing(
     it: Driver, state: ClaimState, files: int
