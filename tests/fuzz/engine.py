@@ -113,7 +113,13 @@ class Fuzzer:
         return seconds is None or time.monotonic() - began < seconds
 
     def _memory(self) -> int:
-        return resident_bytes(self._target.server() or "self")
+        try:
+            return resident_bytes(self._target.server() or "self")
+        except FileNotFoundError:
+            # The process has ended; the target finds that with any input, and knows more about it.
+            self._consume([])
+            self._finds |= self._new
+            return 0
 
     def _run_batch(self, number: int, inputs: int) -> None:
         self._batch = f"{self._seed}/{self._name}/{number}"

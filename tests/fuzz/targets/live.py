@@ -85,7 +85,9 @@ class LiveTarget(Target):
         try:
             times = psutil.Process(self.server()).cpu_times()
         except psutil.NoSuchProcess:
-            raise Fault("the server has ended") from None
+            fault = Fault("the server has ended")
+            fault.add_note(f"The last lines of the log:\n{self.hub.text()[-4000:]}")
+            raise fault from None
         return times.user + times.system
 
     def _check_log(self) -> None:

@@ -14,6 +14,7 @@ from hub.kubelet.channel import CHANNEL_OPTIONS
 from hub.kubelet.wire import dra_pb2, drahealth_pb2, pluginregistration_pb2
 from hub.kubelet.wire.dra_pb2_grpc import DRAPluginStub
 from hub.kubelet.wire.pluginregistration_pb2_grpc import RegistrationStub
+from hub.model.heartbeat import WATCHDOG_VARIABLE
 from hub.testing.plugin import PluginProcess
 from hub.testing.waiting import wait_until
 from tests.harness.node import Node
@@ -69,10 +70,10 @@ class DraNode(Node):
             self.component.kill()
             self.component.wait()
 
-    def start_driver(self, **options: Any) -> PluginProcess:  # noqa: ANN401 - those of PluginProcess
-        """Start the stub as a DRA driver."""
+    def start_driver(self, *, watchdog: float = 0, **options: Any) -> PluginProcess:  # noqa: ANN401 - those of PluginProcess
+        """Start the stub as a DRA driver; a short limit of the watchdog, in seconds, makes its heartbeats frequent."""
         env = {"DPHUB_DRA_DRIVER": DRIVER, "DPHUB_HOST_ROOT": str(self.host), "DPHUB_NODE_NAME": NODE}
-        return self.start_plugin(env=env, **options)
+        return self.start_plugin(env=env | {WATCHDOG_VARIABLE: f"{watchdog:g}"}, **options)
 
     @asynccontextmanager
     async def registered(self) -> AsyncIterator["KubeletClient"]:

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from hub.model.heartbeat import HeartbeatReport
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB, PluginProcess
 from hub.testing.waiting import wait_until
@@ -72,6 +74,27 @@ async def test_each_claim_of_a_pod_has_its_own_answer(node: DraNode) -> None:
 
         assert answers["u1"] == [f"{DRIVER}/claim=u1-main"]
         assert "claim team/claim-missing: the claim cannot be read from the API server: 404" in answers["missing"]
+
+
+async def test_metrics_count_the_claims(node: DraNode) -> None:
+    """Those that hold devices, by state, and those that were rejected."""
+    plugin = node.start_driver(watchdog=3)
+    async with node.registered() as kubelet:
+        await wait_until(lambda: node.api.store.devices, "the slices")
+        node.api.store.allocate("u1", node.api.store.devices[0])
+
+        await kubelet.prepare("u1", "missing")
+
+        await wait_until(lambda: _claims(plugin) == ({"prepared": 1}, [1]), "the claims in the metrics")
+
+
+def _claims(plugin: PluginProcess) -> tuple[dict[str, object], list[object]]:
+    """Return the claims that hold devices, by state, and how many were rejected."""
+    path = plugin.run_dir.heartbeat(plugin.name)
+    report = msgspec.json.decode(path.read_bytes(), type=HeartbeatReport) if path.exists() else None
+    samples = {each.name: each.samples for each in report.metrics} if report else {}
+    held = {each.labels["state"]: each.value for each in samples.get("dphub_claims", []) if each.value}
+    return held, [each.value for each in samples.get("dphub_claims_rejected_total", [])]
 
 
 async def test_a_device_that_fails_is_tainted_and_its_pod_shows_why(node: DraNode) -> None:
