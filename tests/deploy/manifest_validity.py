@@ -6,9 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
-from jsonschema import Draft202012Validator
-
 OLDEST, NEWEST = "1.25", "1.37"
 """The Kubernetes releases that the manifests support."""
 
@@ -26,6 +23,8 @@ def mistakes(objects: Iterable[dict[str, Any]]) -> list[str]:
 
 @cache
 def _mistakes(text: str) -> tuple[str, ...]:
+    import kubernetes_validate  # noqa: PLC0415 - takes more than a second, which each process of the tests would need
+
     each = json.loads(text)
     about = f"{each['kind']} {each['metadata']['name']}"
     if each["kind"] in _OTHERS:
@@ -41,4 +40,6 @@ def _mistakes(text: str) -> tuple[str, ...]:
 
 
 def _errors(schema: dict[str, Any], each: dict[str, Any]) -> Iterable[Any]:
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - as above
+
     return Draft202012Validator(schema).iter_errors(each)

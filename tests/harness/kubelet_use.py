@@ -5,7 +5,8 @@ what only the type of a value shows; so a test that starts a kubelet unnoticed f
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -58,12 +59,18 @@ def _leads_to_kubelet(waiting: list[Any]) -> bool:
             return True
         if isinstance(thing, FunctionType | type) and thing not in seen and thing.__module__.startswith(_PACKAGES):
             seen.add(thing)
-            waiting += _parts(thing) if isinstance(thing, type) else _used(thing)
+            waiting += _leads_to(thing)
     return False
 
 
 _START_NONE = (_leads_to_kubelet, Node)
 """What names `FakeKubelet` and starts none; the fixture `kubelet` starts the one of a `Node`."""
+
+
+@cache
+def _leads_to(thing: FunctionType | type) -> Sequence[Any]:
+    """Return what a function or a class names; nearly all tests lead to the same ones."""
+    return tuple(_parts(thing) if isinstance(thing, type) else _used(thing))
 
 
 def _parts(of: type) -> Iterator[Any]:

@@ -109,7 +109,7 @@ async def test_what_is_reported_to_nvsentinel(node: SentinelNode) -> None:
         found = await node.wait(lambda: _unhealthy(connector, about[0]), "the fault")
         assert (found.message, found.processingStrategy, found.recommendedAction) == ("the fan is loud", 2, 0)
         node.faults("")
-        await node.wait(lambda: connector.last(about[0]).isHealthy, "the recovery")
+        await node.wait(lambda: _healthy(connector, about[0]), "the recovery")
         await send(node.ours, request(event("A", [("GPU_UUID", "stub-1")])))
         await node.device("stub-1", "reported by nvsentinel/A: A")
         node.faults("unhealthy: {stub-0: the fan is loud}\n")
@@ -118,8 +118,7 @@ async def test_what_is_reported_to_nvsentinel(node: SentinelNode) -> None:
     await node.device("stub-0", "")
     async with Connector(node.theirs, "HealthEventOccuredV1") as connector:
         # What happened in the meantime; by the name that the method had in earlier versions.
-        await node.wait(lambda: connector.last(about[0]), "the recovery")
-        assert connector.last(about[0]).isHealthy
+        await node.wait(lambda: _healthy(connector, about[0]), "the recovery")
         assert connector.last(about[1]) is None
 
 
@@ -130,6 +129,11 @@ async def test_a_connector_that_refuses_events(node: SentinelNode) -> None:
         await node.wait(lambda: "PERMISSION_DENIED: no" in node.log.read_text(), "the log")
         connector.refuses = False
         await node.wait(lambda: connector.last(f"{STUB} stub-0"), "the events")
+
+
+def _healthy(connector: Connector, name: str) -> bool:
+    found = connector.last(name)
+    return bool(found and found.isHealthy)
 
 
 def _unhealthy(connector: Connector, name: str) -> Any:  # noqa: ANN401 - a message

@@ -1,7 +1,7 @@
 """Devices are reset once their claim is released, if the plugin says that this is worth it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -141,13 +141,22 @@ async def test_a_failed_reset_leaves_the_device_unhealthy_with_the_reason(it: It
         await it.prepare("u2")
 
 
-async def test_a_claim_waits_for_the_reset_and_needs_no_other(it: It) -> None:
+async def test_a_claim_waits_for_the_reset_and_needs_no_other(it: It, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was allocated before the scheduler saw the taint; if it were rejected, its pod would wait for a minute."""
+    waits, settle = asyncio.Event(), it.released.settle
+
+    async def settle_seen(uid: str, devices: Iterable[tuple[str, Device]]) -> Collection[str]:
+        waits.set()
+        return await settle(uid, devices)
+
+    monkeypatch.setattr(it.released, "settle", settle_seen)
     async with it.running():
         await it.use("u1", "a")
         it.resets.before.clear()
+        waits.clear()
         it.store_api.allocate("u2", "a", "b")
         preparing = asyncio.ensure_future(it.prepare("u2"))
+        await waits.wait()
         await wait_until(lambda: it.resets.begun, "the reset")
         assert not preparing.done()
         it.resets.go_on.set()

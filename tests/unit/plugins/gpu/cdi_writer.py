@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import msgspec
 
 from hub import Host
@@ -59,6 +58,8 @@ class CdiWriter:
 
     def specs(self, gpus: list[Gpu] | None = None) -> dict[str, Any]:
         """Make the files match the driver; return the valid specifications by class."""
+        import jsonschema  # noqa: PLC0415 - takes more than a second, which each process of the tests would need
+
         gpus = self.gpus() if gpus is None else gpus
         self._node_files.refresh(gpus)
         self.update(gpus)
