@@ -7,6 +7,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from hub.base.sockets import is_served
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import PluginReport, ResetReport
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
@@ -248,9 +249,10 @@ async def test_everything_else_is_answered_while_resets_hang(node: Node, kubelet
     await wait_until(lambda: not _children(plugin), "the end of the resets")
 
 
-async def test_resets_leave_no_descriptor_behind(node: Node, kubelet: FakeKubelet) -> None:
+async def test_resets_leave_no_descriptor_behind(node: Node) -> None:
     """After 200 resets, every fourth of them a failure, the plugin holds as many descriptors as before."""
-    plugin = await _plugin(node, kubelet, PATIENT)
+    plugin = node.start_plugin(config=PATIENT)
+    await wait_until(lambda: any(map(is_served, node.sockets())), "a server")
     _fault(node, "stub-0", "do: segfault")
 
     def held() -> int:

@@ -225,6 +225,7 @@ async def test_a_broken_checkpoint_stops_no_kubelet() -> None:
         assert it.kubelet.capacity() == {}
 
 
+@pytest.mark.fake_kubelet("the server of a real one is not in this process")
 async def test_a_cancelled_restart_leaves_no_server() -> None:
     """Whatever the kubelet is doing, it completes that: gRPC reports an error for a server that outlives its loop."""
     for turns in range(40):
