@@ -31,7 +31,7 @@ class Condition(StrEnum):
     SUPERSEDED = "superseded"
     """A newer hub on the node is serving its resources, as happens during an upgrade; or the node's service is."""
     EXTERNAL = "external"
-    """It is a program other than a plugin process of the hub, and reports nothing."""
+    """Its command runs a program that is not a plugin of the hub, and reports no status."""
     WAITING = "waiting for kubelet"
     REGISTRATION_FAILED = "registration failed"
     """A resource cannot be registered; the message says why."""

@@ -146,8 +146,8 @@ class ExternalSocket:
             return Response(ok=False, message='"until" has passed')
         if self._reports.put(report):
             _log.info("external report received", **about, reason=printable(request.reason))
-            return Response(ok=True, message="kept")
-        return Response(ok=True, message="kept, in place of the previous one")
+            return Response(ok=True, message="stored")
+        return Response(ok=True, message="stored, in place of the previous one")
 
 
 def _bound(path: Path) -> socket.socket:

@@ -21,7 +21,7 @@ def _reasons(node: OperatedNode, plugin: str = "stub") -> list[str]:
 async def test_a_report_and_its_withdrawal(node: OperatedNode) -> None:
     """The device is unhealthy for the reason that was given, until the same source withdraws the report."""
     said = await node.dphub("report", "stub-1", *_SOURCE, "--reason", "row 7 is bad")
-    assert (said.code, said.out) == (0, "stub-1: kept\n"), said
+    assert (said.code, said.out) == (0, "stub-1: stored\n"), said
     await wait_until(lambda: _reasons(node) == ["reported by memory-test: row 7 is bad"], "the device to be unhealthy")
     said = await node.dphub("report", "stub-1", "--source", "other", "--withdraw")
     assert (said.code, said.out) == (0, "stub-1: there was no such report\n"), said
@@ -53,7 +53,7 @@ async def test_a_report_that_expires(node: OperatedNode) -> None:
     left = datetime.fromisoformat(json.loads(file.read_text())["until"]).timestamp() - time.time()
     assert 7100 < left <= 7200
     said = await node.dphub("report", "stub-1", *_SOURCE, "--reason", "x", "--for", "1s")
-    assert (said.code, said.out) == (0, "stub-1: kept, in place of the previous one\n"), said
+    assert (said.code, said.out) == (0, "stub-1: stored, in place of the previous one\n"), said
     await wait_until(lambda: not _reasons(node), "the device to be healthy")
 
 

@@ -45,7 +45,7 @@ async def test_a_device_comes_and_goes_with_a_report(node: OperatedNode) -> None
         return [each.reason for resource in plugin.report.resources for each in resource.devices if not each.healthy]
 
     path = node.run_dir.external_socket
-    assert _ask(path, device="stub-1", source="memory-test", reason="row 7 is bad") == "kept"
+    assert _ask(path, device="stub-1", source="memory-test", reason="row 7 is bad") == "stored"
     await wait_until(lambda: reasons() == ["reported by memory-test: row 7 is bad"], "the device to be unhealthy")
     assert _ask(path, device="stub-1", source="memory-test", withdraw=True) == "withdrawn"
     await wait_until(lambda: not reasons(), "the device to be healthy")

@@ -59,7 +59,7 @@ async def test_a_report_and_its_withdrawal(run_dir: RunDir) -> None:
     """The report has the same effect as a file, and ends with its withdrawal; the log shows both with their source."""
     with capture_logs() as logs:
         async with _listening(run_dir):
-            assert await _ask(run_dir, REPORT) == {"ok": True, "message": "kept"}
+            assert await _ask(run_dir, REPORT) == {"ok": True, "message": "stored"}
             store = make_store(run_dir.external_faults)
             assert store.health_of(GPU, DEVICE).reason == "reported by memory-test: row 7 is bad"
             assert (await _ask(run_dir, WITHDRAWAL))["message"] == "withdrawn"
