@@ -77,7 +77,7 @@ async def test_a_report_is_extended(run_dir: RunDir) -> None:
             for seconds in (100, 200):
                 answer = await _ask(run_dir, {**REPORT, "until": at(time.time() + seconds)})
                 assert answer["ok"]
-    assert answer["message"] == "kept, in place of the previous one"
+    assert answer["message"] == "stored, in place of the previous one"
     (file,) = run_dir.external_faults.iterdir()
     assert datetime.fromisoformat(json.loads(file.read_text())["until"]).timestamp() > time.time() + 150
     assert [each["event"] for each in logs] == ["external report received"]
