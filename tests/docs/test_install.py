@@ -146,7 +146,7 @@ def _values(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
 
 def test_every_component_is_documented() -> None:
     """Each component is in the table with the Helm value that does the same."""
-    table = rows("install", "component", "Helm", "when")
+    table = rows("install", "component", "Helm", "use it if")
     assert [codes(name)[0] for name, _, _ in table] == COMPONENTS
     values = dict(_values(DEFAULTS))
     assert all(codes(helm)[0] in values for _, helm, _ in table)

@@ -22,7 +22,7 @@ from plugins.ib.settings.sriov import USERSPACE_DRIVERS
 from scripts.migrating import NOT_YET, load_cases, main, make_page
 from tests.docs.docs_tools import codes, page, rows
 
-NVIDIA = rows("migrating", "key in the file", "variable", "value in NVIDIA's chart", "here")
+NVIDIA = rows("migrating", "key in the file", "variable", "value in NVIDIA's chart", "the hub")
 SHARED = page("migrating").partition("## From the RDMA shared device plugin")[2].partition("\n## ")[0]
 SRIOV = page("migrating").partition("## From the SR-IOV network device plugin")[2].partition("\n## ")[0]
 GENERIC = page("migrating").partition("## From the generic-device-plugin")[2].partition("\n## ")[0]
@@ -70,7 +70,7 @@ def test_every_variable_of_nvidias_plugin_is_there() -> None:
 
 def test_every_key_of_the_shared_plugins_file_is_there() -> None:
     """The page has each key of that file, and the code accepts each of them."""
-    documented = {key for row in rows("migrating", "that plugin", "here") for key in codes(row[0])}
+    documented = {key for row in rows("migrating", "that plugin", "the hub") for key in codes(row[0])}
     table = {key for line in SHARED.splitlines() if line.startswith("| `") for key in codes(line.split("|")[1])}
     assert documented
     assert table >= SHARED_KEYS
@@ -148,7 +148,7 @@ def test_unsupported_entries_of_the_sriov_plugins_file(tmp_path: Path) -> None:
 
 def _theirs(section: str) -> set[str]:
     """Return the words of the first column of a section's first table."""
-    table = section.partition("| that plugin | here |")[2].partition("\n\n")[0]
+    table = section.partition("| that plugin | the hub |")[2].partition("\n\n")[0]
     return {code for line in table.splitlines() if line for code in codes(line.split("|")[1])}
 
 
