@@ -22,12 +22,13 @@ CASES = ROOT / "tests" / "unit" / "migrating"
 HEAD = """\
 # Migration comparison, case by case
 
-What other device plugins do in a case, and what ours do. The cases follow the code and the tests of the other plugins.
-Each case is a test here, so this page says what the code does. `python -m scripts.migrating` generates it from the
-files in tests/unit/migrating. How to migrate is in [Migrating](migrating.md).
+This page compares what other device plugins do, case by case, with what ours do. The cases follow the code and the
+tests of the other plugins. Each case is a test in this repository, so this page always matches the code.
+`python -m scripts.migrating` generates it from the files in tests/unit/migrating. How to migrate is in
+[Migrating](migrating.md).
 
 In the results, `0` is the first GPU, `0:1` the second MIG device or partition on it, and `0::1` the second share of it.
-`exits`: the plugin ends with an error, and is restarted. `rejected`: the settings are an error, and nothing is served.
+`exits`: the plugin exits with an error, and is restarted. `rejected`: the settings are an error, and nothing is served.
 `failed`: the admission of the pod fails.
 """
 
@@ -166,11 +167,11 @@ def _rows(group: Group) -> Iterator[tuple[str, ...]]:
     hardware = [case.hardware or group.hardware for case in group.cases]
     columns = {
         "case": [case.case for case in group.cases],
-        "set": [_setting(case) for case in group.cases],
+        "settings": [_setting(case) for case in group.cases],
         "hardware": hardware if len(set(hardware)) > 1 else [""],
         "request": [_code(case.request) for case in group.cases],
-        "theirs": [_code(case.theirs) for case in group.cases],
-        "here": [_here(case) for case in group.cases],
+        "other plugin": [_code(case.theirs) for case in group.cases],
+        "hub": [_here(case) for case in group.cases],
     }
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     yield tuple(shown)
