@@ -48,7 +48,7 @@ def write_allocation_hint(runtime: Runtime, kind: str, pci: Sequence[str]) -> No
 
 
 def read_allocation_hint(runtime: Runtime, kind: str) -> AllocationHint | None:
-    """Return what a plugin with devices of this kind has just allocated, whichever did last; None if none did."""
+    """Return the latest allocation of any plugin with devices of this kind; None if there is none, or it is too old."""
     if not runtime:
         return None
     hints = map(_read, Path(runtime.run_dir, NODE_DIR).glob(f"*.{HINT_NAME}"))
@@ -66,8 +66,8 @@ def _read(path: Path) -> AllocationHint | None:
 def best_numa_nodes(devices: Iterable[Device], size: int) -> set[int]:
     """Return the NUMA node from which to choose devices for a container; none if no device has one.
 
-    It is the node with the fewest pieces of hardware that has enough of them, so that others stay whole, or else the
-    one with the most. Shares of one physical device count once.
+    It is the node with the fewest pieces of hardware that has enough of them, so that the devices of other nodes stay
+    together, or else the one with the most. Shares of one physical device count once.
 
     Args:
         devices: The devices that can be chosen.

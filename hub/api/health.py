@@ -21,6 +21,6 @@ class ProbePolicy(msgspec.Struct, frozen=True, kw_only=True):
     interval: float = 5
     """Seconds between checks of which devices are due."""
     max_interval: float = 300
-    """Maximum seconds between probes of one device; the delay doubles with each probe that fails."""
+    """Maximum seconds between retries for one device; the delay doubles with each failure."""
     startup_delay: float = 30
     """Seconds after a kubelet starts during which it may not yet know which container uses which device."""

@@ -1,6 +1,6 @@
 """Reads what the kernel shows in sysfs and /proc.
 
-What is missing or makes no sense is empty, so it affects only the device concerned.
+A value that is missing or malformed is returned as empty, so that it affects only the device concerned.
 """
 
 import re
@@ -128,7 +128,10 @@ def pci_functions(host: Host, *, vendor: str = "", class_code: str = "") -> Iter
 
 
 def process_name(host: Host, pid: int | str) -> str:
-    """Return the name of a process, which chooses it itself and need not be text; empty if it does not exist."""
+    """Return the name of a process; empty if there is no such process.
+
+    A process chooses its own name, which need not be valid text.
+    """
     try:
         return printable(read_text(host.path(f"/proc/{pid}/comm"), errors="backslashreplace").strip())
     except UnreadableError:

@@ -27,7 +27,7 @@ def check_number(number: object) -> None:
     """Check that a number is finite and, if it is a whole number, has at most 64 bits.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is infinite, not a number, or has more than 64 bits.
     """
     if isinstance(number, float) and not isfinite(number):
         raise ValueError(f"{number} is not a finite number")
@@ -39,7 +39,7 @@ def read_integer(text: str) -> int:
     """Return a whole number of at most 64 bits.
 
     Raises:
-        ValueError: it is not a whole number, or has more bits.
+        ValueError: the text is not a whole number, or the number has more than 64 bits.
     """
     if len(text.lstrip("-0")) > _DIGITS:
         raise ValueError(_TOO_LARGE)

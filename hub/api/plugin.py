@@ -24,7 +24,9 @@ are still running takes up to 3."""
 
 
 class NoDevices(Exception):
-    """Raised by `Plugin.devices` when there is nothing to advertise; what it yielded before counts, except devices.
+    """Raised by `Plugin.devices` when there is nothing to advertise.
+
+    `Excluded` and `Unmatched` objects that it yielded before still count; devices are discarded.
 
     Args:
         reason: Why, for the administrator.
@@ -55,7 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Base class of a plugin's settings; used as is by plugins without settings.
 
     Attributes:
-        list_key: The key whose value a file is if its top level is a list; empty if it must be a mapping.
+        list_key: The key that receives the list if the top level of the file is a list; empty if the top level must be
+            a mapping.
     """
 
     list_key: ClassVar[str] = ""
@@ -82,8 +85,8 @@ class Plugin:
         runtime: Where the plugin may keep files and locks; empty if there is no run directory.
         scan_interval: Seconds between calls to `devices`, unless an event requests one earlier. All plugins are called
             at the same times: above five seconds, it is rounded down to a multiple of five.
-        scan_timeout: Seconds after which a scan, a call to `devices` and `prepare`, that has not ended makes the known
-            devices unhealthy.
+        scan_timeout: The time limit in seconds for a scan, that is, for `devices` and `prepare` together. If a scan
+            exceeds it, all known devices are unhealthy.
         allocate_timeout: Seconds after which a call to `allocate` fails. The kubelet has no limit of its own, and
             does not admit any other pod while it waits.
         prefer_timeout: Seconds after which the kubelet chooses without the plugin's preference.
@@ -91,10 +94,10 @@ class Plugin:
             `hub.ResetDevice`. It is called before each start of a container, in a separate process.
         reset_resources: The resources whose devices are reset; None for all.
         reset_clears_broken: The resources in which a successful reset makes a `broken` device healthy; None for all.
-            In other resources such a device waits for an administrator.
-        reset_when_released: Whether a device is also reset in the background once a claim no longer has it: dynamic
-            resource allocation only. Until then, no claim gets it. Worth it if the reset takes long, or finds or
-            removes something that should not wait for the next container.
+            In other resources such a device stays unhealthy until an administrator uncordons it.
+        reset_when_released: Whether a device is also reset in the background once its claim has been released (dynamic
+            resource allocation only). Until the reset has succeeded, no other claim gets the device. Useful if the
+            reset takes long, or finds or removes something that should not wait for the next container.
         reset_timeout: Seconds for all resets of one container, at most 26: the kubelet gives up after 30, and stopping
             the resets that are still running takes up to 3.
         max_reset_failures: The number of failed resets in a row that makes a device unhealthy until a reset succeeds.

@@ -82,7 +82,7 @@ class FileLock:
 class Runtime(msgspec.Struct, frozen=True):
     """The part of a hub's run directory that belongs to one plugin.
 
-    False if there is no run directory: in a plugin that was started by hand without one, and in `dphub check`.
+    Falsy if there is no run directory: in a plugin that was started by hand without one, and in `dphub check`.
 
     Args:
         run_dir: The hub's run directory; empty if there is none.
@@ -101,7 +101,7 @@ class Runtime(msgspec.Struct, frozen=True):
         return bool(self.run_dir)
 
     def node_path(self, name: str, *, plugin: str = "") -> Path:
-        """Return the path of a file that belongs to the node: it stays when hubs come and go.
+        """Return the path of a file that belongs to the node: it is kept when a hub exits or is replaced.
 
         Args:
             name: Distinguishes the file from other files of the plugin.

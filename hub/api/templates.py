@@ -8,7 +8,8 @@ def check_template(template: str, names: Collection[str]) -> None:
     """Check that a template has no placeholders other than these.
 
     Raises:
-        ValueError: it has, or has more in the braces than a name: a width, for example, may have any size.
+        ValueError: it has other placeholders, or more than a name in the braces: a width, for example, could have any
+            size.
     """
     try:
         fields = [field for field in Formatter().parse(template) if field[1] is not None]

@@ -22,7 +22,7 @@ class Exit(IntEnum):
     USAGE = 2, "A flag or a file is invalid; nothing was started."
     PLUGIN_DIR_REPLACED = (
         10,
-        "The kubelet's plugin directory was replaced. Only a restarted container sees it.",
+        "The kubelet's plugin directory was replaced. Only a restarted container sees the new directory.",
     )
     ALREADY_RUNNING = 11, "Another hub is using the run directory."
     NEEDS_RESTART = (

@@ -44,7 +44,7 @@ SECTIONS = {
         "reload": ("reload", "Check the configuration, then apply its changes."),
         "cordon": ("admin", "Mark a device unschedulable; containers that use it keep it."),
         "uncordon": ("admin", "Make a device schedulable again."),
-        "report": ("report", "Report that a device cannot be used, as another program of the node does."),
+        "report": ("report", "Report that a device cannot be used, as other programs on the node can."),
         "reset": ("admin", "Reset a device now, if no container uses it."),
         "log-level": ("admin", "Change a plugin's log level until it is restarted."),
     },

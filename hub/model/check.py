@@ -15,7 +15,7 @@ CHECKED_VARIABLES = "_DPHUB_CHECKED_VARIABLES"
 
 
 class FoundDevice(msgspec.Struct, frozen=True):
-    """A device that the plugin would offer."""
+    """A device that the plugin would advertise."""
 
     resource: str
     id: str
@@ -31,7 +31,7 @@ class FoundDevice(msgspec.Struct, frozen=True):
 
 
 class CheckReport(msgspec.Struct, frozen=True):
-    """The errors of a plugin, and the devices that it would offer."""
+    """The errors of a plugin, and the devices that it would advertise."""
 
     problems: tuple[str, ...] = ()
     """What will certainly fail."""

@@ -2,7 +2,7 @@
 
     {"device": "GPU-5ad2", "source": "memory-test", "reason": "row 7 is bad", "until": "2026-12-01T00:00:00Z"}
 
-Such a report can only take a device away.
+Such a report can only make a device unhealthy.
 """
 
 from datetime import UTC, datetime
@@ -33,7 +33,8 @@ class ExternalReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     """The content of a file."""
 
     device: Text
-    """An id, a physical device, a PCI address, a name such as "mlx5_0", or "RESOURCE ID"."""
+    """The id of a device or of a physical device, a PCI address, a name such as "mlx5_0", or a resource, a space and an
+    id."""
     reason: Text
     source: Text
     """The program that says so."""

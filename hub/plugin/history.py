@@ -1,11 +1,11 @@
 """Which containers used the plugin's devices, from when to when, and what happened to the devices in that time.
 
-All of it comes from the kubelet's answers about devices in use, so its times are those of answers. It is kept in a file
-that belongs to the node: only the process that owns the devices writes it, and one that becomes their owner first reads
-what the previous owner has written.
+All of it comes from the kubelet's answers about devices in use, so its times are those of the queries. It is kept in a
+file that belongs to the node: only the process that owns the devices writes it, and one that becomes their owner first
+reads what the previous owner has written.
 
-Prometheus takes a counter that falls for one that began again at zero, and would then count all of it twice. So the
-seconds only ever grow, across restarts too: an allocation that has not ended counts up to the last answer, and the
+Prometheus interprets a counter that decreases as one that was reset to zero, and would then count all of it twice. So
+the seconds only ever grow, across restarts too: an allocation that has not ended counts up to the last answer, and the
 modification time of the file is the time of that answer, or later.
 """
 

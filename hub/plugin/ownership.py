@@ -7,7 +7,7 @@
     SUPERSEDED  it and a newer hub's plugin are both serving       the newer one leaves or exits: to ACTIVE
     LEAVING     it is about to exit; another hub's plugin serves
 
-A hub whose plugin is not serving yet, or is leaving, or has stopped, leaves everything to the others.
+A hub whose plugin is not serving yet, or is about to exit, or has stopped, leaves the devices to the others.
 
 The hub that is the node's service counts as the newest, whenever it was started. So a hub in a pod that starts next to
 it is superseded from its first scan on: it registers nothing, and continues at once when the service is gone.

@@ -1,4 +1,4 @@
-"""`python -m hub.plugin ... --check`: mistakes in a plugin and its file, and with --scan the devices it would offer."""
+"""`python -m hub.plugin ... --check`: mistakes in a plugin and its file; with --scan, what it would advertise."""
 
 import asyncio
 import faulthandler

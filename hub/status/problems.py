@@ -120,7 +120,7 @@ def _hub_problems(hub: HubStatus) -> Iterator[Problem]:
     if not hub.running:
         return
     if hub.service not in {"", report.instance}:
-        message = f"the node's service (hub {hub.service}) serves this node's devices; this hub is on standby"
+        message = f"the node's service (hub {hub.service}) serves this node's devices, so this hub does not"
         yield Problem(Severity.INFO, "hub", message, f"dphub status --instance {hub.service}")
     if report.config_error:
         message = f"the last reload was rejected; the previous configuration remains in use: {report.config_error}"

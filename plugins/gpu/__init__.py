@@ -1,4 +1,4 @@
-"""NVIDIA GPUs, with the configuration and the answers of NVIDIA's device plugin.
+"""NVIDIA GPUs, with the configuration format and the Allocate responses of NVIDIA's device plugin.
 
 `plugins.gpu:GPU` is the plugin. It is imported on first use: the reset processes import this package too, but do
 not need anything from it.

@@ -1,6 +1,7 @@
 """What changes on a node that migrates from NVIDIA's plugin with its file.
 
-Its parser accepts `rename`, `devices` and `resources`, and its plugin ignores them with a warning. Here they apply.
+Its parser accepts `rename`, `devices` and `resources`, and its plugin ignores them with a warning. The hub applies
+them.
 """
 
 from collections import Counter

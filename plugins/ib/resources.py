@@ -17,7 +17,9 @@ class PoolMembers(msgspec.Struct, frozen=True):
 
 
 def assign_pools(pools: Sequence[Pool], hcas: Sequence[Hca], default_route: Sequence[str]) -> PoolMembers:
-    """Assign each HCA to the first pool that selects it and can use it, and with a shared one to all shared ones.
+    """Assign each HCA to the first pool that selects it and can use it.
+
+    If that pool is shared, the HCA belongs to all shared pools that select it and can use it.
 
     Args:
         pools: The configured pools.

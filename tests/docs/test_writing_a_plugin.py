@@ -158,7 +158,7 @@ async def test_the_whole_plugin_runs_under_the_hub(tutorial: Tutorial) -> None:
         await kubelet.says("default/caller: running")
         assert [tutorial.port(n).read_bytes() for n in range(3)] == [b"ATZ\r", b"ATZ\r", b""]
         status = await typed_beside("dphub status serial", here, DPHUB_RUN_DIR=RUN_DIR)
-        assert "last reset of" in status
+        assert "last reset: device" in status
         run_dir = RunDir(here / RUN_DIR)
         await wait_until(lambda: _has_metric(run_dir), "the plugin's own metrics in its heartbeat")
         state = read_file(run_dir.hub_report, InstanceReport)

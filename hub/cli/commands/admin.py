@@ -24,11 +24,12 @@ from hub.model.admin import Cordon, Request, Reset, SetLogLevel, Uncordon
 @plugin_option
 @hub_options
 def cordon(device: str, reason: str, plugin: str | None, hub: TargetHub) -> None:
-    """Mark DEVICE and all its shares unschedulable until it is uncordoned. Containers that use it keep it.
+    """Mark DEVICE unschedulable until it is uncordoned. Containers that use it keep it.
 
-    The cordon persists across restarts of the plugin, the hub and the pod. DEVICE is an id or at least its first eight
-    characters, a physical device, a PCI address, a name such as mlx5_0, or "RESOURCE ID" if ids are not unique, as
-    in RDMA pools. Without --reason, an earlier reason is kept.
+    If containers share the device, all its shares are cordoned. The cordon persists across restarts of the plugin, the
+    hub and the pod. DEVICE is the id of a device or at least its first eight characters, the id of a physical device, a
+    PCI address, a name such as mlx5_0, or, if ids are not unique, as in RDMA pools, a resource and an id as one
+    argument ("rdma/hca 0"). Without --reason, an earlier reason is kept.
     """
     _do_to(device, plugin, hub, lambda key: Cordon(key, reason))
 

@@ -45,12 +45,12 @@ _NVIDIA = "plugins.gpu:GPU"
 @click.option(
     "--migrating",
     is_flag=True,
-    help="FILE is the configuration file of NVIDIA's device plugin: list what changes when it is used here.",
+    help="FILE is the configuration file of NVIDIA's device plugin: list what changes when the hub uses it.",
 )
 @click.option(
     "--scan",
     is_flag=True,
-    help="Also look for devices once, and list what the plugin would offer; nothing on the node changes.",
+    help="Also look for devices once, and list what the plugin would advertise; nothing on the node changes.",
 )
 @click.option("--json", "as_json", is_flag=True, help="With --scan: print the result as JSON.")
 @click.option(
@@ -76,7 +76,7 @@ def check(
     plugins in it only those that come with the hub are loaded. The code of a plugin can do anything once it is loaded:
     use --load and --plugin only for code that you trust.
 
-    With --migrating, FILE is the configuration file of NVIDIA's device plugin. It means the same here, except for
+    With --migrating, FILE is the configuration file of NVIDIA's device plugin. It means the same to the hub, except for
     keys that NVIDIA's plugin accepts and ignores. Run this on a node with GPUs to see the numbers of devices before and
     after.
     """

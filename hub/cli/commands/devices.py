@@ -26,7 +26,7 @@ def _or_scan(command: Callable[..., None]) -> Callable[..., None]:
         "file",
         metavar="FILE",
         type=click.Path(path_type=Path, readable=False),
-        help="Show the devices that a plugin would offer with this configuration file, without a hub or a kubelet.",
+        help="Show the devices that a plugin would advertise with this configuration file, without a hub or a kubelet.",
     )
     @click.option(
         "--plugin",
@@ -44,7 +44,7 @@ def _or_scan(command: Callable[..., None]) -> Callable[..., None]:
         *arguments: object, file: Path | None, plugin: str | None, host_root: Path | None, **options: object
     ) -> None:
         if (file is None) != (plugin is None):
-            raise click.UsageError("--scan FILE and --plugin NAME need each other")
+            raise click.UsageError("--scan FILE and --plugin NAME must be used together")
         if file is None or plugin is None:
             command(*arguments, **options)
             return
@@ -77,8 +77,8 @@ def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -
     """Show every device, or those of one PLUGIN or RESOURCE: health, location, attributes, and the container using it.
 
     For one DEVICE, also show when its health changed, the PCI bridges above it, its last reset, and the warnings about
-    its resource, such as a device file that does not exist. DEVICE is an id or the beginning of one, a physical device,
-    a PCI address, or a name such as mlx5_0.
+    its resource, such as a device file that does not exist. DEVICE is the id of a device or the beginning of one, the
+    id of a physical device, a PCI address, or a name such as mlx5_0.
 
     With --plugin and --scan, show the devices of a plugin as they would be with a configuration file, and which of its
     settings match nothing: use this while writing such a file. The plugin's code is loaded, and changes nothing.

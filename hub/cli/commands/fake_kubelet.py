@@ -38,7 +38,8 @@ _ANOTHER_SOCKET = "choose another with --pod-resources-socket"
     type=click.Path(path_type=Path, file_okay=False, readable=False),
     # No default and no variable: no user should get the directory of the node's own kubelet by accident.
     required=True,
-    help="Where to listen, and where plugins have their sockets; created if missing. A kubelet deletes these sockets.",
+    help="Where to listen, and where plugins have their sockets; created if missing. Like a real kubelet, the fake one "
+    "deletes these sockets when it starts.",
 )
 @click.option(
     "--pod-resources-socket",

@@ -30,13 +30,14 @@ from hub.status.history import KnownAllocation, matching_allocations, read_histo
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each allocation.")
 @hub_options
 def history(wanted: str | None, *, plugin: str | None, lines: int, as_json: bool, hub: TargetHub) -> None:
-    """Show which containers used which devices, from when to when, and how the devices' health changed then.
+    """Show which containers used which devices and when, and how the devices' health changed during that time.
 
-    The latest come first. DEVICE is an id or the beginning of one, a physical device, a PCI address, or a name such as
-    mlx5_0; the name of a plugin or of a resource stands for all its devices. POD is a name, alone or as NAMESPACE/POD.
+    The latest come first. DEVICE is the id of a device or the beginning of one, the id of a physical device, a PCI
+    address, or a name such as mlx5_0; the name of a plugin or of a resource stands for all its devices. POD is a name,
+    alone or as NAMESPACE/POD.
 
-    Each plugin keeps the latest 1000 allocations that have ended. Times are those of the kubelet's answers to the
-    plugin, which queries the kubelet every 30 seconds while a container uses a device.
+    Each plugin keeps the latest 1000 allocations that have ended. Times are when the plugin queried the kubelet, which
+    it does every 30 seconds while a container uses a device.
 
     The exit code is 1 when the hub is not running, in which case the last known state is shown, and when a history
     cannot be read.

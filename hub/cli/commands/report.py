@@ -59,8 +59,8 @@ def _end(_context: click.Context, _parameter: click.Parameter, text: str | None)
 @click.option("--source", required=True, callback=status_text, help="The program that reports it.")
 @click.option("--reason", default="", callback=status_text, help="Why the device cannot be used.")
 @click.option("--until", metavar="TIME", callback=_time, help="When the report expires, such as 2030-12-31T18:00:00Z.")
-@click.option("--for", "end", metavar="DURATION", callback=_end, help="After which time it expires, such as 90m.")
-@click.option("--withdraw", is_flag=True, help="End the report of this source about this device.")
+@click.option("--for", "end", metavar="DURATION", callback=_end, help="How long until the report expires, such as 90m.")
+@click.option("--withdraw", is_flag=True, help="Withdraw this source's report about this device.")
 @plugin_option
 @hub_options
 def report(
@@ -76,9 +76,9 @@ def report(
 ) -> None:
     """Report that DEVICE cannot be used: within five seconds it is unhealthy. Containers that use it keep it.
 
-    A report can only take a device away. It ends when the same source withdraws it, when it expires, or with a reboot;
-    a new report of the same source about the same device replaces it. DEVICE is as for dphub cordon; a device that no
-    plugin has is an error, except with --withdraw.
+    A report can only make a device unhealthy. It ends when the same source withdraws it, when it expires, or with a
+    reboot; a new report of the same source about the same device replaces it. DEVICE is as for dphub cordon; naming a
+    device that no plugin has is an error, except with --withdraw.
     """
     if not source.strip():
         raise click.BadParameter("it is empty", param_hint="--source")

@@ -63,7 +63,7 @@ def install_service(
 
     After a reboot, pods with devices then start again instead of failing. The unit starts this program, where it is
     installed now, with the settings in /etc/dphub/environment if that file exists. To upgrade the service, upgrade this
-    program and run the command again. Hubs in pods on the node stay on standby while the service runs.
+    program and run the command again. Hubs in pods on the node serve no devices while the service runs.
     """
     root = root.absolute()
     if now and root != Path("/"):

@@ -41,8 +41,8 @@ class _Plugin(NamedTuple):
 def suggest(file: Path | None, *, load: bool, as_json: bool) -> None:
     """Show which plugins have hardware on this node, and how to start those that do not start with the hub.
 
-    FILE is a circus.ini; by default the one that `dphub run` would use. Plugins that come with the hub are listed in
-    any case. Each plugin looks for its hardware in the node's file system (DPHUB_HOST_ROOT), whether a driver is loaded
+    FILE is a circus.ini; by default the one that `dphub run` would use. The plugins that come with the hub are always
+    listed. Each plugin looks for its hardware in the node's file system (DPHUB_HOST_ROOT), whether a driver is loaded
     or not, and changes nothing.
     """
     config = file or default_config()

@@ -84,7 +84,9 @@ class _Plugin:
 @click.option("--socket", type=_PATH, help="The socket of a running plugin; its life cycle is not checked.")
 @click.option("--plugin-dir", type=_PATH, help="The plugin directory of a plugin that another program starts.")
 @click.option("--resource", default="", metavar="NAME", help="The resource to check.  [default: the first registered]")
-@click.option("--change", default="", metavar="COMMAND", help="A command that makes the plugin change its list.")
+@click.option(
+    "--change", default="", metavar="COMMAND", help="A command that makes the plugin change its list of devices."
+)
 @click.option("--rule", "names", multiple=True, metavar="NAME", help="Check only this rule; may be repeated.")
 @click.option(
     "--slow",

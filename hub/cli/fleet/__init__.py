@@ -50,7 +50,7 @@ class _Group(click.Group):
 )
 @click.version_option(__version__, prog_name=PROGRAM)
 def cli() -> None:
-    """The device plugins of all nodes of a cluster. It uses your kubectl, and so your own permissions."""
+    """Show and manage the device plugins on all nodes of a cluster, with your kubectl and your permissions."""
 
 
 def main() -> None:

@@ -76,7 +76,7 @@ def _run(target: Target, node: str, words: Sequence[str]) -> None:
 def _addressed(target: Target, node: str) -> tuple[str, str]:
     """Find the pod on a node, during an upgrade that of the hub that serves; and the hub, if it is another one's.
 
-    A pod's commands address its own hub. Where the node's service runs, that hub is on standby.
+    A pod's commands address its own hub. Where the node's service runs, that hub serves nothing.
     """
     with target.fleet() as fleet:
         (pods,) = fleet.pods([node]).values()

@@ -96,7 +96,7 @@ def _run(command: Sequence[str], timeout: float, max_bytes: int) -> Finished:
 
 
 def _read(process: "subprocess.Popen[bytes]", end: float, max_bytes: int) -> tuple[bytes, bytes]:
-    """Read what a process prints until it closes its output; of its errors, only the beginning is kept."""
+    """Read what a process prints until it closes its output; only the beginning of its standard error is kept."""
     if process.stdout is None or process.stderr is None:
         raise AssertionError("the process was started with pipes")
     output, errors = bytearray(), bytearray()

@@ -167,7 +167,7 @@ def list_holders(
 ) -> None:
     """Show every container that uses devices, with its node and its devices.
 
-    A container is listed for up to 30 seconds after it ends.
+    A container may still be listed for 30 seconds after it has exited.
 
     The exit code is 1 when a node did not answer.
     """

@@ -114,7 +114,7 @@ def _why_not_running(pod: _Pod) -> str:
         if each.state.waiting:
             return f"its container is waiting: {each.state.waiting.reason}".removesuffix(": ")
         if each.state.terminated:
-            return f"its container has ended: {each.state.terminated.reason}".removesuffix(": ")
+            return f"its container has terminated: {each.state.terminated.reason}".removesuffix(": ")
     if pod.status.phase == "Running":
         return ""
     # An evicted pod stays in the list, with the reason.

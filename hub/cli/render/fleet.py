@@ -112,7 +112,7 @@ def holders_screen(found: Sequence["Holder"]) -> RenderableType:
         Column("used by", least=20),
         Column("node"),
         Column("resource", leaves=1, label=""),
-        Column("number", leaves=2),
+        Column("count", leaves=2),
         Column("devices", least=20, leaves=3),
     )
     for each in found:
@@ -125,7 +125,7 @@ def history_screen(found: Sequence["NodeAllocation"]) -> RenderableType:
     table = Table(
         Column("from"),
         Column("to"),
-        Column("for", leaves=3),
+        Column("duration", leaves=3),
         Column("node"),
         Column("device"),
         Column("resource", leaves=2, label=""),

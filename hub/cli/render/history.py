@@ -18,7 +18,7 @@ def history_screen(status: NodeStatus, found: Sequence[KnownAllocation]) -> Rend
     table = Table(
         Column("from"),
         Column("to"),
-        Column("for", leaves=3),
+        Column("duration", leaves=3),
         Column("device"),
         Column("resource", leaves=2, label=""),
         Column("used by", least=20, leaves=1),

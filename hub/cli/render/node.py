@@ -184,7 +184,7 @@ def _unhealthy(devices: Sequence[DeviceStatus], style: str) -> RenderableType:
     table = Table(
         Column("not healthy"),
         Column("health", leaves=1, label=""),
-        Column("for", leaves=2),
+        Column("duration", leaves=2),
         Column("reason", least=24, leaves=4, label=""),
         Column("used by", least=16, leaves=3),
         style=style,
@@ -196,7 +196,7 @@ def _unhealthy(devices: Sequence[DeviceStatus], style: str) -> RenderableType:
 
 def _resets(plugin: PluginStatus) -> Iterator[RenderableType]:
     table = Table(
-        Column("last reset of"),
+        Column("last reset: device"),
         Column("outcome", leaves=1),
         Column("ago", leaves=2),
         Column("took", leaves=3),

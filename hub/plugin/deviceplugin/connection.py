@@ -108,7 +108,7 @@ class KubeletConnection:
             await asyncio.wait([call])
 
     async def end_surplus(self, kubelet: KubeletIdentity) -> bool:
-        """Right after a registration, end all streams but the last if there are many; return whether it has.
+        """Close all streams but the last, right after a registration, if there are many; return whether it has.
 
         When the first of them ends, kubelet 1.37 and later may call another one that is about to end. So they end while
         the kubelet waits for an answer, on the last one.
@@ -120,7 +120,7 @@ class KubeletConnection:
             return are_answered and await self.end_old_streams(kubelet)
 
     async def end_old_streams(self, kubelet: KubeletIdentity | None, most: int = MAX_STREAMS) -> bool:
-        """End at most this many streams, not the last; wait until the kubelet has seen that, and return whether it has.
+        """Close at most this many streams, not the last; wait until the kubelet has noticed, and return whether it has.
 
         A detached kubelet before 1.37 does nothing then. A later one may call any hub, until the next registration.
         """

@@ -35,7 +35,8 @@ from hub.reset.result import Outcome
 
 MAX_CONTAINERS = 64
 """How many containers a request may be about; the kubelet's are about one. All of them together may keep the event loop
-from serving other clients: it calls no code of a plugin that leaves the answer to this one."""
+from serving other clients: a request to a plugin that does not override the method is answered without a call to the
+plugin's code, and so without a pause."""
 
 MAX_FAILURES = 3
 """How many allocations in a row must fail before the plugin is considered at fault; a series this long involves

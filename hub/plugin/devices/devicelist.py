@@ -14,7 +14,10 @@ MAX_PROBLEMS = 16
 
 
 class ScannedDevices(msgspec.Struct, frozen=True):
-    """The valid devices of one resource, as the plugin offers them."""
+    """The valid devices of one resource, as the plugin's scan returned them.
+
+    What is advertised to the kubelet may differ: see `DeviceList`.
+    """
 
     devices: Mapping[str, Device] = {}
     """By id, in the plugin's order."""
@@ -61,7 +64,7 @@ class DeviceList(ScannedDevices, frozen=True):
     health: Mapping[str, DeviceHealth] = {}
     """The health of each device, by id."""
     departing: Mapping[str, Device] = {}
-    """Devices that the plugin does not offer, which only the kubelet sees, as unhealthy; by id."""
+    """Devices that the plugin no longer returns, which only the kubelet sees, as unhealthy; by id."""
     version: int = 0
     """Changes with each list that looks different to the kubelet."""
 

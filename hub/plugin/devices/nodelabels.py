@@ -81,7 +81,7 @@ class NodeLabels:
     def expire(self) -> None:
         """Let the labels expire: this process stops.
 
-        Another hub's plugin that has the devices, and writes labels too, makes them last again at its next check.
+        Another hub's plugin that has the devices, and writes labels too, removes their expiry time at its next check.
         """
         self._replace(expiring_text(self._read()))
 

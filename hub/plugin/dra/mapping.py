@@ -27,8 +27,8 @@ ATTRIBUTE_CHARACTERS = 32
 VALUE_CHARACTERS = 64
 
 _FAULTS = frozenset({PLUGIN, BROKEN, RESET, EXTERNAL})
-"""The sources which say that a device does not work. Others only say that no new pod is to have it or, after a failed
-scan, that its condition is unknown: no pod is evicted for that."""
+"""The sources which say that a device does not work. Others only say that it must not be allocated to a new pod or,
+after a failed scan, that its condition is unknown: no pod is evicted for that."""
 
 _DIGEST_CHARACTERS = 8
 _DNS_LABEL = re.compile("[a-z0-9]([a-z0-9-]*[a-z0-9])?")

@@ -109,7 +109,7 @@ class RetiredDriver:
 
 
 class WithRetired:
-    """The API that serves a plugin, and the drivers that it no longer uses.
+    """The API through which a plugin is served, and the drivers that the plugin no longer uses.
 
     Args:
         api: The API.
@@ -160,11 +160,11 @@ def serve_drivers(
     run_dir: RunDir,
     records: ClaimRecords,
 ) -> KubeletApi:
-    """Return the API that serves a plugin, together with its retired drivers.
+    """Return the API through which a plugin is served, together with its retired drivers.
 
     Args:
         parts: The parts of the process.
-        main: The API that serves it; None for the driver.
+        main: The API through which it is served; None for the driver.
         driver: The driver that serves it; empty if none does.
         evict: Whether pods are evicted from devices that fail.
         retired: The drivers that are no longer used.

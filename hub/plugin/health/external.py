@@ -2,8 +2,8 @@
 
     {"device": "GPU-5ad2", "source": "memory-test", "reason": "row 7 is bad", "until": "2026-12-01T00:00:00Z"}
 
-Such a report can only take a device away: it is evaluated alongside the health records and changes none of them. When
-its file is removed, or it expires, the device is as healthy as the records say.
+Such a report can only make a device unhealthy: it is evaluated alongside the health records and changes none of them.
+When its file is removed, or it expires, the device is as healthy as the records say.
 """
 
 import os

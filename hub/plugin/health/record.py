@@ -201,7 +201,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
     def release(self) -> str:
         """Remove the cordons or, if there is none, the faults that wait for an administrator.
 
-        Not both: an administrator who ends a cordon need not know of a later fault.
+        Not both: an administrator who removes a cordon may not know of a later fault.
 
         Returns:
             The reasons that were removed; empty if there were none.

@@ -1,4 +1,4 @@
-"""Probes broken devices by resetting them: only while they are not in use, a few at a time, with growing delays."""
+"""Retries the resets of broken devices: only while they are not in use, a few at a time, with growing delays."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ MAX_DOUBLINGS = 16
 
 
 class Prober:
-    """Decides which broken devices are probed, and when. A probe is a reset.
+    """Decides which broken devices are reset again, and when.
 
     Args:
         plugin: The plugin.

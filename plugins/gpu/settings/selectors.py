@@ -22,7 +22,7 @@ def check_selector(selector: str | int, *, pci: bool) -> None:
         pci: Whether PCI addresses are allowed; NVIDIA's keys do not accept them.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it has no valid form.
     """
     forms = {kind: form for kind, form in _FORMS.items() if pci or kind != "PCI address"}
     if not any(re.fullmatch(form, str(selector)) for form in forms.values()):

@@ -120,7 +120,10 @@ class SharingMode(Settings, frozen=True, rename="camel"):
 
     @property
     def entries(self) -> tuple[SharedResource, ...]:
-        """The resources; of several entries for all devices of one, only that with the most replicas."""
+        """The resources.
+
+        If several entries share all devices of one resource, only the entry with the most replicas counts.
+        """
         largest: dict[str, SharedResource] = {}
         for entry in self.resources:
             if entry.devices == "all":

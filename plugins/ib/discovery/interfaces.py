@@ -25,7 +25,7 @@ class Interfaces:
         self._log = structlog.get_logger()
 
     def bring_up(self, names: Iterable[str]) -> None:
-        """Bring those up that are down. A failure is logged, because HCAs may work without their interfaces."""
+        """Bring up those that are down. A failure is logged, because HCAs may work without their interfaces."""
         for name in sorted(set(names) - self._done):
             self._done.add(name)
             try:

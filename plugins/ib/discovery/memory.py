@@ -28,7 +28,7 @@ class LastSeen(msgspec.Struct, frozen=True):
 
 
 class FunctionMemory:
-    """Completes what sysfs shows by what it showed before.
+    """Supplements what sysfs shows with what it showed before.
 
     Args:
         host: The node's file system.

@@ -222,8 +222,8 @@ def test_what_a_file_would_offer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        ("--plugin stub", "need each other"),
-        ("--scan stub.yaml", "need each other"),
+        ("--plugin stub", "must be used together"),
+        ("--scan stub.yaml", "must be used together"),
         ("gpu --plugin stub --scan stub.yaml", "all devices of the plugin, once"),
         ("--watch --plugin stub --scan stub.yaml", "all devices of the plugin, once"),
         ("--plugin stab --scan stub.yaml", "did you mean stub?"),

@@ -102,7 +102,7 @@ async def test_a_hub_in_a_pod_leaves_the_devices_to_the_service() -> None:
         assert len(node.kubelet.registrations) == before
         assert running_service(pod) == "dphub"
         said = await node.dphub("status", "--instance", "pod")
-        assert "the node's service (hub dphub) serves this node's devices; this hub is on standby" in said.out, said
+        assert "the node's service (hub dphub) serves this node's devices, so this hub does not" in said.out, said
         code, text = await asyncio.to_thread(ask, str(pod.http_socket), "/readyz")
         assert code == 200, text
         # Commands go to the service, also those that name no hub.

@@ -89,7 +89,7 @@ def test_what_is_shown(run_dir: RunDir) -> None:
     result = _history(run_dir, "GPU-12345678")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "the hub is not running" in lines[0]
-    assert lines[1].split()[:3] == ["from", "to", "for"]
+    assert lines[1].split()[:3] == ["from", "to", "duration"]
     assert lines[3].startswith("2023-11-14 23:20:00 in use ")
     assert lines[3].endswith(f"GPU-12345678::0 {GPU} team-b/second/main")
     assert lines[4] == "2023-11-14 23:21:40 unhealthy: XID 79; 2023-11-14 23:23:20 healthy"

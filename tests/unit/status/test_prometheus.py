@@ -88,6 +88,6 @@ def test_a_holder_of_any_form(holder: str) -> None:
     ],
 )
 def test_a_hub_on_standby_is_not_counted_as_unregistered(registration: RegistrationStatus, values: list[int]) -> None:
-    """It may be on standby for as long as the node's service runs, and an alert must not fire for that."""
+    """It may serve nothing for as long as the node's service runs, and an alert must not fire for that."""
     status = _node(Condition.SUPERSEDED, *DEVICES, removed={}, registration=registration)
     assert [value for _, value in _samples(status, "dphub_resource_registered")] == values

@@ -75,7 +75,7 @@ def _served_by(service: str, condition: Condition = Condition.SUPERSEDED) -> Ans
 def test_where_the_nodes_service_runs_it_gets_the_command(
     monkeypatch: pytest.MonkeyPatch, commands: list[list[str]], words: list[str], command: list[str]
 ) -> None:
-    """The hub in the pod is on standby, so it would refuse the command or restart the wrong plugin."""
+    """The hub in the pod serves nothing, so it would refuse the command or restart the wrong plugin."""
     scenario = Scenario(pods=[pod("one", "node")], pages={"one /status": _served_by("dphub")})
     dphub(monkeypatch, scenario, *words)
     expected = " ".join(["one dphub", *command]).format("--instance dphub")
