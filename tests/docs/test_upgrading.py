@@ -59,11 +59,11 @@ def test_a_hub_that_is_stopped_ends_in_time() -> None:
 
 def test_what_stays_on_the_node_is_what_the_hub_keeps() -> None:
     """Health and history are kept by the plugin's name, everything else by the hub's name, which is the pod's."""
-    run_dir = RunDir(RUN_DIR, "POD")
+    run_dir = RunDir(RUN_DIR, "INSTANCE")
     text = " ".join(rows("upgrading", f"file in `{RUN_DIR}`", "belongs to", "after an upgrade", "after a reboot")[2])
     assert run_dir.health("NAME") == run_dir.path / "node/NAME.health.json"
     assert "`node/NAME.health.json`" in UPGRADING
     assert run_dir.history("NAME") == run_dir.path / "node/NAME.history.json"
     assert "`node/NAME.history.json`" in UPGRADING
     files = (run_dir.lock, run_dir.hub_report, run_dir.hub_log, run_dir.hub_heartbeat, run_dir.circus_socket)
-    assert all(f"`{file.name.removeprefix('POD')}`" in text or f"`{file.name}`" in text for file in files)
+    assert all(f"`{file.name.removeprefix('INSTANCE')}`" in text or f"`{file.name}`" in text for file in files)
