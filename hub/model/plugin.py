@@ -180,7 +180,7 @@ class PluginReport(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     """What administrators should know about the settings, such as one that has no effect."""
     resets: Mapping[str, ResetReport] = {}
-    """The last reset of each physical device, by its `physical`, or by "RESOURCE ID" where it has none."""
+    """The last reset of each physical device, by its `physical`, or else by its resource, a space and its id."""
     reset_counts: Mapping[str, Integer] = {}
     """Resets since the process started, by outcome."""
     reset_fault: str = ""
