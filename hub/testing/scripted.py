@@ -9,6 +9,7 @@ from typing import Any, Self
 import grpc.aio
 
 from hub.kubelet.channel import CHANNEL_OPTIONS, unix_target
+from hub.kubelet.services import add_service
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
 from hub.testing.plugin import STUB
@@ -79,7 +80,7 @@ class ScriptedPlugin(rpc.DevicePluginServicer):
     async def serve(self) -> Self:
         """Listen on the socket."""
         self._server = grpc.aio.server()
-        rpc.add_DevicePluginServicer_to_server(self, self._server)
+        add_service(self._server, rpc.add_DevicePluginServicer_to_server, self)
         self._server.add_insecure_port(unix_target(self.directory / self.socket))
         await self._server.start()
         return self
@@ -236,7 +237,7 @@ class ScriptedKubelet(rpc.RegistrationServicer):
     async def listening(self) -> AsyncIterator[Self]:
         """Listen until the block ends."""
         server = grpc.aio.server()
-        rpc.add_RegistrationServicer_to_server(self, server)
+        add_service(server, rpc.add_RegistrationServicer_to_server, self)
         server.add_insecure_port(unix_target(self._path))
         await server.start()
         try:

@@ -14,6 +14,7 @@ from hub.base.failures import PluginError, PluginTimeout
 from hub.base.log import get_logger
 from hub.base.notifier import Notifier
 from hub.base.statusfile import StatusFile
+from hub.kubelet.services import add_service
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginServicer as Wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import add_DevicePluginServicer_to_server
@@ -99,7 +100,7 @@ class DevicePluginServicer(Wire):
     def attach(self, server: grpc.aio.Server) -> None:
         """Add the service's methods to a server."""
         keep_clients_out_of_log()
-        add_DevicePluginServicer_to_server(self, server)
+        add_service(server, add_DevicePluginServicer_to_server, self)
 
     @property
     def options(self) -> wire.DevicePluginOptions:

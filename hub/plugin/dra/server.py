@@ -10,6 +10,7 @@ from hub.base.failures import one_line
 from hub.base.log import get_logger
 from hub.base.sockets import is_served, short_socket_name
 from hub.kubelet.channel import SERVER_OPTIONS, unix_target
+from hub.kubelet.services import add_service
 from hub.kubelet.wire import pluginregistration_pb2 as wire
 from hub.kubelet.wire.pluginregistration_pb2_grpc import RegistrationServicer, add_RegistrationServicer_to_server
 
@@ -143,7 +144,7 @@ class DraServer:
         for each in self._services:
             each.attach(service_server)
         registration_server = grpc.aio.server(options=SERVER_OPTIONS)
-        add_RegistrationServicer_to_server(self._registration, registration_server)
+        add_service(registration_server, add_RegistrationServicer_to_server, self._registration)
         for server, path in ((service_server, service), (registration_server, registration)):
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             path.unlink(missing_ok=True)

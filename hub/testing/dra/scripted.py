@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import grpc.aio
 
+from hub.kubelet.services import add_service
 from hub.kubelet.wire import dra_pb2 as wire
 from hub.kubelet.wire import drahealth_pb2 as health
 from hub.kubelet.wire import pluginregistration_pb2 as registration
@@ -70,7 +71,7 @@ class ScriptedDriver(RegistrationServicer):
         """Create the registration socket, instead of an earlier one."""
         await self.unregister()
         self.registration_socket.parent.mkdir(parents=True, exist_ok=True)
-        add = lambda server: add_RegistrationServicer_to_server(self, server)  # noqa: E731 - one line says it
+        add = lambda server: add_service(server, add_RegistrationServicer_to_server, self)  # noqa: E731 - one line says it
         self._registration = UnixServer(self.registration_socket, add)
         await self._registration.start()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hub.base.paths import KUBELET_SOCKET
 from hub.kubelet.checkpoint import CHECKPOINT
+from hub.kubelet.services import add_service
 from hub.kubelet.wire import podresources_pb2_grpc, v1beta1_pb2_grpc
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.held import HeldDirectory
@@ -56,12 +57,14 @@ class KubeletProcess:
         )
         self._server = UnixServer(
             settings.plugin_dir.itself / KUBELET_SOCKET,
-            lambda server: v1beta1_pb2_grpc.add_RegistrationServicer_to_server(self._registration, server),
+            lambda server: add_service(server, v1beta1_pb2_grpc.add_RegistrationServicer_to_server, self._registration),
         )
         self._pod_resources = UnixServer(
             settings.pod_resources.itself / settings.pod_resources_name,
-            lambda server: podresources_pb2_grpc.add_PodResourcesListerServicer_to_server(
-                PodResources(pods, self.manager.healthy), server
+            lambda server: add_service(
+                server,
+                podresources_pb2_grpc.add_PodResourcesListerServicer_to_server,
+                PodResources(pods, self.manager.healthy),
             ),
         )
 
