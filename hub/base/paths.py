@@ -119,7 +119,7 @@ class RunDir:
 
     @property
     def dra_socket(self) -> Path:
-        """The socket on which the DRA component answers plugins."""
+        """The socket on which the DRA process answers plugins."""
         return self.path / f"{self.instance}.dra"
 
     def claims(self, plugin: str) -> Path:

@@ -80,7 +80,7 @@ def _files() -> Iterable[tuple[str, Iterable[Row]]]:
         [(str(path.relative_to(RUN_DIR)), text) for path, text in in_run_dir.items()],
     )
     yield (
-        f"The kubelet's plugin directory is {PLUGIN_DIR}, unless --plugin-dir or DPHUB_PLUGIN_DIR names another.",
+        f"The kubelet's device plugin directory is {PLUGIN_DIR}, unless --plugin-dir or DPHUB_PLUGIN_DIR is set.",
         [
             ("kubelet.sock", "the kubelet's socket, where plugins register"),
             ("INSTANCE-RESOURCE.sock", "a plugin's socket, one for each resource"),

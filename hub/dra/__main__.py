@@ -1,4 +1,4 @@
-"""`python -m hub.dra`: run the DRA component."""
+"""`python -m hub.dra`: run the DRA process."""
 
 import argparse
 import asyncio
@@ -15,7 +15,7 @@ ACCOUNT_DIR = Path("/run/dphub-dra")
 
 def main() -> int:
     """Read the command line and run."""
-    parser = parser_for("hub.dra", "Run the DRA component of a node.")
+    parser = parser_for("hub.dra", "Run the DRA process of a node.")
     add_account_option(parser, ACCOUNT_DIR)
     return run_component("dra", parser, _run)
 

@@ -1,4 +1,4 @@
-"""The DRA component from start to stop: it answers the plugin processes of its hub on a unix socket."""
+"""The DRA process from start to stop: it answers the plugin processes of its hub on a unix socket."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The messages between a plugin process and the DRA component: one JSON object per line, on the component's socket.
+"""The messages between a plugin process and the DRA process: one JSON object per line, on the component's socket.
 
 A connection begins with a `ClaimQuery` or a `Publication`. A query has one answer. A publication may be followed by
 more, each of which replaces the one before; each change of its state is answered by a `PublicationState`.

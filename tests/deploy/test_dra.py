@@ -1,4 +1,4 @@
-"""The DRA component's permissions and its token in the manifests."""
+"""The DRA process's permissions and its token in the manifests."""
 
 import shutil
 from pathlib import Path

@@ -56,7 +56,7 @@ def test_the_times_are_there() -> None:
     assert "every five seconds" in PAGE.words
     script = (MONITOR / "device-plugin-hub.sh").read_text()
     assert "max_age=30\n" in script
-    assert "no hub has renewed its summary for 30 seconds" in PAGE.words
+    assert "no hub has updated its [summary file](#how-it-works) for 30 seconds" in PAGE.words
 
 
 def test_another_plugin(tmp_path: Path) -> None:

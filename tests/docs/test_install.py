@@ -160,7 +160,7 @@ def test_the_requirements_are_those_of_the_manifests() -> None:
     resources = container(charted())["resources"]
     assert resources == {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "3Gi"}}
     assert "128 MiB of memory and 0.05 CPU" in page("install")
-    assert "may use up to 3 GiB" in page("install")
+    assert "memory limit is 3 GiB" in page("install")
 
 
 async def test_the_example_pod_gets_two_stub_devices(node: Node, kubelet: FakeKubelet, tmp_path: Path) -> None:

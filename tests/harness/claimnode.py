@@ -1,4 +1,4 @@
-"""A node whose pods get devices through claims, with an API server, a scheduler, a kubelet and the DRA component."""
+"""A node whose pods get devices through claims, with an API server, a scheduler, a kubelet and the DRA process."""
 
 import asyncio
 import json
@@ -67,7 +67,7 @@ class ClaimNode(Node):
         return self.directory / "component.log"
 
     def start_component(self) -> None:
-        """Start the DRA component."""
+        """Start the DRA process."""
         words = ("--account", str(self.account), "--run-dir", str(self.run_dir.path))
         environment = {**inherited_environment(), **self.api.environment, "DPHUB_NODE_NAME": NODE}
         with self.component_log.open("ab") as log:
@@ -75,7 +75,7 @@ class ClaimNode(Node):
             self.component = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def stop_component(self) -> None:
-        """Kill the DRA component."""
+        """Kill the DRA process."""
         if self.component:
             self.component.kill()
             self.component.wait()

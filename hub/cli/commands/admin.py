@@ -39,7 +39,7 @@ def cordon(device: str, reason: str, plugin: str | None, hub: TargetHub) -> None
 @plugin_option
 @hub_options
 def uncordon(device: str, plugin: str | None, hub: TargetHub) -> None:
-    """Make DEVICE schedulable again: a device that was cordoned, was flapping, or has been repaired."""
+    """Make DEVICE schedulable again: a device that is cordoned, is flapping, or was broken and has been repaired."""
     _do_to(device, plugin, hub, Uncordon)
 
 

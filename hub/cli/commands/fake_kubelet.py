@@ -44,7 +44,8 @@ _ANOTHER_SOCKET = "choose another with --pod-resources-socket"
 @click.option(
     "--pod-resources-socket",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where to serve the pod resources API.  [default: pod-resources/kubelet.sock next to the plugin directory]",
+    help="Where to serve the pod resources API.  [default: pod-resources/kubelet.sock next to the device plugin "
+    "directory]",
 )
 def fake_kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
     """Run a fake kubelet until SIGINT or SIGTERM.

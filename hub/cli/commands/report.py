@@ -51,8 +51,8 @@ def _end(_context: click.Context, _parameter: click.Parameter, text: str | None)
 @click.command(
     epilog=examples(
         'dphub report 0000:1b:00.0 --source memory-test --reason "row 7 is bad"',
-        'dphub report stub-1 --source night-test --reason "the test failed" --for 12h',
-        "dphub report stub-1 --source night-test --withdraw",
+        'dphub report stub-1 --source nightly-test --reason "the test failed" --for 12h',
+        "dphub report stub-1 --source nightly-test --withdraw",
     )
 )
 @click.argument("device", shell_complete=devices)

@@ -37,7 +37,7 @@ _PATH = click.Path(path_type=Path, readable=False)
     envvar="DPHUB_PLUGIN_DIR",
     show_default=True,
     show_envvar=True,
-    help="The kubelet's plugin directory.",
+    help="The kubelet's device plugin directory.",
 )
 @click.option(
     "--run-dir",
@@ -104,8 +104,8 @@ _PATH = click.Path(path_type=Path, readable=False)
 @click.option(
     "--service",
     is_flag=True,
-    help="This hub is the node's service: hubs in pods leave the devices to it while it runs. The unit that dphub "
-    "install-service writes has this option.",
+    help="This hub runs as the node's systemd service: hubs in pods leave the devices to it while it runs. The unit "
+    "that dphub install-service writes has this option.",
 )
 def run(
     *,

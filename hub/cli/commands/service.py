@@ -44,7 +44,9 @@ _root_option = click.option(
     "snap.microk8s.daemon-kubelite, k0scontroller and k0sworker that exists]",
 )
 @click.option("--config", type=_PATH, default=CONFIG, show_default=True, help="The file that lists the plugins.")
-@click.option("--plugin-dir", type=_PATH, default=PLUGIN_DIR, show_default=True, help="The kubelet's plugin directory.")
+@click.option(
+    "--plugin-dir", type=_PATH, default=PLUGIN_DIR, show_default=True, help="The kubelet's device plugin directory."
+)
 @click.option(
     "--run-dir",
     type=_PATH,
@@ -59,7 +61,7 @@ _root_option = click.option(
 def install_service(
     *, kubelet_unit: str | None, config: Path, plugin_dir: Path, run_dir: Path, root: Path, now: bool, dry_run: bool
 ) -> None:
-    """Install the hub as a service of systemd that starts before the kubelet.
+    """Install the hub as a systemd service that starts before the kubelet.
 
     After a reboot, pods with devices then start again instead of failing. The unit starts this program, where it is
     installed now, with the settings in /etc/dphub/environment if that file exists. To upgrade the service, upgrade this

@@ -82,7 +82,7 @@ class _Plugin:
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--socket", type=_PATH, help="The socket of a running plugin; its life cycle is not checked.")
-@click.option("--plugin-dir", type=_PATH, help="The plugin directory of a plugin that another program starts.")
+@click.option("--plugin-dir", type=_PATH, help="The device plugin directory of a plugin that another program starts.")
 @click.option("--resource", default="", metavar="NAME", help="The resource to check.  [default: the first registered]")
 @click.option(
     "--change", default="", metavar="COMMAND", help="A command that makes the plugin change its list of devices."

@@ -1,4 +1,4 @@
-"""A client of the DRA component of the same hub, which has the only access to the API server."""
+"""A client of the DRA process of the same hub, which has the only access to the API server."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +21,7 @@ PUBLISH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 """Seconds between attempts to connect: the hub restarts the component within a moment."""
 
-NO_COMPONENT = "the DRA component is not running: it needs a section [watcher:dra] in circus.ini, see docs/dra.md"
+NO_COMPONENT = "the DRA process is not running: it needs a section [watcher:dra] in circus.ini, see docs/dra.md"
 
 
 class Component:
@@ -59,7 +59,7 @@ class Component:
         except (FileNotFoundError, ConnectionRefusedError):
             return ClaimAnswer(problem=NO_COMPONENT)
         except (OSError, UnreadableError, ValueError) as error:
-            return ClaimAnswer(problem=f"the DRA component did not answer: {error}")
+            return ClaimAnswer(problem=f"the DRA process did not answer: {error}")
 
     async def keep_published(self, publication: Callable[[], Publication | None], changed: Version) -> None:
         """Keep the devices published, until cancelled.

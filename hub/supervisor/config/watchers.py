@@ -57,7 +57,7 @@ class PluginConfig:
     """Seconds without a heartbeat after which the process is killed and restarted; 0 disables the watchdog."""
     api: str = Api.DEVICE_PLUGIN
     """The API through which the kubelet gives its devices to containers: `device-plugin`, or `dra` for dynamic resource
-    allocation, which needs the DRA component."""
+    allocation, which needs the DRA process."""
     driver: str = ""
     """The name of its DRA driver; by default the plugin's name in `driver_domain`, such as `gpu.dphub.dev`."""
     driver_domain: str = DRIVER_DOMAIN

@@ -1,6 +1,6 @@
 """The same with real processes: fewer faults in the same time, but those of a whole node.
 
-The plugin and the DRA component are killed, the kubelet is restarted, and the API server fails, while pods get and
+The plugin and the DRA process are killed, the kubelet is restarted, and the API server fails, while pods get and
 release claims of a stub with resets.
 """
 

@@ -146,7 +146,7 @@ class World:
             driver.ownership.others = ["other"] if len(self._running) > 1 else []
 
     async def keep_component(self) -> None:
-        """Start the DRA component again whenever it was killed."""
+        """Start the DRA process again whenever it was killed."""
         while True:
             self._component_fails.clear()
             await self._up.wait()

@@ -1,4 +1,4 @@
-"""A node with the DRA component, an API server, and a kubelet that does what a test says."""
+"""A node with the DRA process, an API server, and a kubelet that does what a test says."""
 
 import os
 import subprocess
@@ -54,7 +54,7 @@ class DraNode(Node):
         self._environment |= {**self.api.environment, "DPHUB_NODE_NAME": NODE}
 
     def start_component(self) -> None:
-        """Start the DRA component."""
+        """Start the DRA process."""
         words = ("--account", str(self.api.account_dir), "--run-dir", str(self.run_dir.path))
         with (self.directory / "component.log").open("ab") as log:
             self.component = subprocess.Popen(
@@ -65,7 +65,7 @@ class DraNode(Node):
             )
 
     def stop_component(self) -> None:
-        """Kill the DRA component."""
+        """Kill the DRA process."""
         if self.component:
             self.component.kill()
             self.component.wait()

@@ -171,7 +171,7 @@ async def test_a_component_that_was_killed_does_not_matter_for_long(node: DraNod
         await kubelet.prepare("u1")
 
         node.stop_component()
-        assert "the DRA component" in (await kubelet.prepare("u2"))["u2"]
+        assert "the DRA process" in (await kubelet.prepare("u2"))["u2"]
         assert await kubelet.unprepare("u1") == {"u1": ""}
 
         node.start_component()

@@ -60,7 +60,7 @@ own, so no process has to ask the API server for the label, and a change to the 
 {{- toYaml $files -}}
 {{- end }}
 
-{{/* circus.ini, with the sections of the agent and of the DRA component that are enabled and not there yet. */}}
+{{/* circus.ini, with the sections of the agent and of the DRA process that are enabled and not there yet. */}}
 {{- define "dphub.circusIni" -}}
 {{- .Values.config.circusIni -}}
 {{- if and .Values.agent.enabled (not (contains "-m hub.agent" .Values.config.circusIni)) }}

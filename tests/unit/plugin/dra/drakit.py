@@ -1,4 +1,4 @@
-"""The parts of a DRA driver in one event loop, with the DRA component on its socket and claims in memory."""
+"""The parts of a DRA driver in one event loop, with the DRA process on its socket and claims in memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence

@@ -268,5 +268,5 @@ async def test_without_the_component_a_claim_says_what_to_do(directory: Path) ->
     driver = Driver(directory)
     driver.scan(device("a"))
 
-    with pytest.raises(ClaimRejected, match=r"the DRA component is not running: it needs a section \[watcher:dra\]"):
+    with pytest.raises(ClaimRejected, match=r"the DRA process is not running: it needs a section \[watcher:dra\]"):
         await driver.prepare("u1")
