@@ -1,7 +1,7 @@
 """The agent from start to stop."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 
 from hub.agent.conditionwriter import ConditionWriter
 from hub.agent.cordons import Cordons
@@ -18,8 +18,8 @@ from hub.base.instances import ServingLock
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.base.statusfile import StatusFile
-from hub.base.stopsignals import stop_signals
-from hub.base.tasks import Tasks
+from hub.base.stopsignals import stop_event
+from hub.base.tasks import Tasks, Work
 from hub.status.view import View
 
 _REMOVAL_SECONDS = 3.0
@@ -58,36 +58,29 @@ class Agent:
 
     async def run(self) -> Exit:
         """Run until a signal stops it."""
-        stopped = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for signum in stop_signals():
-            loop.add_signal_handler(signum, stopped.set)
+        stopped = stop_event()
         self._lock.acquire()
         self._log.info("agent started", node=self._node.name)
-        running = [asyncio.create_task(task) for task in self._work()]
-        await stopped.wait()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        async with self._tasks.running(self._work()):
+            await stopped.wait()
         await self._remove()
         self._lock.release()
         self._log.info("agent stopped")
         return Exit.OK
 
-    def _work(self) -> Iterator[Coroutine[None, None, None]]:
-        run = self._tasks.run
-        yield run("view", self._view.run)
-        yield run("check of the lock", self._lock.keep)
+    def _work(self) -> Iterator[tuple[str, Work]]:
+        yield "view", self._view.run
+        yield "check of the lock", self._lock.keep
         if self._settings.conditions:
-            yield run("conditions", self._conditions.run)
+            yield "conditions", self._conditions.run
         if self._settings.events:
-            yield run("events", self._events.run)
+            yield "events", self._events.run
         if self._settings.cordons:
-            yield run("cordons", self._cordons.run)
+            yield "cordons", self._cordons.run
         if self._settings.startup_taint:
-            yield run("startup taint", self._taint.run)
+            yield "startup taint", self._taint.run
         if self._settings.cordons or self._settings.startup_taint:
-            yield run("watch", self._watch)
+            yield "watch", self._watch
 
     async def _watch(self) -> None:
         """Follow the node's annotations until cancelled."""

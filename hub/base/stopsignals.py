@@ -1,5 +1,6 @@
 """The signals that stop a process."""
 
+import asyncio
 import signal
 
 
@@ -11,3 +12,11 @@ def stop_signals() -> list[signal.Signals]:
     """
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     return [signal.SIGTERM] if ignored else [signal.SIGTERM, signal.SIGINT]
+
+
+def stop_event() -> asyncio.Event:
+    """Return an event that each of these signals sets, as long as the current event loop runs."""
+    stopped = asyncio.Event()
+    for number in stop_signals():
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return stopped

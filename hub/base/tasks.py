@@ -1,12 +1,16 @@
 """Tasks that run as long as their process: each is restarted when it fails, and reported as failed in the meantime."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 
 from hub.base.errors import HubError
 from hub.base.log import get_logger
 from hub.base.statusfile import StatusFile
 from hub.base.threads import RETRY_SECONDS, STEADY_SECONDS
+
+Work = Callable[[], Coroutine[None, None, None]]
+"""Starts a task."""
 
 
 class Tasks:
@@ -28,7 +32,7 @@ class Tasks:
         self._steady = steady
         self._log = get_logger()
 
-    async def run(self, name: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+    async def run(self, name: str, work: Work) -> None:
         """Run a task until cancelled, and restart it whenever it fails or returns.
 
         Args:
@@ -59,6 +63,21 @@ class Tasks:
             await asyncio.sleep(self._retry)
             if is_new:
                 self._log.info("task restarted", task=name)
+
+    @asynccontextmanager
+    async def running(self, work: Iterable[tuple[str, Work]]) -> AsyncIterator[None]:
+        """Run tasks until the block ends.
+
+        Args:
+            work: The name of each task, and what starts it.
+        """
+        tasks = [asyncio.create_task(self.run(*each)) for each in work]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _works(self, name: str) -> None:
         if self.failures.pop(name, ""):

@@ -14,7 +14,7 @@ from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.base.removal import make_room
 from hub.base.statusfile import StatusFile
-from hub.base.stopsignals import stop_signals
+from hub.base.stopsignals import stop_event
 from hub.base.tasks import Tasks
 from hub.base.untrusted import UnreadableError, decode_json
 from hub.dra.claims import read_claim
@@ -50,10 +50,7 @@ class DraComponent:
 
     async def run(self) -> Exit:
         """Run until a signal stops it."""
-        stopped = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for signum in stop_signals():
-            loop.add_signal_handler(signum, stopped.set)
+        stopped = stop_event()
         async with self.listening():
             self._log.info("component started", node=self._node)
             await stopped.wait()

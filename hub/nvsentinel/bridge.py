@@ -1,6 +1,5 @@
 """The process from its start to its end."""
 
-import asyncio
 from pathlib import Path
 
 from hub.base.changecount import Version
@@ -9,7 +8,7 @@ from hub.base.instances import ServingLock
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.base.statusfile import StatusFile
-from hub.base.stopsignals import stop_signals
+from hub.base.stopsignals import stop_event
 from hub.base.tasks import Tasks
 from hub.nvsentinel.incoming import WRITER, Incoming
 from hub.nvsentinel.receiver import Receiver
@@ -50,17 +49,11 @@ class Bridge:
 
     async def run(self) -> Exit:
         """Run until a signal stops it. Reports stay: another process continues, or the devices are still at fault."""
-        stopped = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for signum in stop_signals():
-            loop.add_signal_handler(signum, stopped.set)
+        stopped = stop_event()
         self._lock.acquire()
         self._log.info("component started", node=self._node)
-        running = [asyncio.create_task(self._tasks.run(name, work)) for name, work in self._work.items()]
-        await stopped.wait()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        async with self._tasks.running(self._work.items()):
+            await stopped.wait()
         self._lock.release()
         self._log.info("component stopped")
         return Exit.OK

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from hub.base.log import get_logger
 from hub.base.optional import optional
 from hub.base.statusfile import StatusFile
 from hub.base.stopsignals import stop_signals
-from hub.base.tasks import Tasks
+from hub.base.tasks import Tasks, Work
 from hub.base.ticks import sleep_until_tick
 from hub.kubelet.checkpoint import Checkpoint
 from hub.model.heartbeat import heartbeat_interval
@@ -187,7 +187,7 @@ class PluginProcess:
         self._log.info("process stopped")
         return self._exit
 
-    def _work(self) -> Iterator[tuple[str, Callable[[], Coroutine[None, None, None]]]]:
+    def _work(self) -> Iterator[tuple[str, Work]]:
         """Yield the tasks of the process: those that serve the kubelet work without the others."""
         yield "heartbeat", self._heartbeat.run
         yield "kubelet API", self._api.run

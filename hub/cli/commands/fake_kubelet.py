@@ -18,7 +18,7 @@ from hub.base import log
 from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
 from hub.base.paths import KUBELET_SOCKET, user_name
-from hub.base.stopsignals import stop_signals
+from hub.base.stopsignals import stop_event
 from hub.base.wording import did_you_mean
 from hub.cli.plugindir import ANOTHER, check_not_of_kubelet, check_own_directory, make_own_directory
 from hub.cli.render.text import echo, examples
@@ -91,9 +91,7 @@ def _make_directory(directory: Path, todo: str) -> None:
 
 async def _run(fake: FakeKubelet) -> None:
     """Run until a signal arrives or a task fails."""
-    stop = asyncio.Event()
-    for number in stop_signals():
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_event()
     async with fake:
         tasks = [asyncio.create_task(work) for work in (stop.wait(), _report(fake), Console(fake).run())]
         ended, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
