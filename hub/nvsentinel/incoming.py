@@ -80,9 +80,9 @@ class Incoming:
         source = "/".join((_check_source(event), *([_codes(event)] if event.codes else [])))
         reason = printable(event.message.strip() or event.check)[:_LONGEST_REASON]
         # A PCI address also names MIG devices and shares, which have UUIDs of their own.
-        for device in [name for kind, name in _devices(event) if kind == "PCI"] or [
-            name for _, name in _devices(event)
-        ]:
+        devices = list(_devices(event))
+        addresses = [name for kind, name in devices if kind == "PCI"]
+        for device in addresses or [name for _, name in devices]:
             if self._reports.put(ExternalReport(device, reason, source)):
                 self._log.info("external report received", device=device, source=source, reason=reason)
             kept.add((source, device))

@@ -113,7 +113,7 @@ def _resource_metrics(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
     yield Metric("dphub_devices_allocated", "Devices that a container uses.", allocated)
     cordoned = [Sample(len(plugin.report.cordons), {"plugin": plugin.name}) for plugin in plugins]
     yield Metric("dphub_devices_cordoned", "Physical devices that an administrator cordoned.", cordoned)
-    # A hub next to the node's service registers nothing, which is not a fault.
+    # While the node's service runs, a hub in a pod registers nothing, which is not a fault.
     registered = [
         Sample(resource.registration is RegistrationStatus.REGISTERED, labels)
         for labels, resource in found

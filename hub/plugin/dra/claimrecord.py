@@ -52,6 +52,11 @@ class ClaimRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.state is not ClaimState.RELEASED
 
     @property
+    def is_resetting(self) -> bool:
+        """Whether its pod has ended, and its devices are being reset."""
+        return self.state is ClaimState.RESETTING
+
+    @property
     def holder(self) -> str:
         """The pod and the claim, in the form of a container that uses a device."""
         return f"{self.namespace}/{self.pod}/claim:{self.name}"
@@ -59,7 +64,7 @@ class ClaimRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def use(self) -> str:
         """Why no other claim gets its devices, to be put after "is"."""
-        if self.state is ClaimState.RESETTING:
+        if self.is_resetting:
             return f"being reset, after {self} was released"
         return f"used by {self.holder}"
 

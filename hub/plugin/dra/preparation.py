@@ -118,7 +118,7 @@ class Preparation:
             record = self._records.get(uid)
             if record is None and self._ownership.others:
                 self._records.refuse(uid)
-            if record is not None and record.is_active and record.state is not ClaimState.RESETTING:
+            if record is not None and record.is_active and not record.is_resetting:
                 self._files.remove(uid)
                 if self._released.wants(record):
                     self._released.release(record)
@@ -173,7 +173,7 @@ class Preparation:
         clean = await self._released.settle(uid, [(each.resource, each.device) for each in found if each])
         # With what the resets have changed.
         self._inventory.publish()
-        if (known := self._records.get(uid)) and known.state is ClaimState.RESETTING:
+        if (known := self._records.get(uid)) and known.is_resetting:
             raise ClaimRejected("it was released, and its devices are still being reset")
         return clean
 

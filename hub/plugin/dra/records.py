@@ -92,7 +92,7 @@ class ClaimRecords:
             (each.resource, each.id): record.holder
             for record in self.active()
             for each in record.devices
-            if each.id and not each.result.admin and record.state is not ClaimState.RESETTING
+            if each.id and not each.result.admin and not record.is_resetting
         }
 
     def get(self, uid: str) -> ClaimRecord | None:

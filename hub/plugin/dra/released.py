@@ -122,7 +122,7 @@ class ReleasedClaims:
 
     def find(self) -> None:
         """Protect the devices of claims that another process has left."""
-        found = {each.uid: each for each in self._records.active_of(self._driver) if _is_resetting(each)}
+        found = {each.uid: each for each in self._records.active_of(self._driver) if each.is_resetting}
         if left := found.keys() - self._claims.keys():
             self._left |= left
             self._claims |= {uid: found[uid] for uid in left}
@@ -135,7 +135,7 @@ class ReleasedClaims:
             while not try_lock(file):
                 await sleep_until_tick(_OTHER_SECONDS)
             record = self._records.get(uid)
-            if record and _is_resetting(record):
+            if record and record.is_resetting:
                 if uid in self._left:
                     # The processes of a reset end a moment after the plugin's process was killed.
                     await asyncio.sleep(KILL_TIMEOUT)
@@ -197,7 +197,3 @@ class ReleasedClaims:
         for resource, device in self._inventory.all_devices() if reasons else ():
             if reason := reasons.get(physical_key(resource, device)):
                 yield (resource, device.id), reason
-
-
-def _is_resetting(record: ClaimRecord) -> bool:
-    return record.state is ClaimState.RESETTING

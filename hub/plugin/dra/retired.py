@@ -18,8 +18,8 @@ from hub.plugin.kubeletapi import ApiParts, KubeletApi, ResourceView
 from hub.plugin.ownership import Role
 
 WITHDRAW_SECONDS = 30.0
-"""Seconds for the DRA process to delete the slices of a driver without claims. Without a component, the kubelet
-deletes them, 30 seconds after the driver has disappeared."""
+"""Seconds for the DRA process to delete the slices of a driver without claims. Without that process, the
+kubelet deletes them, 30 seconds after the driver has disappeared."""
 
 
 class RetiredDriver:
