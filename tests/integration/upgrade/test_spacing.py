@@ -10,6 +10,7 @@ from hub.base.instances import now, running_hubs
 from hub.base.paths import RunDir
 from hub.model.plugin import RegistrationStatus
 from hub.status.reader import read_report
+from hub.testing.kubelet import Registered
 from hub.testing.waiting import wait_until
 from tests.harness.kubelet import BEFORE_AND_SINCE_1_37
 from tests.harness.node import chance
@@ -124,9 +125,13 @@ async def test_a_killed_owner_is_replaced_at_once() -> None:
         before = len(node.kubelet.registrations)
         node.end(newer, Way.KILL)
         await node.owned_by(first)
-        # A registration that the kubelet rejects only takes the name from its holder.
-        accepted = [each for each in node.kubelet.registrations[before:] if not each.error]
-        assert accepted[0].endpoint.startswith(first.name)
+
+        def accepted() -> list[Registered]:
+            # A registration that the kubelet rejects only takes the name from its holder.
+            return [each for each in node.kubelet.registrations[before:] if not each.error]
+
+        # The kubelet may report it after the plugin has its answer.
+        assert (await wait_until(accepted, "an accepted registration"))[0].endpoint.startswith(first.name)
         await node.ended()
         # The kubelet treats all devices as unhealthy when it sees the end of the process, until it reads our list.
         await node.allocatable(DEVICES)
