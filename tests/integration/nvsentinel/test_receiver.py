@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 
 from hub.base.changecount import Version
@@ -44,7 +45,12 @@ async def test_the_newest_hub_receives(directory: Path, monkeypatch: pytest.Monk
     async def received_by(name: str) -> None:
         async def sent() -> bool:
             taken.clear()
-            await send(path, request(event("A")))
+            try:
+                await send(path, request(event("A")))
+            except grpc.aio.AioRpcError as error:
+                # A server that stops refuses a call that has just arrived, and NVSentinel sends it again.
+                if error.code() not in {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}:
+                    raise
             return taken == [name]
 
         while not await sent():
