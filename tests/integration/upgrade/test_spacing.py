@@ -104,8 +104,8 @@ async def test_a_hub_whose_plugin_hangs_does_not_delay_its_end() -> None:
         first = node.hubs[0]
         newer = await node.start()
         await node.owned_by(newer)
-        report = read_report(node.run_dir.report("red"))
-        assert report
+        # The plugin writes its report a moment after it has become the owner.
+        report = await wait_until(lambda: read_report(node.run_dir.report("red")), "the report")
         psutil.Process(report.pid).suspend()
         begin = time.monotonic()
         node.end(newer, Way.TERM)
