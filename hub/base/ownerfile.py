@@ -109,9 +109,9 @@ class OwnerFile:
             return False
         content = f"{self._hub} {since}\n".encode()
         try:
-            # Written in place: another file of this name would have another lock.
+            # Written in place: another file of this name would have another lock. And in one system call: a process
+            # that waited too long for the lock may be writing, too. Behind the line may be the end of a longer one.
             os.pwrite(self._file, content, 0)
-            os.truncate(self._file, len(content))
         except OSError as error:
             self._log.warning("owner file not written", file=str(self._path), reason=error.strerror)
             return False

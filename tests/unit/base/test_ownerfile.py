@@ -96,16 +96,17 @@ async def test_a_frozen_process_does_not_stop_the_others(path: Path, monkeypatch
 async def test_a_registration_right_after_our_own_is_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is noticed even if it comes from a process without the lock, in the moment in which ours is written."""
     ours = OwnerFile(path, "ours")
-    truncate = os.truncate
+    write = os.pwrite
 
-    def truncate_and_lose_the_race(file: int, length: int) -> None:
-        truncate(file, length)
-        path.write_text(f"other {now()}\n")
+    def write_then_another(file: int, content: bytes, offset: int) -> int:
+        written = write(file, content, offset)
+        path.write_text(f"a-newer-one {now()}\n")
+        return written
 
     async with ours.locked():
-        monkeypatch.setattr(os, "truncate", truncate_and_lose_the_race)
+        monkeypatch.setattr(os, "pwrite", write_then_another)
         ours.complete()
-    assert ours.replaced_by == "other"
+    assert ours.replaced_by == "a-newer-one"
 
 
 @pytest.fixture(params=["", "hub", "hub x\n", "hub 1 2\n", "hub \xb2\n", "Hub 1\n", f"hub {'1' * 5000}\n", "\xff"])
