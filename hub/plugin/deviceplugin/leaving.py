@@ -20,6 +20,9 @@ from hub.plugin.metrics.process import ProcessMetrics
 FINAL_TIMEOUT = 3.0
 """Seconds for the last registration of a process that ends and leaves the resource to no other hub."""
 
+ANSWER_TIMEOUT = 1.0
+"""Seconds for a call that has come in the moment in which the last stream ends; it usually takes milliseconds."""
+
 LEAVE_POLL = 0.2
 """Seconds between checks whether a process that is about to exit has handed over."""
 
@@ -95,7 +98,7 @@ class Leaving:
             async with self._handover.locked():
                 if self._may_end():
                     if self._handover.is_handed_over():
-                        await self._server.close()
+                        await self._server.close(ANSWER_TIMEOUT)
                     return
             await self._until_may_end()
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -64,6 +64,7 @@ class Streams:
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
         self._ended = False
+        self._all: list[Stream] = []
         self._open: list[Stream] = []
         self.opened = 0
         self.is_awaited = True
@@ -86,21 +87,33 @@ class Streams:
             stream.end()
         return bool(replaced)
 
+    def end_all(self) -> None:
+        """End the streams of all clients."""
+        self._ended = True
+        for stream in self._all:
+            stream.end()
+
     @contextmanager
     def track(self) -> Iterator[Stream]:
         """Count a stream while it is open."""
         self.opened += 1
         stream = Stream()
-        if not self.is_awaited:
-            yield stream
-            return
+        self._all.append(stream)
+        try:
+            with self._track_kubelet(stream) if self.is_awaited else nullcontext():
+                yield stream
+        finally:
+            self._all.remove(stream)
+
+    @contextmanager
+    def _track_kubelet(self, stream: Stream) -> Iterator[None]:
         self.is_awaited = False
         for each in self._open:
             each.is_replaced = True
         self._open.append(stream)
         self._notifier.notify()
         try:
-            yield stream
+            yield
         finally:
             self._open.remove(stream)
             self._ended = self._ended or not stream.is_over
@@ -212,16 +225,23 @@ class DevicePluginServer:
         finally:
             await _completed(_stop(server))
 
-    async def close(self) -> None:
-        """End all streams and remove the socket."""
+    async def close(self, grace: float | None = None) -> None:
+        """End all streams and remove the socket.
+
+        Args:
+            grace: Seconds for which calls in progress may continue; by default, they are cancelled.
+        """
         if self._server is not None:
             server, self._server = self._server, None
-            await _completed(_stop(server))
+            if grace:
+                # They would last as long as they are given.
+                self.streams.end_all()
+            await _completed(_stop(server, grace))
 
 
-async def _stop(server: grpc.aio.Server) -> None:
+async def _stop(server: grpc.aio.Server, grace: float | None = None) -> None:
     try:
-        await server.stop(grace=None)
+        await server.stop(grace)
     except UnicodeDecodeError:
         # A method that is not UTF-8 has ended gRPC's loop. The first to stop the server gets that error, and nothing is
         # stopped yet: mostly gRPC itself, but not if this task comes first.

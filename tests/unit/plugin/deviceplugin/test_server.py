@@ -84,6 +84,55 @@ async def test_a_connection_without_a_stream_is_closed(directory: Path, monkeypa
     await server.close()
 
 
+class _SlowCalls(DevicePluginServicer):
+    """A service that keeps streams open, and answers a call when the test says so."""
+
+    streams = Streams(Notifier())
+
+    def __init__(self) -> None:
+        self.called, self.answer = asyncio.Event(), asyncio.Event()
+
+    def attach(self, server: grpc.aio.Server) -> None:
+        """Add the service's methods."""
+        add_DevicePluginServicer_to_server(self, server)
+
+    async def ListAndWatch(self, _request: wire.Empty, _context: object) -> AsyncIterator[wire.ListAndWatchResponse]:
+        with self.streams.track() as stream:
+            yield wire.ListAndWatchResponse()
+            await stream.wait_for(Version().wait_beyond(0))
+
+    async def Allocate(self, _request: wire.AllocateRequest, _context: object) -> wire.AllocateResponse:
+        self.called.set()
+        await self.answer.wait()
+        return wire.AllocateResponse(container_responses=[wire.ContainerAllocateResponse()])
+
+
+@pytest.mark.parametrize("is_in_time", [True, False])
+async def test_a_call_that_comes_at_the_last_moment(directory: Path, is_in_time: bool) -> None:  # noqa: FBT001 - a parameter
+    """A plugin that leaves ends all streams at once, and still answers; a call that hangs delays it a little."""
+    service = _SlowCalls()
+    server = DevicePluginServer(directory / "x.sock", service, Notifier())
+    await server.open()
+    async with grpc.aio.insecure_channel(f"unix:{server.path}") as channel:
+        stub = DevicePluginStub(channel)
+        lists = [aiter(stub.ListAndWatch(wire.Empty())) for _ in range(2)]
+        for each in lists:
+            await anext(each)
+        call = asyncio.ensure_future(stub.Allocate(wire.AllocateRequest()))
+        await service.called.wait()
+        closing = asyncio.create_task(server.close(grace=60 if is_in_time else 0.1))
+        for each in lists:
+            assert [response async for response in each] == []
+        if is_in_time:
+            service.answer.set()
+            assert len((await call).container_responses) == 1
+        else:
+            with pytest.raises(grpc.aio.AioRpcError, match="Cancelling all calls"):
+                await call
+        await closing
+    assert not server.path.exists()
+
+
 class _Server:
     """A gRPC server whose start and stop take a few steps of the event loop, and must not be interrupted."""
 
