@@ -11,6 +11,7 @@ import pytest
 
 from hub.base.changecount import Version
 from hub.base.notifier import Notifier
+from hub.kubelet.services import add_service
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import (
     DevicePluginServicer,
@@ -66,7 +67,7 @@ class _ShortStreams(DevicePluginServicer):
 
     def attach(self, server: grpc.aio.Server) -> None:
         """Add the service's methods."""
-        add_DevicePluginServicer_to_server(self, server)
+        add_service(server, add_DevicePluginServicer_to_server, self)
 
     async def ListAndWatch(self, _request: wire.Empty, _context: object) -> AsyncIterator[wire.ListAndWatchResponse]:
         yield wire.ListAndWatchResponse()
@@ -94,7 +95,7 @@ class _SlowCalls(DevicePluginServicer):
 
     def attach(self, server: grpc.aio.Server) -> None:
         """Add the service's methods."""
-        add_DevicePluginServicer_to_server(self, server)
+        add_service(server, add_DevicePluginServicer_to_server, self)
 
     async def ListAndWatch(self, _request: wire.Empty, _context: object) -> AsyncIterator[wire.ListAndWatchResponse]:
         with self.streams.track() as stream:
