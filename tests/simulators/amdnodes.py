@@ -28,7 +28,7 @@ OAM = ("05", "26", "46", "65", "85", "a6", "c6", "e5")
 
 
 def mi300x(root: Path, *modes: str, separator: str = ".") -> AmdTree:
-    """Create a server with eight MI300X, in modes such as "CPX_NPS4"; the last mode is that of all further cards."""
+    """Create a server with eight MI300Xs, in modes such as "CPX_NPS4"; the last mode is that of all further cards."""
     tree = AmdTree(root, separator=separator)
     modes = modes or ("SPX_NPS1",)
     with tree.changing():
@@ -39,7 +39,7 @@ def mi300x(root: Path, *modes: str, separator: str = ".") -> AmdTree:
 
 
 def mi210(root: Path) -> AmdTree:
-    """Create a server with eight MI210, which cannot be partitioned: bridges link four of them on each CPU."""
+    """Create a server with eight MI210s, which cannot be partitioned: bridges link four of them on each CPU."""
     tree = AmdTree(root)
     with tree.changing():
         for number, bus in enumerate(("03", "27", "43", "63", "83", "a3", "c3", "e3")):

@@ -20,13 +20,13 @@ def _node(tree: AmdTree, **settings: object) -> Node:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Node:
-    """Create eight MI210, four on each CPU, which xGMI links."""
+    """Create eight MI210s, four on each CPU, which xGMI links."""
     return _node(mi210(tmp_path_factory.mktemp("whole")))
 
 
 @pytest.fixture(scope="module")
 def partitioned(tmp_path_factory: pytest.TempPathFactory) -> Node:
-    """Create eight MI300X in mode CPX; the last one has one partition fewer."""
+    """Create eight MI300Xs in mode CPX; the last one has one partition fewer."""
     tree = mi300x(tmp_path_factory.mktemp("partitioned"), "CPX_NPS4")
     tree.hide("0000:e5:00.0", 7)
     return _node(tree)
