@@ -3,7 +3,7 @@
 # exit code 0: no problem; 1: problem; 2: unknown; and one line that says why.
 #
 #   device-plugin-hub.sh hub                    is a hub running on this node?
-#   device-plugin-hub.sh plugins                do all its plugins work?
+#   device-plugin-hub.sh plugins                are all its plugins working?
 #   device-plugin-hub.sh devices/PLUGIN         can all devices of this plugin be used?
 #   device-plugin-hub.sh restarts SECONDS       has a plugin crashed or been killed within the last SECONDS?
 #   device-plugin-hub.sh rejections SECONDS     has a container failed to get its devices?

@@ -66,7 +66,7 @@ class EventWriter:
             self._waiting.append(_Delivery(occurrence, pod))
         while len(self._waiting) > MOST_WAITING:
             self._waiting.popleft()
-            self._log.warning("event dropped", reason=f"{MOST_WAITING} others wait for the API server")
+            self._log.warning("event dropped", reason=f"{MOST_WAITING} others are waiting for the API server")
 
     async def _look(self) -> None:
         self._find()

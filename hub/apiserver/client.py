@@ -232,7 +232,7 @@ _FAILURES = (OSError, TimeoutError, ProtocolError, UnreadableError, UnicodeError
 
 def _no_answer(error: Exception) -> ApiError:
     if isinstance(error, TimeoutError):
-        return ApiError(0, "it does not answer in time")
+        return ApiError(0, "it did not answer in time")
     return ApiError(0, printable(str(error) or type(error).__name__))
 
 

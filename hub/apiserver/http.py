@@ -77,7 +77,7 @@ async def body_parts(reader: asyncio.StreamReader, headers: Mapping[str, str]) -
             while part := await reader.read(_CHUNK):
                 yield part
     except asyncio.IncompleteReadError:
-        raise ProtocolError("the connection was closed within the response") from None
+        raise ProtocolError("the connection was closed in the middle of the response") from None
 
 
 async def lines_of(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

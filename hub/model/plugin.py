@@ -154,7 +154,8 @@ class ConfigFile(msgspec.Struct, frozen=True):
 
     path: str
     digest: str
-    """SHA-256 of the content that was read; empty in `/status`, which others may read than may read the file."""
+    """SHA-256 of the content that was read; empty in `/status`, because users who cannot read the file can read the
+    status."""
 
 
 class PluginReport(msgspec.Struct, frozen=True):

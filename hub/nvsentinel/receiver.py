@@ -64,7 +64,8 @@ class Receiver:
             # A gRPC server that stops unlinks the path that it was given, even if another server's socket is there.
             server.add_insecure_port(unix_target(self._scratch))
         except RuntimeError:
-            raise OSError(f"cannot bind {self._scratch}: is there such a directory, and is the path short?") from None
+            check = "check that the directory exists, and that the path is short enough for a socket"
+            raise OSError(f"cannot bind {self._scratch}: {check}") from None
         await server.start()
         ours = file_identity(self._scratch)
         try:

@@ -242,7 +242,7 @@ def _judge(process: ResetProcess, *, ended_in_time: bool) -> tuple[Outcome, str,
         return Outcome.TIMED_OUT, "did not finish in time and was stopped", "", True
     reply = process.reply
     if reply is None:
-        return Outcome.CRASHED, f"gave no valid result: its process {_ending(process.status)}", "", True
+        return Outcome.CRASHED, f"returned no valid result: its process {_ending(process.status)}", "", True
     if not reply.ok:
         return Outcome.FAILED, "failed" if reply.begun else "could not begin", reply.message, reply.begun
     return Outcome.OK, "succeeded", "", True

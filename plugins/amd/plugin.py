@@ -69,7 +69,7 @@ class AMD(Plugin):
             yield Excluded(name, reason)
         yield from planned.unmatched
         if self._exporter.problem:
-            yield Excluded("metrics exporter", f"it gives no reports on the health of GPUs: {self._exporter.problem}")
+            yield Excluded("metrics exporter", f"it does not report the health of GPUs: {self._exporter.problem}")
 
     def labels(self, devices: Sequence[Device]) -> Mapping[str, str]:  # noqa: ARG002 - they are about all GPUs
         """Return the labels of AMD's node labeller."""

@@ -79,7 +79,7 @@ class Thermometers:
     def notes(self) -> Iterable[str]:
         """Name the GPUs whose temperatures are not known."""
         if self._silent:
-            yield f"health-management: the kernel reports no temperature of {', '.join(self._silent)}"
+            yield f"health-management: the kernel does not report a temperature for {', '.join(self._silent)}"
 
 
 class Xpumd:

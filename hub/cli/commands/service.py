@@ -40,8 +40,8 @@ _root_option = click.option(
 @click.option(
     "--kubelet-unit",
     metavar="UNIT",
-    help="The kubelet's unit.  [default: the one of kubelet, k3s, k3s-agent, rke2-server, rke2-agent, "
-    "snap.microk8s.daemon-kubelite, k0scontroller and k0sworker that exists]",
+    help="The kubelet's unit.  [default: whichever of kubelet, k3s, k3s-agent, rke2-server, rke2-agent, "
+    "snap.microk8s.daemon-kubelite, k0scontroller and k0sworker exists]",
 )
 @click.option("--config", type=_PATH, default=CONFIG, show_default=True, help="The file that lists the plugins.")
 @click.option(
@@ -92,7 +92,7 @@ def _install(unit: Unit, root: Path, *, now: bool) -> None:
     echo(f"{path}: written; the service starts before {unit.kubelet.unit}")
     if now:
         systemctl.run("restart", UNIT)
-        echo("the service is running; dphub status shows what it does")
+        echo("the service is running; dphub status shows what it is doing")
     elif root == Path("/"):
         echo(f"start it, or restart it after an upgrade, with: systemctl restart {UNIT}")
 

@@ -90,7 +90,7 @@ def devices_screen(found: Sequence[tuple[str, KnownDevice]]) -> RenderableType:
         device = known.device
         reason = Text(device.reason, "yellow")
         table.add(node, device.id, known.resource, health_text(device), device.holder, reason)
-    return table if found else Text("There is no such device.")
+    return table if found else Text("No devices match.")
 
 
 def problems_screen(found: Sequence[tuple[str, Problem]]) -> RenderableType:
@@ -117,7 +117,7 @@ def holders_screen(found: Sequence["Holder"]) -> RenderableType:
     )
     for each in found:
         table.add(each.container, each.node, each.resource, str(len(each.devices)), ", ".join(each.devices))
-    return table if found else Text("No container uses such a device.")
+    return table if found else Text("No containers are using matching devices.")
 
 
 def history_screen(found: Sequence["NodeAllocation"]) -> RenderableType:
@@ -135,7 +135,7 @@ def history_screen(found: Sequence["NodeAllocation"]) -> RenderableType:
         ended: Cell = moment(each.until) if each.until else Text("in use", "green")
         lasted = duration((each.until or time.time()) - each.since)
         table.add(moment(each.since), ended, lasted, node, each.device, each.resource, each.holder)
-    return table if found else Text("No container has used such a device.")
+    return table if found else Text("No containers have used matching devices.")
 
 
 def with_silent(screen: RenderableType, found: "Answers[Any]") -> RenderableType:

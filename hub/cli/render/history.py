@@ -27,7 +27,7 @@ def history_screen(status: NodeStatus, found: Sequence[KnownAllocation]) -> Rend
     )
     for _, allocation in found:
         table.add(*_row(allocation, status.time if status.hub.running else status.hub.last_heartbeat))
-    return Group(*last_known(status), table if found else Text("No container has used such a device."))
+    return Group(*last_known(status), table if found else Text("No containers have used matching devices."))
 
 
 def _row(allocation: Allocation, now: float) -> Iterator[Cell]:

@@ -41,7 +41,7 @@ def read_labels(plugin: Plugin, devices: Sequence[Device]) -> ScannedLabels:
 
 def _problem(name: object, value: object) -> str:
     # Otherwise one plugin could say that the devices of another are healthy.
-    return "only the hub gives this label" if is_health_label(name) else label_problem(name, value)
+    return "only the hub may set this label" if is_health_label(name) else label_problem(name, value)
 
 
 def _mapping(answer: object) -> dict[Any, Any]:

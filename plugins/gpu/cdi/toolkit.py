@@ -118,7 +118,8 @@ def _parsed(text: str) -> dict[str, Any]:
     try:
         spec, _ = json.JSONDecoder().raw_decode(text, start)
     except (ValueError, RecursionError):
-        raise ProgramFailed(f"{PROGRAM} wrote no JSON: {' '.join(text[:200].split()) or 'no output'}") from None
+        output = " ".join(text[:200].split()) or "no output"
+        raise ProgramFailed(f"{PROGRAM} did not write valid JSON: {output}") from None
     return spec if isinstance(spec, dict) else {}
 
 

@@ -25,7 +25,7 @@ _TRUE = 1
 _CONFIGURATIONS = {
     2: "the system's GUID is wrong",
     3: "the chassis' serial number is wrong",
-    4: "it is in no partition",
+    4: "it is not in any partition",
     5: "it has too few NVLinks",
     6: "the GPU's firmware is not compatible",
     7: "the GPU is at the wrong location",

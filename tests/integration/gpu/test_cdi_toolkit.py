@@ -115,7 +115,7 @@ def test_gpus_with_mig_are_added(tmp_path: Path) -> None:
     ("script", "reason"),
     [
         ("echo no driver >&2; exit 3", "nvidia-ctk failed (exit code 3): no driver"),
-        ("echo hello", "nvidia-ctk wrote no JSON: hello"),
+        ("echo hello", "nvidia-ctk did not write valid JSON: hello"),
         ("exec sleep 60", "nvidia-ctk did not finish within 0.3 s"),
         ("echo '{}'", "a specification that is not valid: Object missing required field `cdiVersion`"),
         ("sed s/gpu/other/ OUTPUT", "a specification that is not valid: Invalid enum value"),
@@ -142,5 +142,5 @@ def test_too_much_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """Only a limited part of it is kept, which is then not valid JSON."""
     monkeypatch.setattr(toolkit, "MAX_OUTPUT", 100)
     node = Node(tmp_path)
-    with pytest.raises(ProgramFailed, match="wrote no JSON"):
+    with pytest.raises(ProgramFailed, match="did not write valid JSON"):
         toolkit.generate(str(node.tool), node.settings(), node.paths, node.gpus())

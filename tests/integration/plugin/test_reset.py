@@ -37,7 +37,7 @@ FAILURES = [
     ("do: spin", "did not finish in time and was stopped after"),
     ("do: succeed, seconds: 60", "did not finish in time and was stopped after"),
     ("do: allocate", "Cannot allocate memory"),
-    ("do: scribble", "gave no valid result"),
+    ("do: scribble", "returned no valid result"),
     ("do: leave and hang", "did not finish in time and was stopped after"),
     ("do: leave and crash", "killed by SIGKILL"),
 ]

@@ -25,7 +25,7 @@ FAILURES: list[tuple[dict[str, object], Outcome, str]] = [
     (
         {"do": "segfault"},
         CRASHED,
-        r"gave no valid result: its process was killed by SIGSEGV \(Segmentation fault\) after",
+        r"returned no valid result: its process was killed by SIGSEGV \(Segmentation fault\) after",
     ),
     ({"do": "sigkill"}, CRASHED, r"was killed by SIGKILL \(Killed, possibly out of memory\) after"),
     ({"do": "exit", "code": 3}, CRASHED, "its process exited with code 3 after"),
@@ -37,7 +37,7 @@ FAILURES: list[tuple[dict[str, object], Outcome, str]] = [
     ({"do": "garbage"}, OK, "succeeded after"),
     ({"do": "flood"}, OK, "succeeded after"),
     ({"do": "flood line"}, OK, "succeeded after"),
-    ({"do": "scribble"}, CRASHED, "gave no valid result: its process exited with code [01] after"),
+    ({"do": "scribble"}, CRASHED, "returned no valid result: its process exited with code [01] after"),
     ({"do": "leave child"}, OK, "succeeded after"),
     ({"do": "leave daemon"}, OK, "succeeded after"),
     ({"do": "leave and hang"}, TIMED_OUT, LATE),

@@ -108,7 +108,7 @@ def test_nothing_of_that_name(run_dir: RunDir) -> None:
     """A wrong name is an error with a suggestion; a device that was never used is not an error."""
     result = _history(run_dir, "secomd")
     assert "no device or pod of that name; did you mean second?" in str(result.exception)
-    assert "No container has used such a device." in _history(run_dir, "GPU-free").stdout
+    assert "No containers have used matching devices." in _history(run_dir, "GPU-free").stdout
 
 
 def test_a_history_that_cannot_be_read(run_dir: RunDir) -> None:

@@ -261,7 +261,7 @@ def test_a_running_node(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "check_configuration", lambda *_: None)
     monkeypatch.setattr(service, "find_kubelet", lambda *_: KUBELETS[0])
     done = CliRunner().invoke(cli, [INSTALL, "--now"])
-    assert done.output.endswith("the service is running; dphub status shows what it does\n"), done
+    assert done.output.endswith("the service is running; dphub status shows what it is doing\n"), done
     assert node.calls == [["daemon-reload"], ["reenable", "dphub.service"], ["restart", "dphub.service"]]
     node.calls.clear()
     assert CliRunner().invoke(cli, [INSTALL]).output.endswith("with: systemctl restart dphub.service\n")

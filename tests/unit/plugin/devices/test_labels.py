@@ -95,7 +95,7 @@ def test_labels_of_the_hub(name: str) -> None:
     """No plugin can say in the hub's place whether devices are healthy, neither its own nor those of another."""
     labels, problem = _scanned(Labelled({**LABEL, name: "healthy", "dphub.dev/rdma.capable": "true"}))
     assert labels == {**LABEL, "dphub.dev/rdma.capable": "true"}
-    assert "only the hub gives this label" in problem
+    assert "only the hub may set this label" in problem
 
 
 class _Endless(Mapping[str, str]):

@@ -100,7 +100,7 @@ def _said(tree: IntelTree, **settings: object) -> tuple[list[str], list[str]]:
         ({"xpumd_severity": "failed"}, "xpumd-severity has no effect: xpumd-endpoint is not set"),
         (
             {"health_management": True},
-            "health-management: the kernel reports no temperature of 0000:00:02.0, 0000:03:00.0",
+            "health-management: the kernel does not report a temperature for 0000:00:02.0, 0000:03:00.0",
         ),
     ],
 )
