@@ -158,9 +158,9 @@ def _summary(peers: Mapping[str, Sequence[Group]]) -> str:
 
 def _introduction(group: Group) -> str:
     nodes = {case.hardware or group.hardware for case in group.cases} - {""}
-    hardware = f"On {', '.join(nodes)}." if len(nodes) == 1 else ""
+    hardware = f"Hardware: {', '.join(nodes)}." if len(nodes) == 1 else ""
     source = ", ".join(f"`{name}`" for name in re.split(r",\s*", group.source))
-    return " ".join(part for part in (group.text, hardware, f"From {source}.\n") if part)
+    return " ".join(part for part in (group.text, hardware, f"Source: {source}.\n") if part)
 
 
 def _rows(group: Group) -> Iterator[tuple[str, ...]]:

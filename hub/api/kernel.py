@@ -53,7 +53,7 @@ def read_number(path: Path) -> int | None:
 
 
 def link_name(path: Path) -> str:
-    """Return the name of what a link leads to, such as a driver; empty if there is no link."""
+    """Return the name of what a link points to, such as a driver; empty if there is no link."""
     try:
         return path.readlink().name
     except OSError:

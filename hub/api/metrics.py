@@ -85,7 +85,7 @@ def metric_problem(metric: Metric) -> str:
     if not _NAME.fullmatch(metric.name):
         return f"{metric.name!r} is not a valid name, expected lower-case letters, digits and underscores"
     if (metric.kind is Kind.COUNTER) != metric.name.endswith("_total"):
-        return f"{metric.name}: a counter ends in _total, and nothing else does"
+        return f"{metric.name}: the name of a counter must end in _total, and no other name may"
     labels = {label for sample in metric.samples for label in sample.labels}
     bad = sorted(label for label in labels if label in _RESERVED or not _LABEL.fullmatch(label))
     if bad:

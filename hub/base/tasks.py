@@ -45,7 +45,7 @@ class Tasks:
             cause: Exception | None = None
             try:
                 await work()
-                failure = "it has ended"
+                failure = "it returned unexpectedly"
             except asyncio.CancelledError:
                 if _is_cancelled():
                     raise

@@ -54,7 +54,7 @@ class SupervisedThread:
             cause: BaseException | None = None
             try:
                 self._work()
-                failure = "it has ended"
+                failure = "it returned unexpectedly"
             except BaseException as error:  # noqa: BLE001 - the thread is needed, whatever the error is
                 failure, cause = f"{type(error).__name__}: {error}", error
             is_new = failure != self.failure

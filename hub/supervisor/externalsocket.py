@@ -99,7 +99,7 @@ class ExternalSocket:
             if is_busy:
                 response = Response(ok=False, message=f"more than {CONNECTIONS} clients are connected: try again")
             elif user not in (_ROOT, os.geteuid()):
-                response = Response(ok=False, message=f"this is for root only, not for {user_name(user)}")
+                response = Response(ok=False, message=f"only root can use this socket, not {user_name(user)}")
             else:
                 response = await self._respond(reader)
             # The client may be gone by the time of the answer, or not read it.

@@ -140,7 +140,7 @@ def open_itself(path: Path) -> int:
     actual = Path(f"/proc/self/fd/{descriptor}").readlink()
     if actual != path:
         os.close(descriptor)
-        raise ConfigError(path, f"a link leads from there to {actual}; use a path without links")
+        raise ConfigError(path, f"the path contains a link to {actual}; use a path without links")
     return descriptor
 
 

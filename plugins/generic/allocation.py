@@ -71,7 +71,7 @@ def describe_all(resource: Resource, found: Sequence[Found]) -> Offer:
         problem = described.problem
         first = _share_id(described, {**described.values, "share": "0"})
         if first in ids:
-            problem = f"its id is {first}, which another device of the resource has"
+            problem = f"its id, {first}, is already used by another device of the resource"
         elif total + described.uses > MAX_DEVICES:
             problem = f"the resource has {MAX_DEVICES} devices already"
         if problem:

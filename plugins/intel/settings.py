@@ -87,7 +87,7 @@ class IntelSettings(Settings, frozen=True, rename="kebab"):
     exclude: tuple[PciAddress, ...] = ()
     """The PCI addresses of GPUs not to serve, such as "0000:00:02.0" for an integrated one."""
     health_management: bool = False
-    """Whether a GPU that is too hot is unhealthy. Intel's plugin queries its Level-Zero sidecar, which also knows the
+    """Whether a GPU that is too hot is unhealthy. Intel's plugin queries its Level-Zero sidecar, which also reports the
     state of memory and bus; here, only the temperatures that the kernel reports are checked."""
     xpumd_endpoint: Annotated[str, msgspec.Meta(pattern="^(/.*)?$", extra={"expected": "an absolute path"})] = ""
     """The socket of xpumd, the daemon of Intel's XPU Manager, such as /run/xpumd/intelxpuinfo.sock: a GPU is unhealthy
@@ -161,7 +161,8 @@ def _device_id(key: str, value: str | int) -> str:
     expected = 'expected four hexadecimal digits as text, such as "0x56c0"'
     if isinstance(value, int):
         # YAML reads 0x56c0 as a number, and then does not show how it was written.
-        raise ValueError(f"{key}: {value} is a number, {expected}: in YAML, with quotes")  # noqa: TRY004 - as msgspec expects
+        problem = f"{value} is a number, {expected}; in YAML, put it in quotes"
+        raise ValueError(f"{key}: {problem}")  # noqa: TRY004 - as msgspec expects
     if not re.fullmatch("0[xX][0-9a-fA-F]{4}", value):
         raise ValueError(f'{key}: "{value}" is not a device id, {expected}')
     return value.lower()

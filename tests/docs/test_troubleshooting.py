@@ -28,7 +28,8 @@ BY_OTHERS = (
     *(
         "the card rejected the request",
         "the firmware reported an error",
-        "no room for this device plugin",
+        "failed to dial device plugin",
+        "context deadline exceeded",
         "the fan is loud",
     ),
     *('unknown key "modus"', "unknown value 'v2'", "RuntimeError"),

@@ -77,7 +77,7 @@ def check(
     use --load and --plugin only for code that you trust.
 
     With --migrating, FILE is the configuration file of NVIDIA's device plugin. It means the same to the hub, except for
-    keys that NVIDIA's plugin accepts and ignores. Run this on a node with GPUs to see the numbers of devices before and
+    keys that NVIDIA's plugin accepts and ignores. Run this on a node with GPUs to see the number of devices before and
     after.
     """
     if migrating:

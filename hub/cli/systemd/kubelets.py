@@ -56,7 +56,7 @@ def find_kubelet(root: Path, named: str | None) -> Kubelet:
         raise HubError(f"no kubelet found: none of the units {known} exists; name the kubelet's unit with {_OPTION}")
     if len(found) > 1:
         names = ", ".join(kubelet.unit for kubelet in found)
-        raise HubError(f"there are several kubelets: {names}; name the one that this node runs with {_OPTION}")
+        raise HubError(f"there are several kubelets: {names}; use {_OPTION} to name the one that this node runs")
     return found[0]
 
 

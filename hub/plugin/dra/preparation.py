@@ -273,7 +273,7 @@ class Preparation:
 
     def _finish(self, record: ClaimRecord) -> None:
         if not self._records.finish(record):
-            raise ClaimRejected("another process has released or prepared it meanwhile")
+            raise ClaimRejected("another process has released or prepared it in the meantime")
 
     def _write_file(self, record: ClaimRecord) -> None:
         try:

@@ -79,7 +79,7 @@ async def preference_answers(subject: Subject) -> Findings:
     Level.SHOULD,
     "Its answer is empty, or contains exactly as many devices as requested: only available ones and all required ones.",
     reason="The kubelet drops ids that are not available, and fills the rest with arbitrary devices: the container "
-    "gets a combination that the plugin did not want.",
+    "gets a combination that the plugin did not choose.",
     source=_CHOICE,
 )
 async def preference_legal(subject: Subject) -> Findings:

@@ -30,7 +30,7 @@ class GenericSettings(Settings, frozen=True):
     smarter_devices: Annotated[tuple[SmarterEntry, ...], msgspec.Meta(max_length=MAX_RESOURCES)] = ()
     """The list of the smarter-device-manager."""
     plugin_directory: str = msgspec.field(default="", name="plugin-directory")
-    """Has no effect: the hub knows the directory."""
+    """Has no effect: the hub sets the directory."""
     log_level: str = msgspec.field(default="", name="log-level")
     """Has no effect: the hub sets the level."""
     listen: str = ""

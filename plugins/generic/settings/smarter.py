@@ -66,7 +66,7 @@ def smarter_resources(entries: Sequence[SmarterEntry], names: Sequence[str]) -> 
             resources.setdefault(resource.name, resource)
             first = files.setdefault(resource.name, name)
             if first != name:
-                problem = f"its resource would be {resource.name}, which is that of /dev/{first}"
+                problem = f"its resource, {resource.name}, is already used for /dev/{first}"
                 others.append(Excluded(f"/dev/{name}", problem))
     return SmarterResources(list(resources.values()), files, others)
 

@@ -34,7 +34,7 @@ _CONFIGURATIONS = {
 """NVML_GPU_FABRIC_HEALTH_MASK_INCORRECT_CONFIGURATION_*; 0 and 1 mean none."""
 
 _SUMMARIES = {
-    pynvml.NVML_GPU_FABRIC_HEALTH_SUMMARY_UNHEALTHY: "the driver calls it unhealthy",
+    pynvml.NVML_GPU_FABRIC_HEALTH_SUMMARY_UNHEALTHY: "the driver reports it as unhealthy",
     pynvml.NVML_GPU_FABRIC_HEALTH_SUMMARY_LIMITED_CAPACITY: "its capacity is limited",
 }
 

@@ -65,6 +65,6 @@ def test_another_user_is_refused(make_hub: MakeHub) -> None:
     hub.run_dir.chmod(0o755)
     path.chmod(0o666)
     found = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
-    assert json.loads(found.stdout)["message"].startswith("this is for root only, not for user ")
+    assert json.loads(found.stdout)["message"].startswith("only root can use this socket, not user ")
     assert hub.wait_event("external request rejected")["user"] == 65534
     assert not (hub.run_dir / "external").exists()

@@ -175,10 +175,11 @@ async def test_a_file_that_is_wrong_at_a_restart(node: OperatedNode) -> None:
 
 async def test_refused_registration(node: OperatedNode) -> None:
     """The kubelet's own words are in the status."""
+    words = "failed to dial device plugin: context deadline exceeded"
     await node.kubelet.stop()
-    async with ScriptedKubelet(node.plugin_dir, "no room for this device plugin").listening():
-        await _reported(node, "stub", "registration failed", STUB, "no room for this device plugin")
-        await _ready(node, ready=False, says="no room for this device plugin")
+    async with ScriptedKubelet(node.plugin_dir, words).listening():
+        await _reported(node, "stub", "registration failed", STUB, words)
+        await _ready(node, ready=False, says=words)
         assert await node.metric("dphub_resource_registered", resource=STUB) == 0
     await node.kubelet.start()
     await node.kubelet.wait_for(STUB, 4)

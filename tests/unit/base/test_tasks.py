@@ -54,7 +54,7 @@ async def test_a_task_that_fails_is_restarted() -> None:
 
 async def test_a_task_that_just_ends_has_failed() -> None:
     """A task has to work forever."""
-    assert (await _observe(lambda: None))[0] == ["", "it has ended"]
+    assert (await _observe(lambda: None))[0] == ["", "it returned unexpectedly"]
 
 
 async def test_a_task_that_something_cancels_has_failed() -> None:

@@ -30,10 +30,10 @@ def test_a_thread_that_fails() -> None:
         thread.start()
         assert works.wait(WAIT_SECONDS)
     assert thread.is_started
-    assert calls == ["", "SystemExit: no idea", "SystemExit: no idea", "it has ended"]
+    assert calls == ["", "SystemExit: no idea", "SystemExit: no idea", "it returned unexpectedly"]
     assert [(line["event"], line["thread"], line.get("reason", "")) for line in lines] == [
         ("thread failed", "driver", "SystemExit: no idea"),
         ("thread restarted", "driver", ""),
-        ("thread failed", "driver", "it has ended"),
+        ("thread failed", "driver", "it returned unexpectedly"),
         ("thread restarted", "driver", ""),
     ]

@@ -153,7 +153,7 @@ def test_a_kubelet_can_be_named(node: Node) -> None:
 def test_one_of_several_kubelets_has_to_be_named(node: Node) -> None:
     """A unit that is masked never starts, and does not count."""
     node.add_unit("k3s.service")
-    assert "there are several kubelets: kubelet.service, k3s.service; name the one" in node.error(INSTALL)
+    assert "there are several kubelets: kubelet.service, k3s.service; use" in node.error(INSTALL)
     path = node.root / "etc/systemd/system/k3s.service"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to("/dev/null")

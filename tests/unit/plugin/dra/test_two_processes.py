@@ -57,7 +57,7 @@ async def test_a_call_that_another_process_has_overtaken_changes_nothing(
         await newer.release("u1")
     go_on.set()
 
-    with pytest.raises(ClaimRejected, match="another process has released or prepared it meanwhile"):
+    with pytest.raises(ClaimRejected, match="another process has released or prepared it in the meantime"):
         await older
     (record,) = it.records.all()
     assert (record.state, len(it.cdi_files())) == (state, files)

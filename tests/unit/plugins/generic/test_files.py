@@ -142,7 +142,8 @@ def test_ids_by_template(tree: GenericTree) -> None:
         tree.part(tree.usb(port, serial="0001", number=number + 4), f"ttyUSB{number}", "tty")
     found, excluded = scan(plugin_for(tree.root, resource(files=["/dev/ttyUSB*"], id="{serial}")))
     assert [device.id for device in found] == ["0001"]
-    assert excluded == {"example.com/x 1-2:1.0-ttyUSB": "its id is 0001, which another device of the resource has"}
+    problem = "its id, 0001, is already used by another device of the resource"
+    assert excluded == {"example.com/x 1-2:1.0-ttyUSB": problem}
     tree.file("x" * 200)
     (long,) = ids(tree.root, resource(files=["/dev/xx*"], count=1))
     assert len(long) < 63

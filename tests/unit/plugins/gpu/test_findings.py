@@ -57,7 +57,10 @@ def test_no_false_alarm(machine: Machine) -> None:
             {"fabric": 3, "fabric_mask": 1 << 4 | 5 << 8},
             {"fabric_health": "its NVLink fabric: a route is faulty, it has too few NVLinks"},
         ),
-        ({"fabric": 3, "fabric_summary": 2}, {"fabric_health": "its NVLink fabric: the driver calls it unhealthy"}),
+        (
+            {"fabric": 3, "fabric_summary": 2},
+            {"fabric_health": "its NVLink fabric: the driver reports it as unhealthy"},
+        ),
         ({"fabric": 3, "fabric_summary": 3}, {"fabric_health": "its NVLink fabric: its capacity is limited"}),
     ],
 )
