@@ -79,7 +79,7 @@ class ProcessMetrics:
         }
 
     def reset_ended(self, outcome: str, seconds: float) -> None:
-        """Measure a reset."""
+        """Measure a reset, by outcome only: a physical device may belong to several resources."""
         self._resets[("outcome", outcome),].observe(seconds)
 
     def scan_ended(self, seconds: float) -> None:

@@ -22,7 +22,7 @@ LIBRARY_DIRECTORIES = (
     "/usr/lib",
 )
 """Where distributions, NVIDIA's driver container and images of clouds install the driver's libraries; each real
-directory comes before its aliases."""
+directory comes before its aliases. The search for NVML, CDI files and the driver's programs use them."""
 
 
 class DriverPaths:
