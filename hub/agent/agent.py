@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 
+from hub.agent.annotationcordons import Cordons
 from hub.agent.conditionwriter import ConditionWriter
-from hub.agent.cordons import Cordons
 from hub.agent.eventwriter import EventWriter
 from hub.agent.node import NodeObject
 from hub.agent.settings import AGENT, AgentSettings

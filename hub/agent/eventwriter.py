@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from hub.agent.events import EventSink
+from hub.agent.eventsink import EventSink
 from hub.agent.node import NodeObject
 from hub.agent.objects import PartialObject
 from hub.agent.occurrences import Announced, Occurrence, Occurrences, Pod

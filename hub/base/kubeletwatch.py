@@ -17,7 +17,7 @@ from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import is_served, kubelet_identity
 from hub.base.ticks import next_tick
 
-CHECK_INTERVAL = 5.0
+KUBELET_CHECK_INTERVAL = 5.0
 """Seconds between checks of the directory without an event. inotify reports nothing when a directory that is mounted
 here is deleted on the host, because the mount keeps the deleted directory, nor when a kubelet is killed and leaves its
 socket."""
@@ -53,7 +53,7 @@ class KubeletWatch:
         interval: Seconds between checks without an event.
     """
 
-    def __init__(self, plugin_dir: Path, *, interval: float = CHECK_INTERVAL) -> None:
+    def __init__(self, plugin_dir: Path, *, interval: float = KUBELET_CHECK_INTERVAL) -> None:
         self._plugin_dir = plugin_dir
         self._socket = plugin_dir / KUBELET_SOCKET
         self._interval = interval

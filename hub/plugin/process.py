@@ -40,7 +40,7 @@ from hub.plugin.resets.service import ResetService
 if TYPE_CHECKING:
     from hub.plugin.dra.records import ClaimRecords
 
-CHECK_INTERVAL = 5.0
+FILE_CHECK_INTERVAL = 5.0
 """Seconds between checks of the files and sockets, in case a signal or an event was missed."""
 
 HANDOVER_CHECK_INTERVAL = 2.0
@@ -241,7 +241,7 @@ class PluginProcess:
             self._api.check()
             with optional("node labels"):
                 self._labels.refresh()
-            await sleep_until_tick(HANDOVER_CHECK_INTERVAL if self._ownership.others else CHECK_INTERVAL)
+            await sleep_until_tick(HANDOVER_CHECK_INTERVAL if self._ownership.others else FILE_CHECK_INTERVAL)
 
     async def _watch_hubs(self) -> None:
         async for _ in self._ownership.changes():

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from hub.agent.__main__ import ACCOUNT_DIR
+from hub.agent.annotationcordons import CORDONED
 from hub.agent.conditions import PREFIX
-from hub.agent.cordons import CORDONED
-from hub.agent.events import CONTROLLER
+from hub.agent.eventsink import CONTROLLER
 from hub.agent.settings import AgentSettings
 from hub.supervisor.config.watchers import read_config
 from tests.deploy.manifest_tools import CONTAINER, VALUES, Object, charted, container, only, pod

@@ -153,12 +153,12 @@ def test_times_are_those_of_the_code() -> None:
     """The times for which an administrator may wait are those of the code."""
     words = ARCHITECTURE.words
     said = {
-        "it notices a restart within five seconds": process.CHECK_INTERVAL == 5,
-        "a missed event is noticed within five seconds": kubeletwatch.CHECK_INTERVAL == 5,
+        "it notices a restart within five seconds": process.FILE_CHECK_INTERVAL == 5,
+        "a missed event is noticed within five seconds": kubeletwatch.KUBELET_CHECK_INTERVAL == 5,
         "at shared times (ticks), the multiples of five seconds": ticks.TICK == 5,
-        "first list of each stream, and every five seconds": process.CHECK_INTERVAL == 5,
+        "first list of each stream, and every five seconds": process.FILE_CHECK_INTERVAL == 5,
         "every two seconds while other hubs run, otherwise every five": (
-            (process.HANDOVER_CHECK_INTERVAL, process.CHECK_INTERVAL) == (2, 5)
+            (process.HANDOVER_CHECK_INTERVAL, process.FILE_CHECK_INTERVAL) == (2, 5)
         ),
         "opened no stream within five seconds": connection.CONFIRM_TIMEOUT == 5,
         "after up to 30 seconds, or on request": registrar.RETRY_REJECTED == 30,

@@ -15,7 +15,7 @@ from hub.supervisor.circus.changes import ReloadResult
 LIMIT = 60.0
 """Seconds to wait for a response: a plugin may take its whole graceful timeout to stop, and then be killed."""
 
-CHECK_INTERVAL = 1000
+HUB_CHECK_INTERVAL = 1000
 """Milliseconds between checks that the hub is still running."""
 
 
@@ -85,6 +85,6 @@ class _Poller:
     def poll(self, milliseconds: float) -> list[tuple[Any, int]]:
         """Return the sockets with a message, after at most this time; called by circus."""
         end = time.monotonic() + milliseconds / 1000
-        while not (found := self._poller.poll(CHECK_INTERVAL)) and time.monotonic() < end:
+        while not (found := self._poller.poll(HUB_CHECK_INTERVAL)) and time.monotonic() < end:
             self._check()
         return found

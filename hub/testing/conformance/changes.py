@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from hub.base.errors import ConfigError
-from hub.testing.conformance.listing import Listing, same_devices
 from hub.testing.conformance.lists import devices
+from hub.testing.conformance.liststream import Listing, same_devices
 from hub.testing.conformance.rule import Findings, Level, rule
 from hub.testing.conformance.streams import COUNT, RUN_CLIENT, opened_several
 from hub.testing.conformance.subject import Subject

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from hub.base.wording import counted
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.testing.conformance.listing import Listing, opened_listing, same_devices
+from hub.testing.conformance.liststream import Listing, opened_listing, same_devices
 from hub.testing.conformance.rule import Findings, Level, NotApplicable, rule
 from hub.testing.conformance.subject import Subject
 

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from hub.testing.conformance.listing import Listing, opened_listing
 from hub.testing.conformance.lists import devices, watched
+from hub.testing.conformance.liststream import Listing, opened_listing
 from hub.testing.conformance.rule import Findings, Level, rule
 from hub.testing.conformance.subject import Subject
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from hub.agent.annotationcordons import WANTED, Cordons
 from hub.agent.conditionwriter import ConditionWriter
-from hub.agent.cordons import WANTED, Cordons
 from hub.agent.eventwriter import EventWriter
 from hub.agent.node import NodeObject
 from hub.agent.settings import AgentSettings

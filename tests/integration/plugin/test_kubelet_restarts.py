@@ -66,7 +66,9 @@ async def test_a_restart_without_a_signal_is_noticed(node: Node, kubelet: FakeKu
 
 async def test_a_restart_without_a_signal_is_noticed_at_once(node: Node, kubelet: FakeKubelet) -> None:
     """It need not wait for the regular check, which never comes here."""
-    rare = "import hub.plugin.process\nhub.plugin.process.CHECK_INTERVAL = 3600\nfrom plugins.stub import Stub as P\n"
+    rare = (
+        "import hub.plugin.process\nhub.plugin.process.FILE_CHECK_INTERVAL = 3600\nfrom plugins.stub import Stub as P\n"
+    )
     plugin = node.start_plugin(node.write_plugin(rare))
     for end in (kubelet.stop, kubelet.crash):
         await plugin.registered()

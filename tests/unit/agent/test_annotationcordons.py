@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from hub.agent.cordons import WANTED, Cordons
+from hub.agent.annotationcordons import WANTED, Cordons
 from hub.base.changecount import Version
 from hub.base.paths import RunDir
 from tests.unit.agent.test_conditions import BROKEN, CORDONED, SOUND, plugin, status
