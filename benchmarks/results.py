@@ -27,7 +27,7 @@ def read_results(path: Path) -> Results:
     """Return the last results; none if there is no such file.
 
     Raises:
-        msgspec.DecodeError: the file is not one of results.
+        msgspec.DecodeError: the file does not contain results.
     """
     return msgspec.json.decode(path.read_bytes(), type=Results) if path.exists() else {}
 

@@ -58,7 +58,7 @@ def run_component(
 
 
 def _check(run_dir: RunDir) -> None:
-    """Reject a run directory that is not one, or that others can enter or replace."""
+    """Reject a run directory that is not a directory, or that others can enter or replace."""
     if not INSTANCE_NAME.fullmatch(run_dir.instance):
         raise ConfigError("DPHUB_INSTANCE", f'is "{run_dir.instance}", expected lower-case letters, digits and "-"')
     if not run_dir.path.is_dir():

@@ -128,7 +128,7 @@ class DraComponent:
         """Return the next message; None at the end.
 
         Raises:
-            UnreadableError: it is not one.
+            UnreadableError: it is not a message.
         """
         try:
             line = await reader.readline()

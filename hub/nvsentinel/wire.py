@@ -78,7 +78,7 @@ def decode_event(content: bytes) -> HealthEvent:
     """Decode an event.
 
     Raises:
-        ServiceError: it is not one, or has too many parts.
+        ServiceError: it is not an event, or has too many parts.
     """
     fields = _fields(content)
     entities = [_fields(each) for each in fields.get(10, ()) if isinstance(each, bytes)]

@@ -35,7 +35,7 @@ _SLOW_POLL = 1.0
 _STATUS_CHARACTERS = 200
 
 _MICROSECONDS = re.compile(r"[1-9][0-9]{0,15}")
-"""What systemd's own programs accept as a limit: zero is none."""
+"""What systemd's own programs accept as a limit: zero means no limit."""
 
 
 class Systemd:

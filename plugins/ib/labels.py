@@ -11,7 +11,7 @@ _ACTIVE = "ACTIVE"
 def node_labels(hcas: Sequence[Hca]) -> dict[str, str]:
     """Return the node labels for these RDMA devices; none if there is no device.
 
-    A virtual function has the port of its physical function, so only those count whose physical function is elsewhere,
+    A virtual function has the port of its physical function, so only those whose physical function is elsewhere count,
     as in a virtual machine.
     """
     if not hcas:

@@ -59,7 +59,7 @@ def test_every_command_is_known_to_these_tests() -> None:
 
 
 def test_every_make_target_exists() -> None:
-    """Each target exists that a command or the text names."""
+    """Each target that a command or the text names exists."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     commands = [command.removeprefix("make ") for command in CONTRIBUTING.commands if command.startswith("make ")]
     named = {target for command in commands for target in command.split()}

@@ -131,7 +131,7 @@ class RealDraProcess(DraProcess):
         }
 
     def instances(self) -> dict[str, list[tuple[str, bool]]]:
-        """Return by driver the endpoints of its instances, and whether each is connected."""
+        """Return the endpoints of each driver's instances, and whether each is connected."""
         return self._instances
 
     async def devices(self, pod: ClaimPod, container: str) -> list[DynamicResource]:

@@ -43,7 +43,7 @@ ENDS = {
     "config": "/etc/dphub/circus.ini: no such file",
     "run": "/run/dphub: cannot be used as the run directory",
 }
-"""What a hub logs that exits because a mount is missing."""
+"""What a hub logs when it exits because a mount is missing."""
 
 SHOWS = {
     "device-plugins": "there is no kubelet at /var/lib/kubelet/device-plugins",

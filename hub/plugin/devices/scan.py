@@ -150,7 +150,7 @@ def _validated(plugin: Plugin, declared: Iterable[str], found: _Found, watch_fai
 
 
 def _reasons(unmatched: Iterable[Unmatched]) -> Mapping[str, str]:
-    """Return by resource which settings match nothing."""
+    """Return which settings match nothing, by resource."""
     found: dict[str, list[str]] = {}
     for each in unmatched:
         found.setdefault(each.resource, []).append(each.reason)

@@ -182,7 +182,7 @@ class ClaimRecords:
                 self._path(record.uid).unlink(missing_ok=True)
 
     def refuse(self, uid: str) -> None:
-        """Have late calls for a claim refused that is not known: the process of another hub may still prepare it.
+        """Refuse late calls for an unknown claim: another hub's process may still be preparing it.
 
         Raises:
             OSError: that is not possible.

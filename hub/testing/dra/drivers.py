@@ -63,7 +63,7 @@ class Drivers:
         return next((each for each in reversed(found) if each.connected), found[-1])
 
     def instances(self) -> dict[str, list[tuple[str, bool]]]:
-        """Return by driver the endpoints of its instances, and whether they are connected."""
+        """Return the endpoints of each driver's instances, and whether they are connected."""
         return {name: [(each.endpoint, each.connected) for each in found] for name, found in self._connections.items()}
 
     def add(self, driver: str, endpoint: str, versions: list[str]) -> None:

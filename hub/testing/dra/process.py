@@ -101,7 +101,7 @@ class DraProcess:
         return {name: self._container_health(pod, uses) for name, uses in pod.containers.items()}
 
     def instances(self) -> dict[str, list[tuple[str, bool]]]:
-        """Return by driver the endpoints of its instances, and whether each is connected."""
+        """Return the endpoints of each driver's instances, and whether each is connected."""
         return self._drivers.instances()
 
     async def devices(self, pod: ClaimPod, container: str) -> list[DynamicResource]:

@@ -58,7 +58,7 @@ class MpsDaemons:
         self._log = structlog.get_logger()
 
     def ensure(self, shares: Sequence[Share]) -> Mapping[str, str | None]:
-        """Set what is shared now, and return within `FIRST_RESULT_TIMEOUT` the state of its daemons.
+        """Set what is shared now, and return the state of its daemons within `FIRST_RESULT_TIMEOUT`.
 
         Returns:
             By resource, why its daemon does not work; empty if it does, None if that is not known yet. Resources that

@@ -54,7 +54,7 @@ class _Kubectl(Kubectl):
 
 
 class FleetAnswers(Target):
-    """Commands show any answer, or why it is none: without exceptions and control characters."""
+    """Commands show any answer, or why it is invalid: without exceptions and control characters."""
 
     inputs = 700
     COMMANDS: ClassVar[Sequence[Sequence[str]]] = (

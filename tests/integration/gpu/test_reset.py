@@ -180,7 +180,7 @@ async def test_a_reset_fixes_a_lost_gpu(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN])
 async def test_lower_levels_fix_nothing(tmp_path: Path, level: ResetLevel) -> None:
-    """A check does not mark a GPU as fixed that needs a reset."""
+    """A check does not mark a GPU that needs a reset as fixed."""
     result = await GpuResets(tmp_path).reset(level, broken="XID 48: a memory error")
     why = f"XID 48: a memory error; only a reset of the GPU can fix this, but the reset level is {level}"
     assert why in result.message

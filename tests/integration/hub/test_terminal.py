@@ -43,7 +43,7 @@ class Terminal:
             )
 
     def close(self) -> None:
-        """Close it, as a terminal emulator does whose window is closed."""
+        """Close it, as a terminal emulator does when its window is closed."""
         for end in (self._inside, self._emulator):
             if end >= 0:
                 os.close(end)

@@ -87,7 +87,7 @@ async def test_what_nvsentinel_reports(node: SentinelNode) -> None:
     await node.kubelet.wait_for(STUB, 2)
 
 
-async def test_a_request_that_is_none(node: SentinelNode) -> None:
+async def test_a_malformed_request(node: SentinelNode) -> None:
     """It is rejected, and the next one is carried out."""
     await node.wait(node.ours.is_socket, "the socket")
     with pytest.raises(grpc.aio.AioRpcError, match="expected a message of NVSentinel's API"):

@@ -66,7 +66,7 @@ WHEN_ASKED: dict[str, Mistake] = {
             "a Device cannot be changed: pass all values when you create it"
         ),
     ),
-    "a path that is none": (
+    "an invalid path": (
         f"{RESOURCE}    def devices(self):\n        yield Device('a', nodes=[DeviceNode(5)])  # HERE\n",
         "devices() failed at {here}: TypeError: expected str, bytes or os.PathLike object, not int",
     ),

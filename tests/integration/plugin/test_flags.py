@@ -40,7 +40,7 @@ def _run(root: Path, flags: list[str], **variables: str) -> subprocess.Completed
         ("--host-root={root}/nowhere", "the node's file system"),
     ],
 )
-def test_a_directory_that_is_none(root: Path, flag: str, purpose: str) -> None:
+def test_a_path_that_is_not_a_directory(root: Path, flag: str, purpose: str) -> None:
     """One line has the path and what it is for, and nothing is started."""
     ran = _run(root, [flag])
     assert ran.returncode == 2

@@ -45,7 +45,7 @@ class P(Plugin):
         ("return []", ""),
     ],
 )
-async def test_a_preference_that_is_none_leaves_the_choice_to_the_kubelet(
+async def test_an_invalid_preference_leaves_the_choice_to_the_kubelet(
     node: Node, kubelet: FakeKubelet, code: str, reason: str
 ) -> None:
     """An error, a hang or nonsense gives an empty answer, since an error fails the pod; the reason is logged once."""

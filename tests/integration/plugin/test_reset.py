@@ -146,7 +146,7 @@ async def test_a_device_that_a_pod_holds_is_reset_by_its_next_start(node: Node, 
 
 
 async def test_what_is_broken_is_still_broken_after_a_restart(node: Node, kubelet: FakeKubelet) -> None:
-    """Neither a stop nor a SIGKILL of the plugin makes a device healthy whose resets have failed."""
+    """A device whose resets have failed is not made healthy by a stop or a SIGKILL of the plugin."""
     plugin = await _plugin(node, kubelet)
     _fault(node, "stub-2", "do: segfault")
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Which resets run when, and how a call ends that is no longer needed."""
+"""Which resets run when, and how a call that is no longer needed ends."""
 
 import asyncio
 import contextlib

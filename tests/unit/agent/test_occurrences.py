@@ -15,7 +15,7 @@ def _notes(occurrences: Occurrences, *plugins: PluginStatus) -> list[str]:
 
 
 def test_each_change_once() -> None:
-    """There is one event when a device becomes unhealthy and one when it recovers; being healthy at first is none."""
+    """There is one event when a device becomes unhealthy and one when it recovers; none if it is healthy at first."""
     occurrences = Occurrences(Announced())
     assert _notes(occurrences, plugin(SOUND)) == []
     assert _notes(occurrences, plugin(SOUND, BROKEN)) == ["nvidia.com/gpu device GPU-1 is unhealthy: XID 79"]

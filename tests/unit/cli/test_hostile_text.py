@@ -146,7 +146,7 @@ def test_a_shell_completes_plain_text(directory: Path, hostile: Callable[[], str
 
 
 async def test_the_endpoints_answer_plain_text(directory: Path, hostile: Callable[[], str]) -> None:
-    """This holds for curl on a terminal, too, even if the hub's own report is not one."""
+    """This holds for curl on a terminal, too, even if the hub's own report is invalid."""
     run_dir = RunDir(directory)
     address: asyncio.Queue[str] = asyncio.Queue()
     serving = asyncio.create_task(

@@ -91,7 +91,7 @@ async def kubelet_with(socket: Path, handler: grpc.RpcMethodHandler) -> AsyncIte
         await server.stop(None)
 
 
-async def test_a_success_without_an_answer_is_none(tmp_path: Path) -> None:
+async def test_a_success_without_an_answer_counts_as_no_answer(tmp_path: Path) -> None:
     """A call that succeeds without a message says as little as one that fails."""
 
     async def respond(_request: bytes, _context: object) -> AsyncIterator[bytes]:
@@ -105,14 +105,14 @@ async def test_a_success_without_an_answer_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
-async def test_an_answer_that_cannot_be_decoded_is_none(tmp_path: Path, answer: bytes) -> None:
+async def test_an_undecodable_answer_counts_as_no_answer(tmp_path: Path, answer: bytes) -> None:
     """As without an answer, it is unknown which container uses which device."""
     async with kubelet_answering(tmp_path / "kubelet.sock", answer):
         assert await list_holders(tmp_path / "kubelet.sock") is None
 
 
 @pytest.mark.parametrize("answer", ENORMOUS.values(), ids=ENORMOUS)
-async def test_an_enormous_answer_is_none(tmp_path: Path, answer: bytes) -> None:
+async def test_an_enormous_answer_counts_as_no_answer(tmp_path: Path, answer: bytes) -> None:
     """Reading it would take too long, or more memory than there is."""
     socket = tmp_path / "kubelet.sock"
     async with kubelet_answering(socket, answer):

@@ -117,7 +117,7 @@ def run_devices(case: Case, root: Path, directory: Path) -> Result:
 
 
 def run_answer(case: Case, root: Path, directory: Path) -> Result:
-    """Return what a container gets that requests these devices."""
+    """Return what a container that requests these devices gets."""
     run = AmdRun(case, root, directory)
     return answer_of(run.plugin.allocate(run.named(case.request)), str)
 

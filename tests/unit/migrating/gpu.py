@@ -194,7 +194,7 @@ def _given(file: Path) -> Iterable[str]:
 
 
 def run_answer(case: Case, node: SimulatedNode, directory: Path) -> Result:
-    """Return what a container gets that requests these devices; `failed`."""
+    """Return what a container that requests these devices gets; `failed`."""
     run = GpuRun(case, node, directory)
     try:
         devices = run.named(case.request)

@@ -82,7 +82,7 @@ def run_devices(case: Case, tree: IntelTree, directory: Path) -> Result:
 
 
 def run_answer(case: Case, tree: IntelTree, directory: Path) -> Result:
-    """Return the files, links and variables that a container gets that requests these devices."""
+    """Return the files, links and variables that a container requesting these devices gets."""
     run = IntelRun(case, tree, directory)
     answer = run.plugin.allocate(run.named(case.request["devices"]))
     parts = {

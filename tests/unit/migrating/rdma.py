@@ -112,7 +112,7 @@ def run_members(case: Case, tree: RdmaTree, directory: Path) -> Result:
 
 
 def run_answer(case: Case, tree: RdmaTree, directory: Path) -> Result:
-    """Return what a container gets that requests these devices, or the requested parts of it; `rejected`."""
+    """Return what a container that requests these devices gets, or the requested parts of it; `rejected`."""
     try:
         run = RdmaRun(case, tree, directory)
     except ConfigError:

@@ -61,7 +61,7 @@ async def test_a_device_that_was_never_seen_is_advertised(it: Holding) -> None:
 
 
 async def test_it_leaves_when_it_is_released(it: Holding) -> None:
-    """This is one more list, and a check without changes is none."""
+    """This causes one more list; a check without changes causes none."""
     it.hold("a", "b")
     it.scan(Device("a"), Device("b"), Device("c"))
     it.scan(Device("c"))

@@ -26,7 +26,7 @@ ODD: list[tuple[str, Metric]] = [
     ("a counter without its end", Metric(NAMED, "", [Sample(1)], Kind.COUNTER)),
     ("a gauge with that end", Metric(f"{NAMED}_total", "", [Sample(1)])),
     ("the same twice", Metric(NAMED, "", [Sample(1), Sample(2)])),
-    ("a histogram that is none", Metric(NAMED, "", [Sample(1)], Kind.HISTOGRAM)),
+    ("a histogram without a Histogram value", Metric(NAMED, "", [Sample(1)], Kind.HISTOGRAM)),
     ("a histogram that does not fit", Metric(NAMED, "", [Sample(Histogram((1.0,), [1]))], Kind.HISTOGRAM)),
     ("too many", Metric(NAMED, "", [Sample(n, {"n": str(n)}) for n in range(1001)])),
 ]

@@ -57,7 +57,7 @@ def test_an_odd_detail_is_left_out(tree: AmdTree, change: tuple[str, bytes | str
 
 
 HARMFUL: dict[str, tuple[str, bytes | str | None, str]] = {
-    "a mode that is not one": (f"{CARD}/current_compute_partition", b"1 2", "is '1 2', expected a mode such as SPX"),
+    "an invalid mode": (f"{CARD}/current_compute_partition", b"1 2", "is '1 2', expected a mode such as SPX"),
     "an empty mode": (f"{CARD}/current_memory_partition", b"\n", "current_memory_partition is '', expected a mode"),
     "an unreadable mode": (f"{CARD}/current_compute_partition", None, "current_compute_partition not a regular file"),
     "an unreadable node": (f"{NODE}/properties", None, "KFD lists no GPU with its render node, renderD128"),

@@ -81,7 +81,7 @@ def test_pci_functions(tree: GenericTree) -> None:
 
 
 def test_a_function_without_files(tree: GenericTree) -> None:
-    """A variable is enough for a device, but a function without anything is none."""
+    """A variable is enough for a device, but a function without anything is not a device."""
     tree.pci("0000:3b:00.0")
     assert ids(tree.root, resource(pci=[{"vendor": "10ee"}], env={"FPGA": "{pci}"})) == ["0000:3b:00.0"]
     nothing = "it has no device files, and the settings give containers nothing else"

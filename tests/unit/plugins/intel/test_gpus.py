@@ -233,7 +233,7 @@ HARMLESS: dict[str, tuple[str, bytes | str | None]] = {
     "an entry that is not a file of a GPU": ("drm/version", b"drm 1.1.0"),
     "a file of an old kernel": ("drm/controlD64/dev", b"226:64"),
     "a file with another digit": ("drm/card²", b""),
-    "a management engine that is not one": ("i915.mei-x/mei/y", b""),
+    "an invalid management engine": ("i915.mei-x/mei/y", b""),
     "a temperature that is a word": ("hwmon/hwmon1/temp1_input", b"hot"),
     "a temperature with many digits": ("hwmon/hwmon1/temp1_input", b"9" * 5000),
     "a temperature that is a pipe": ("hwmon/hwmon1/temp1_input", None),
