@@ -40,7 +40,7 @@ async def day(events: float, seed: int, *, hours: int = HOURS, settled: int = SE
     """Live through the hours of a day on a node with three plugins.
 
     Each hour, pods come and go, and each device that they get is reset; devices break and work again; the kubelet
-    restarts, in order or by a crash; and one plugin is restarted. The hub and the other two plugins run all day.
+    restarts, gracefully or by a crash; and one plugin is restarted. The hub and the other two plugins run all day.
 
     Args:
         events: The part of the usual pods and faults that there are in an hour.

@@ -68,7 +68,7 @@ async def _time_restart(kubelet: FakeKubelet, *, crash: bool) -> float:
 def _counts(kubelet: FakeKubelet, ends: Mapping[int, float]) -> list[Row]:
     """Return how many resources are lost, and how many have registered twice.
 
-    A kubelet that stops in order first closes its streams, and for a moment still accepts registrations; after its
+    A kubelet that stops gracefully first closes its streams, and for a moment still accepts registrations; after its
     `ends` they do not count.
     """
     accepted = Counter(

@@ -247,7 +247,7 @@ class RunDir:
 
     def _create_step(self, step: Path, mode: int) -> None:
         try:
-            # Another hub may create it at the same moment; whose it is, is checked next.
+            # Another hub may create it at the same moment; its owner is checked next.
             with suppress(FileExistsError):
                 step.mkdir(mode)
         except OSError as error:

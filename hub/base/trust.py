@@ -55,7 +55,7 @@ def check_trusted(path: Path, danger: str = _RUNS, todo: str = _COPY, *, may_be_
 
 
 def check_tree(directory: Path, danger: str, todo: str) -> None:
-    """As root, check that only root can write to a directory and everything in it, also where links lead.
+    """As root, check that only root can write to a directory and everything in it, including where links lead.
 
     Args:
         directory: The directory.

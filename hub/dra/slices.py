@@ -28,7 +28,7 @@ class Slices:
 
     Attributes:
         found: The slices by name; None until they are known.
-        generation: The latest generation seen, also of slices that were deleted.
+        generation: The latest generation seen, including those of slices that were deleted.
     """
 
     def __init__(self, client: ApiClient, driver: str, node: str, changes: Version) -> None:

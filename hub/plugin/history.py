@@ -117,7 +117,7 @@ class History:
         return self._is_owner
 
     def _of_plugin(self, answer: DeviceHolders) -> DeviceHolders:
-        # Also of resources that only the file has: before the first scan, and while scans fail, there is no other.
+        # This includes resources that only the file has: before the first scan, and while scans fail, these are all.
         resources = {*self._inventory.names, *(resource for resource, _ in self._current)}
         return {device: holder for device, holder in answer.items() if device[0] in resources}
 

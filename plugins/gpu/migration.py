@@ -33,9 +33,9 @@ def differences(settings: GPUSettings, gpus: Sequence[Gpu]) -> Iterator[str]:
 
 
 def _of_entry(where: str, mode: SharingMode, entry: SharedResource) -> Iterator[str]:
-    there, here = mode.name_of(_as_there(entry)), mode.name_of(entry)
-    if there != here:
-        yield f"{where}.rename: shared devices become {here} instead of {there}; {_IGNORED}"
+    theirs, ours = mode.name_of(_as_nvidia(entry)), mode.name_of(entry)
+    if theirs != ours:
+        yield f"{where}.rename: shared devices become {ours} instead of {theirs}; {_IGNORED}"
     if isinstance(entry.devices, int):
         yield f"{where}.devices: shares only {entry.devices} of the {entry.name} devices; {_IGNORED_AND_ALL}"
     elif entry.devices != "all":
@@ -44,24 +44,25 @@ def _of_entry(where: str, mode: SharingMode, entry: SharedResource) -> Iterator[
 
 
 def _of_resources(settings: GPUSettings, gpus: Sequence[Gpu]) -> Iterator[str]:
-    there, here = (
-        Counter(share.resource for share in plan(each, gpus).shares) for each in (settings_there(settings), settings)
+    theirs, ours = (
+        Counter(share.resource for share in plan(each, gpus).shares)
+        for each in (settings_of_nvidia(settings), settings)
     )
-    for resource in dict.fromkeys([*there, *here]):
-        if there[resource] != here[resource]:
-            yield f"{resource} on this node: {there[resource]} devices with NVIDIA's plugin, {here[resource]} here"
+    for resource in dict.fromkeys([*theirs, *ours]):
+        if theirs[resource] != ours[resource]:
+            yield f"{resource} on this node: {theirs[resource]} devices with NVIDIA's plugin, {ours[resource]} here"
 
 
-def settings_there(settings: GPUSettings) -> GPUSettings:
+def settings_of_nvidia(settings: GPUSettings) -> GPUSettings:
     """Return the settings as NVIDIA's plugin applies them."""
     sharing = settings.sharing
     modes = {
-        name: msgspec.structs.replace(mode, resources=tuple(map(_as_there, mode.resources)))
+        name: msgspec.structs.replace(mode, resources=tuple(map(_as_nvidia, mode.resources)))
         for name, mode in (("time_slicing", sharing.time_slicing), ("mps", sharing.mps))
         if mode
     }
     return msgspec.structs.replace(settings, resources=ResourcePatterns(), sharing=SharingSection(**modes))
 
 
-def _as_there(entry: SharedResource) -> SharedResource:
+def _as_nvidia(entry: SharedResource) -> SharedResource:
     return msgspec.structs.replace(entry, rename="", devices="all")

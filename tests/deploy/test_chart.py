@@ -236,7 +236,7 @@ def test_pods_that_only_an_administrator_replaces() -> None:
     ids=["added", "already-there", "whole", "both", "release-with-a-dot"],
 )
 def test_objects_can_have_another_name(values: Values, release: str, name: str, label: str) -> None:
-    """All objects have the other name, also in another namespace, and whatever selects the pods follows."""
+    """All objects have the other name, even in another namespace, and whatever selects the pods follows."""
     options = (OPENSHIFT, VALUES["pod-monitor"], VALUES["network-policy"], {"namespaceOverride": "devices"}, values)
     objects = charted(*options, release=release)
     assert mistakes(objects) == []

@@ -125,7 +125,7 @@ def test_the_token_is_where_no_library_looks(objects: list[Object]) -> None:
 
 
 def test_what_the_pod_may_write_to(objects: list[Object]) -> None:
-    """Two directories of the kubelet more than without it, as the page on security says."""
+    """Two more kubelet directories than without it, as the page on security says."""
     writable = {path for path, mount in mounts(objects).items() if not mount.get("readOnly")}
     kubelet = PLUGIN_DIR.parent
     more = {str(kubelet / "plugins"), str(kubelet / "plugins_registry")}
@@ -148,7 +148,7 @@ def test_the_kubelets_directories_have_the_same_path_in_the_pod(objects: list[Ob
         assert mounts[name] == paths[name]
 
 
-def test_its_circus_ini_is_that_of_the_manifests_with_one_section_more() -> None:
+def test_its_circus_ini_is_that_of_the_manifests_with_one_more_section() -> None:
     """It is read as it is."""
     base = (CONTAINER / "base" / "circus.ini").read_text()
     assert (COMPONENT / "circus.ini").read_text() == base + SECTION

@@ -104,7 +104,7 @@ def test_node_problem_detector_runs_the_monitor(program: Path, tmp_path: Path, s
 
 
 def test_node_problem_detector_follows_the_reason(program: Path, tmp_path: Path) -> None:
-    """A condition has the current reason as its message, also when only the reason changes, and ends with it."""
+    """A condition has the current reason as its message, even when only the reason changes, and ends with it."""
     texts = [GOOD, *(SUMMARIES["a broken GPU"].replace("79", code) for code in ("79", "48")), GOOD]  # type: ignore[union-attr]
     seen: list[tuple[str, str]] = []
     _summary(tmp_path, texts[0])

@@ -51,7 +51,7 @@ def _check_program(python: Path, script: Path) -> None:
         ConfigError: another user can.
     """
     danger = "root would run it"
-    # Where the last of these is, says where Python looks for its own modules.
+    # The location of the last of these determines where Python looks for its own modules.
     for path in (python, script, Path(__file__), Path(sys.prefix, "pyvenv.cfg")):
         if path.is_symlink() or path.exists():
             check_trusted(path, danger, _ELSEWHERE)

@@ -244,7 +244,7 @@ async def _stop(server: grpc.aio.Server, grace: float | None = None) -> None:
         await server.stop(grace)
     except UnicodeDecodeError:
         # A method that is not UTF-8 has ended gRPC's loop. The first to stop the server gets that error, and nothing is
-        # stopped yet: mostly gRPC itself, but not if this task comes first.
+        # stopped yet: usually gRPC gets it, but not if this task comes first.
         await server.stop(grace=None)
 
 

@@ -167,7 +167,7 @@ def _check_identity(kind: Kind, found: Object, expected: Object) -> None:
     """Check the UID and the version that a caller expects, if it expects any.
 
     Raises:
-        RequestError: they are others.
+        RequestError: they differ.
     """
     metadata = found["metadata"]
     if (uid := expected.get("uid")) and uid != metadata["uid"]:

@@ -124,7 +124,7 @@ class Drivers:
     async def _watch_health(self, connection: DriverConnection, package: str) -> None:
         """Receive a driver's reports, and open the stream again when it ends.
 
-        The end of a stream removes what is known about all the driver's devices, also from its other instances.
+        The end of a stream removes what is known about all the driver's devices, even what other instances reported.
         """
         while True:
             try:

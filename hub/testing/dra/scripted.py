@@ -44,7 +44,7 @@ class ScriptedDriver(RegistrationServicer):
         self.notified: list[tuple[bool, str]] = []
         """What kubelets have said about the registration."""
         self.prepared: dict[str, list[wire.Device]] = {}
-        """By UID, the devices of claims that have others than the usual one."""
+        """The devices of claims that do not have the usual one, by UID."""
         self.on_prepare: Answer = self._prepare
         self.on_unprepare: Answer = self._unprepare
         self.on_info: Answer = self._info

@@ -15,7 +15,7 @@ KEPT_BYTES = 256 * 1024 * 1024
 class _Message(Protocol):
     @property
     def memory(self) -> int:
-        """The maximum of bytes that it takes in memory."""
+        """Maximum number of bytes that it takes up in memory."""
 
 
 _Kept = TypeVar("_Kept", bound=_Message)

@@ -52,7 +52,7 @@ class Registered:
 
     @property
     def memory(self) -> int:
-        """The maximum of bytes that it takes in memory."""
+        """Maximum number of bytes that it takes up in memory."""
         return _OBJECT_BYTES + _CHARACTER_BYTES * (len(self.resource) + len(self.endpoint) + len(self.error))
 
 

@@ -44,7 +44,7 @@ class _Device(_Strict, frozen=True):
     name: str
     groups: tuple[_Group, ...] = ()
     count: Any = None
-    """Has no effect there."""
+    """Has no effect in the generic-device-plugin."""
 
 
 LEVELS = (_Device, _Group, _Path, _Usb)
@@ -99,7 +99,7 @@ def _file(path: _Path) -> GroupFile:
         raise ValueError(f'path is "{path.path}", expected an absolute path')
     return GroupFile(
         path=pattern,
-        # There are no placeholders there.
+        # The generic-device-plugin has no placeholders.
         container_path=path.mountPath.strip().replace("{", "{{").replace("}", "}}"),
         permissions=path.permissions,
         optional=path.optional,
@@ -110,7 +110,7 @@ def _file(path: _Path) -> GroupFile:
 
 
 def _usb(usb: _Usb) -> UsbSelector:
-    """Return the selector. There a number that is missing is zero, which no device has."""
+    """Return the selector. In the generic-device-plugin, a missing number is zero, which no device has."""
     vendor, product = _number("vendor", usb.vendor), _number("product", usb.product)
     return UsbSelector(vendor=vendor, product=product, serial=usb.serial)
 

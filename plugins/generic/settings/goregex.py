@@ -15,7 +15,7 @@ _CLASSES = {
     "upper": "A-Z",
     "xdigit": "0-9a-fA-F",
 }
-"""What sets can name there."""
+"""What sets can name in Go."""
 
 
 @lru_cache

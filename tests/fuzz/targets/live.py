@@ -120,7 +120,7 @@ def exchange(family: int, address: Any, chunks: Sequence[bytes]) -> bytes:  # no
             for chunk in chunks:
                 client.sendall(chunk)
             if family == socket.AF_UNIX and sum(map(len, chunks)) % 4:
-                # Mostly end the stream, which is faster than silence; some inputs remain without an end.
+                # Usually end the stream, which is faster than silence; some inputs remain without an end.
                 client.shutdown(socket.SHUT_WR)
             while part := client.recv(65_536):
                 answer += part

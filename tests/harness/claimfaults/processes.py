@@ -58,7 +58,7 @@ class ProcessFaults:
         )
         while self.faults < count:
             with suppress(AssertionError):
-                # Something must happen between faults, also on a busy machine; but some faults follow each other.
+                # Something must happen between faults, even on a busy machine; but some faults follow each other.
                 await wait_until(partial(self._has_run_since, self.runs), "a pod", self._chance.choice((0, 0, 5)))
             await asyncio.sleep(self._chance.random())
             await self._chance.choice(kinds)()

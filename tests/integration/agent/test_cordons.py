@@ -59,7 +59,7 @@ async def test_a_name_without_a_device_is_an_event(node: AgentNode, api: FakeApi
 
 
 async def test_a_cordon_outlives_an_outage_and_restarts(node: AgentNode, api: FakeApiServer) -> None:
-    """While the API server is unavailable, the last known cordons persist, also for a new agent and a new plugin."""
+    """While the API server is unavailable, the last known cordons persist, even for a new agent and a new plugin."""
     api.annotate(cordon="stub-1")
     await node.start_hub()
     await _allocatable(node, 3)

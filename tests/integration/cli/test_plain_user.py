@@ -124,7 +124,7 @@ def test_a_kubelet_in_a_directory_that_is_closed(own: Path, closed: Path) -> Non
 
 @pytest.mark.parametrize("words", [["status"], ["devices"], ["logs"], ["cordon", "stub-1"]])
 def test_a_run_directory_of_another_user(own: Path, words: list[str]) -> None:
-    """The error names the owner and what to do, also where a directory above it is closed."""
+    """The error names the owner and what to do, even where a directory above it is closed."""
     run_dir = own / "run"
     (run_dir / "below").mkdir(parents=True)
     if os.geteuid() == 0:

@@ -20,7 +20,7 @@ async def test_a_gpu_recovers(node: Node, kubelet: FakeKubelet) -> None:
     await plugin.logged("devices recovered")
 
 
-async def test_every_replica_is_concerned(node: Node, kubelet: FakeKubelet) -> None:
+async def test_every_replica_is_affected(node: Node, kubelet: FakeKubelet) -> None:
     """All shares of the GPU are unhealthy, and none of another GPU."""
     gpus = GpuNode(node, "pair")
     config = f"sharing: {{timeSlicing: {{resources: [{{name: nvidia.com/gpu, replicas: 3}}]}}}}\n{CALM}"
@@ -32,7 +32,7 @@ async def test_every_replica_is_concerned(node: Node, kubelet: FakeKubelet) -> N
     await kubelet.wait_for(GPU, 0)
 
 
-async def test_mig_devices_are_concerned(node: Node, kubelet: FakeKubelet) -> None:
+async def test_mig_devices_are_affected(node: Node, kubelet: FakeKubelet) -> None:
     """All MIG devices of a GPU are unhealthy, or only the one that the report names."""
     gpus = GpuNode(node, "a100x2", "1g")
     plugin = gpus.start(f"flags: {{migStrategy: mixed}}\n{CALM}")

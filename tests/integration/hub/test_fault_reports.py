@@ -33,7 +33,7 @@ async def _reported(node: OperatedNode, about: str, *words: str) -> Problem:
     status = await node.status_until(lambda status: _found(status, about, *words) is not None, f"{about}: {words}")
     async with asyncio.timeout(WAIT_SECONDS):
         said = await node.dphub("status", width=400)
-        # A plugin that backs off has just been restarted at times.
+        # A plugin that is backing off may just have been restarted.
         while any(word not in said.out for word in words):
             assert said.code == 1, said
             said = await node.dphub("status", width=400)

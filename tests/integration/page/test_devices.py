@@ -100,7 +100,7 @@ async def test_the_keyboard_reaches_every_fact(browser: Browser, page_node: Page
 
 
 async def test_touch_reaches_the_facts(browser: Browser, page_node: PageNode) -> None:
-    """A tap opens a device, and another one closes it, also at a telephone's width."""
+    """A tap opens a device, and another one closes it, even at the width of a phone."""
     async with opened(browser, page_node.url, 390, touch=True) as page:
         line = page.locator(".device summary", has_text="Stub 3000")
         await line.tap()

@@ -23,7 +23,7 @@ from tests.integration.plugin.resetting import (
 
 
 async def test_probes_that_fail_are_reported_once(node: Node, kubelet: FakeKubelet) -> None:
-    """A device that stays broken does not fill the log; the status says since when, and what reported it."""
+    """A device that stays broken does not fill the log; the status says what reported the fault, and when."""
     plugin = await resetting_plugin(node, kubelet)
     node.faults("reset: {stub-0: {do: fail, text: no answer}}")
     begin = time.time()

@@ -184,7 +184,7 @@ async def test_a_stream_before_the_kubelets_is_not_taken_for_it(node: Node) -> N
     plugin = node.start_plugin()
     await plugin.resource_until(lambda state: bool(state.detail))
     async with dialled(node.sockets()[0]) as curious:
-        # The plugin binds a fresh socket for the kubelet at once, mostly after the first list, at times before it.
+        # The plugin binds a fresh socket for the kubelet at once, usually after the first list, sometimes before it.
         stream = curious.ListAndWatch(wire.Empty(), timeout=WAIT_SECONDS)
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             _ = [response async for response in stream]

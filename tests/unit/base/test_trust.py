@@ -198,7 +198,7 @@ def test_a_tree_of_root(file: Path) -> None:
 
 @pytest.mark.parametrize("what", ["file", "directory", "target"])
 def test_a_tree_in_which_others_can_write(file: Path, tmp_path: Path, what: str) -> None:
-    """However deep, and also where a link leads; the error names the place."""
+    """However deep, and even behind a link; the error names the path."""
     below = file.parent / "below"
     below.mkdir(mode=0o755)
     place = {"file": below / "module.py", "directory": below / "package", "target": tmp_path / "theirs"}[what]

@@ -113,7 +113,7 @@ async def test_seconds_are_counted_by_namespace(path: Path, clock: Clock) -> Non
 
 
 async def test_a_restart_continues(path: Path, clock: Clock) -> None:
-    """The next process knows since when a container has a device, and continues counting."""
+    """The next process knows how long a container has had a device, and continues counting."""
     Process(path, clock, Device("a")).history.update(_held(a="ns/one/main"))
     clock.now += 1000
     process = Process(path, clock, Device("a"))

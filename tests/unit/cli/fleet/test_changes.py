@@ -30,7 +30,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         (["cordon", "node-b", "GPU-2", "--reason", "a b"], ["cordon", "--reason", "a b", "--", "GPU-2"]),
         (["uncordon", "node-b", "GPU-2", "--plugin", "gpu"], ["uncordon", "--plugin", "gpu", "--", "GPU-2"]),
         (["restart", "node-b", "gpu"], ["restart", "--", "gpu"]),
-        # What looks like an option is a name, also on the node.
+        # What looks like an option is a name, on the node as well.
         (["cordon", "node-b", "--", "--help"], ["cordon", "--", "--help"]),
     ],
 )

@@ -165,7 +165,7 @@ def test_nothing_matches(tree: GenericTree) -> None:
 
 
 def test_the_same_hardware_in_two_resources(tree: GenericTree) -> None:
-    """It is recognized as the same, whatever path leads to it; files with the same name elsewhere are others."""
+    """It is recognized as the same, whatever path leads to it; files with the same name elsewhere are different."""
     tree.part(tree.usb("1-1"), "ttyUSB0", "tty")
     tree.link("serial/by-id/modem", "../../ttyUSB0")
     tree.file("other/modem")

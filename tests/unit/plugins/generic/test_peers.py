@@ -150,7 +150,7 @@ SMARTER = """
 
 
 def test_the_smarter_device_manager(tree: GenericTree, tmp_path: Path) -> None:
-    """Each file is a resource with its name; the ids are numbers, as there, so that pods keep their devices."""
+    """Each file is a resource with its name; the ids are numbers, as in that plugin, so pods keep their devices."""
     tree.virtual("net/tun")
     config = tmp_path / "conf.yaml"
     config.write_text(SMARTER)
@@ -181,7 +181,7 @@ def test_its_list_beside_resources(tree: GenericTree) -> None:
     ]
 
 
-def test_a_file_of_it_that_is_removed(tree: GenericTree) -> None:
+def test_a_removed_file_of_the_smarter_device_manager(tree: GenericTree) -> None:
     """Its resource stays, without devices; an expression that is not anchored matches anywhere below /dev."""
     plugin = plugin_for(tree.root, [{"devicematch": "pcmC0", "nummaxdevices": 1}])
     assert [device.resource for device in scan(plugin)[0]] == ["smarter-devices/snd_pcmC0D0c"]

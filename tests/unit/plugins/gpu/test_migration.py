@@ -28,7 +28,7 @@ def test_nothing_changes(tmp_path: Path, sections: dict[str, Any]) -> None:
     assert list(differences(_settings(**sections), facts(SimulatedNode(tmp_path, "pair")))) == []
 
 
-def test_keys_that_are_ignored_there(tmp_path: Path) -> None:
+def test_keys_that_nvidias_plugin_ignores(tmp_path: Path) -> None:
     """Each is listed with its place, and on a node with GPUs with the numbers of devices."""
     settings = _settings(
         sharing=_shared(rename="nvidia.com/slice", devices=1),

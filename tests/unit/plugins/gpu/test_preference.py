@@ -131,7 +131,7 @@ def test_equal_gpus_are_taken_in_order() -> None:
 def test_up_to_eight_gpus_no_partition_is_better(count: int, chance: random.Random) -> None:
     """Containers of one size get the best partition one after another; of equal ones, the one with the best worst set.
 
-    NVIDIA's plugin takes the first of those with the best sum, so no container has a worse set than there.
+    NVIDIA's plugin takes the first of those with the best sum, so no container has a worse set than with that plugin.
     """
     names = [f"g{number}" for number in range(count)]
     topology = _random_topology(names, chance)

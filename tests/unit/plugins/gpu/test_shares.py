@@ -151,7 +151,7 @@ def test_only_some_are_shared() -> None:
     assert set(planned.resources) == {"nvidia.com/gpu", "nvidia.com/third"}
 
 
-def test_so_many_are_shared() -> None:
+def test_a_number_of_devices_is_shared() -> None:
     """The first ones are shared; if there are fewer, all of them are, and that is reported."""
     assert _advertised(_plan([_gpu(0), _gpu(1)], sharing=_sharing({**ALL, "devices": 1}))) == {
         "nvidia.com/gpu": ["GPU-0::0", "GPU-0::1", "GPU-1"]

@@ -73,7 +73,7 @@ def test_what_is_not_a_response() -> None:
 
 
 class Daemon:
-    """What xpumd reports, and since when.
+    """What xpumd reports, and how long it has done so.
 
     Args:
         monkeypatch: To take its place.

@@ -80,7 +80,7 @@ def test_nothing_is_allocated_from_an_incomplete_pool(slices: list[tuple[int, in
         scheduler.allocate("one", NODE)
 
 
-def test_devices_can_have_to_share_an_attribute() -> None:
+def test_a_constraint_can_require_a_common_attribute() -> None:
     """A constraint finds the devices that fit together, not the first ones."""
     root = [{"resource.kubernetes.io/pcieRoot": {"string": each}} for each in ("x", "y", "y")]
     devices = [device(f"d{index}", attributes=each) for index, each in enumerate(root)]

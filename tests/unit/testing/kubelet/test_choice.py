@@ -130,7 +130,7 @@ async def test_the_plugin_chooses_among_the_aligned_ones() -> None:
         assert pod.containers["main"].devices[STUB] == ["d3"]
 
 
-async def test_what_alignment_leaves_short_the_plugin_completes() -> None:
+async def test_the_plugin_completes_an_insufficient_alignment() -> None:
     """The aligned devices are taken first, and the call says that the choice must include them."""
     async with node() as it:
         plugin = await it.plugin(listed=near([0], [1], [1]), prefers=True)

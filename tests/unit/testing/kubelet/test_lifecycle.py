@@ -242,7 +242,7 @@ async def test_a_cancelled_restart_leaves_no_server() -> None:
 
 @pytest.mark.fake_kubelet("a real one takes longer to start")
 async def test_restarts_are_fast() -> None:
-    """A thousand of them take seconds, also on a busy machine, so they add little to a measurement of plugins."""
+    """A thousand of them take seconds, even on a busy machine, so they add little to a measurement of plugins."""
     async with node() as it, asyncio.timeout(WAIT_SECONDS):
         for _ in range(100):
             await it.kubelet.restart()
