@@ -127,7 +127,7 @@ class _Left:
     descriptors: int
     threads: int
     files: int
-    """Those in the run directory and in the kubelet's."""
+    """The files in the run directory and in the kubelet's directory."""
 
     @classmethod
     def behind(cls, node: Node) -> "_Left":

@@ -18,7 +18,7 @@ seconds until they rarely look for work."""
 
 
 Budgets = tuple[float | None, float | None]
-"""Those of memory, in MB, and of CPU time, in percent of a core."""
+"""The budgets for memory, in MB, and for CPU time, in percent of a core."""
 
 
 async def footprint(seconds: float) -> list[Row]:

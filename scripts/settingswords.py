@@ -91,11 +91,11 @@ def _value(kind: types.Type, plural: str = "") -> str:
     return either([word for option in options for word in _words(option, options, plural)])
 
 
-def _words(kind: types.Type, beside: Sequence[types.Type], plural: str) -> Sequence[str]:
+def _words(kind: types.Type, alternatives: Sequence[types.Type], plural: str) -> Sequence[str]:
     """Return the words for one alternative of a key."""
     match kind:
         case types.VarTupleType(item_type=item):
-            return ["a list of them" if item in beside else f"list of {_value(item, 's')}"]
+            return ["a list of them" if item in alternatives else f"list of {_value(item, 's')}"]
         case types.DictType(value_type=value):
             return [f"map{plural} of names to {_value(value, 's')}"]
         case types.StructType():

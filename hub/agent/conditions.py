@@ -154,7 +154,7 @@ def timestamp(moment: float) -> str:
 
 
 def shorten(text: str, longest: int = MESSAGE_BYTES) -> str:
-    """Return a text of at most this many bytes in UTF-8."""
+    """Truncate a string to at most this many bytes in UTF-8."""
     encoded = text.encode()
     if len(encoded) <= longest:
         return text

@@ -20,7 +20,7 @@ class ConditionWriter:
     """Keeps the conditions of the node up to date.
 
     Args:
-        settings: Those of the agent.
+        settings: The agent's settings.
         client: Calls the API server.
         node: The node.
         view: What the hub knows.

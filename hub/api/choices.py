@@ -1,4 +1,4 @@
-"""The values, keys and texts that a settings type allows at a path, for error messages."""
+"""The values, keys and strings that a settings type allows at a path, for error messages."""
 
 import re
 from collections.abc import Iterable, Iterator

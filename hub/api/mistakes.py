@@ -70,7 +70,7 @@ def _expectation(match: re.Match[str], text: str) -> str:
 
     Args:
         match: The parts of msgspec's message.
-        text: What the settings say that a text must be; empty if they say nothing.
+        text: What the settings say that a string must be; empty if they say nothing.
     """
     kinds = match["kinds"].split(" | ")
     expected = text or " or ".join(_KINDS.get(each, each) for each in kinds if each != "null")

@@ -27,7 +27,7 @@ def read_settings(path: Path, kind: type[T]) -> T:
 
 
 def parse_yaml(place: Path | str, text: str) -> object:
-    """Return the value of a text in YAML or JSON that is part of the settings. Keys without a value are left out.
+    """Return the value of a string in YAML or JSON that is part of the settings. Keys without a value are left out.
 
     Args:
         place: Where it is, for errors.

@@ -1,4 +1,4 @@
-"""Templates in settings: texts with placeholders such as {id}, which are replaced for each device."""
+"""Templates in settings: strings with placeholders such as {id}, which are replaced for each device."""
 
 from collections.abc import Collection, Mapping
 from string import Formatter

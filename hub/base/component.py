@@ -1,4 +1,4 @@
-"""The start of a process that the hub runs beside the plugins: its command line, its log, and its run directory."""
+"""The start of a process that the hub runs alongside the plugins: its command line, its log, and its run directory."""
 
 import argparse
 import os

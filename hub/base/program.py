@@ -39,7 +39,7 @@ def run_program(
     Args:
         command: The path of the program, and its arguments.
         timeout: Seconds after which it is killed, together with its children.
-        stdin: A short text for its standard input.
+        stdin: A short string for its standard input.
         env: Its environment; by default only PATH.
         max_output: How many bytes of its output are kept, from the beginning.
         daemons: Whether the children that it leaves running stay; by default they are killed.

@@ -8,7 +8,7 @@ import click
 from hub.base.printable import printable
 
 LONGEST_TEXT = 500
-"""Maximum length in characters of a text that becomes part of a status line; plugins and the hub accept more."""
+"""Maximum length in characters of a string that becomes part of a status line; plugins and the hub accept more."""
 
 
 def lines_option(text: str, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -29,7 +29,7 @@ def lines_option(text: str, *names: str) -> Callable[[Callable[..., Any]], Calla
 
 
 def status_text(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
-    """Check and clean a text that becomes part of a status line: the callback of an option.
+    """Check and clean a string that becomes part of a status line: the callback of an option.
 
     Raises:
         click.BadParameter: it is too long.

@@ -99,7 +99,7 @@ class _Room:
         self._devices = MAX_DEVICES
         self._bytes = MAX_BYTES
         self._size = lru_cache(maxsize=16)(_size)
-        """Of names that many devices have in common."""
+        """The sizes of names that many devices have in common."""
 
     def take(self, resource: str, device: str, holder: str) -> None:
         """Take the room of a device.
@@ -114,5 +114,5 @@ class _Room:
 
 
 def _size(text: str) -> int:
-    """Return how many bytes a text has in a file, where what is not printable takes up to 12 for a character."""
+    """Return how many bytes a string takes in a file, where an unprintable character takes up to 12."""
     return len(text.encode()) if text.isprintable() else 12 * len(text)

@@ -108,7 +108,7 @@ class Rejection(msgspec.Struct, frozen=True):
     """Containers that did not get their devices, or could not start."""
 
     reason: str
-    """Of the last one."""
+    """The reason for the last one."""
     time: float
     """Unix time of the last one."""
     count: Integer
@@ -131,9 +131,9 @@ class ResourceStatus(msgspec.Struct, frozen=True):
     capacity: Integer = 0
     """Its devices."""
     allocatable: Integer = 0
-    """Those that are healthy."""
+    """Number of healthy devices."""
     allocated: Integer | None = 0
-    """Those that a container uses; null if that is unknown."""
+    """Number of devices that a container uses; null if unknown."""
     reason: str = ""
     """Why there is no device, if there is none."""
     problems: tuple[str, ...] = ()

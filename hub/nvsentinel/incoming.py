@@ -129,7 +129,7 @@ def _devices(event: HealthEvent) -> Iterator[tuple[str, str]]:
 
 
 def _name(text: str) -> str:
-    """Return a text as a part of a source or as a device.
+    """Return a string as a part of a source or as a device.
 
     Raises:
         ServiceError: it is empty or too long.

@@ -22,7 +22,7 @@ class Heartbeat:
         interval: Seconds between heartbeats.
         plugin: The plugin, which may have metrics of its own.
         scanner: The scan in progress.
-        metrics: Those of the process.
+        metrics: The process's metrics.
     """
 
     def __init__(

@@ -9,8 +9,8 @@
 
 A hub whose plugin is not serving yet, or is about to exit, or has stopped, leaves the devices to the others.
 
-The hub that is the node's service counts as the newest, whenever it was started. So a hub in a pod that starts next to
-it is superseded from its first scan on: it registers nothing, and continues at once when the service is gone.
+The hub that is the node's service counts as the newest, whenever it was started. So a hub in a pod that starts
+alongside it is superseded from its first scan on: it registers nothing, and continues at once when the service is gone.
 """
 
 from collections.abc import AsyncIterator
@@ -55,8 +55,8 @@ class Ownership:
         has_hub: Whether our own hub is running. A process that was started by hand has none, and is neither older nor
             newer.
         others: The names of all other hubs that are running, the oldest first.
-        older: Those of the older hubs whose plugin is serving.
-        newer: Those of the newer hubs whose plugin is serving.
+        older: The names of the older hubs whose plugin is serving.
+        newer: The names of the newer hubs whose plugin is serving.
     """
 
     def __init__(self, run_dir: RunDir | None, plugin: str, plugin_dir: Path) -> None:

@@ -38,7 +38,7 @@ class Reporter:
         holders: The containers that use the devices.
         resets: The last resets.
         ownership: The role of this process.
-        tasks: Those of the process, some of which may have failed.
+        tasks: The process's tasks, some of which may have failed.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ KNOWN_CODES = 1000
 class XidFaults:
     """The XIDs that still count, for whole GPUs and for MIG devices.
 
-    They are recorded in the driver's thread and read in that of a scan. A recoverable fault is reported at least
+    They are recorded in the driver's thread and read in a scan's thread. A recoverable fault is reported at least
     once, and until a later probe finds no fault in the GPU; the recovery time that follows is the hub's. A fatal one
     is reported once for each affected device, and kept by the hub.
 

@@ -101,7 +101,7 @@ def test_an_annotation_cordons(cluster: Cluster, figures: Figures) -> None:
 
 @pytest.fixture
 def access(cluster: Cluster) -> Iterator[AgentAccess]:
-    """Return the access of the agent's token, next to a second node."""
+    """Return the access of the agent's token, with a second node in the cluster."""
     cluster.request("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": OTHER}})
     yield AgentAccess(cluster.request, NAMESPACE, "device-plugin-hub", hub_pods(cluster)[-1])
     cluster.request("DELETE", f"/api/v1/nodes/{OTHER}")

@@ -273,7 +273,7 @@ def test_another_kubelet_root_moves_one_directory() -> None:
 
 
 def test_a_changed_file_is_rolled_out() -> None:
-    """A changed text changes the template of the pods; the same text does not."""
+    """A changed string changes the template of the pods; the same string does not."""
     templates = [
         only(objects, "DaemonSet")["spec"]["template"]
         for objects in (charted(), charted(), charted({"config": {"plugins": {"stub.yaml": "resources: []\n"}}}))

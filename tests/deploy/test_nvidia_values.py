@@ -113,7 +113,7 @@ dphub: {health: {interval: 2.5}, reset: {nvidia.com/gpu: off}}
 
 @pytest.mark.parametrize("nothing", [None, ""], ids=["null", "empty"])
 def test_values_for_gpus_that_say_nothing(nothing: str | None) -> None:
-    """As in NVIDIA's chart, neither null nor an empty text sets a key."""
+    """As in NVIDIA's chart, neither null nor an empty string sets a key."""
     texts = ("migStrategy", "deviceListStrategy", "deviceIDStrategy", "deviceDiscoveryStrategy", "nvidiaDriverRoot")
     values: Values = {
         **dict.fromkeys(texts, nothing),

@@ -20,7 +20,7 @@ _WORDS = (
     (r"endpoint .* has been stopped", "endpoint has been stopped"),
     (r"allocation response.*", "allocation response"),
     (r"/\S*/device-plugins/", ""),
-    # The texts of lost connections are those of the gRPC library.
+    # The messages about lost connections are those of the gRPC library.
     (r"code = (Unavailable|Canceled) desc = .*?(, which is unexpected)?$", r"connection lost"),
     # Which of the two a kubelet reports of a plugin that dies while it answers depends on what it notices first.
     (r"due to (rpc error: connection lost|endpoint has been stopped(, which is unexpected)?)", "since it is gone"),
@@ -242,7 +242,7 @@ class Side:
 
 
 def words(text: str) -> str:
-    """Return a text without the parts that are not the kubelet's own."""
+    """Return a message without the parts that are not the kubelet's own."""
     for pattern, instead in _WORDS:
         text = re.sub(pattern, instead, text, flags=re.DOTALL)
     return text

@@ -46,7 +46,7 @@ def typed(command: str, directory: Path, **variables: str) -> str:
     return done.stdout
 
 
-async def typed_beside(command: str, directory: Path, **variables: str) -> str:
+async def typed_in_thread(command: str, directory: Path, **variables: str) -> str:
     """Do the same in a thread, so that the event loop keeps running."""
     return await asyncio.to_thread(typed, command, directory, **variables)
 

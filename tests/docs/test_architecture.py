@@ -32,7 +32,7 @@ from hub.supervisor.config.watchers import PluginConfig, shipped_config
 from hub.testing.node import Node
 from hub.testing.waiting import WAIT_SECONDS
 from tests.docs.pages import ARCHITECTURE, ROOT
-from tests.docs.terminal import typed, typed_beside
+from tests.docs.terminal import typed, typed_in_thread
 
 CAT = ARCHITECTURE.command("cat ")
 EXPORT = ARCHITECTURE.command("export ")
@@ -228,7 +228,9 @@ async def test_circusctl_works(root: Path) -> None:
         assert '"example.com/stub"' in typed(CAT.replace(str(RUN_DIR), run_dir), root)
         assert len(CIRCUSCTL) == 5
         for command in CIRCUSCTL:
-            printed = await typed_beside(command if "status" in command else f"{command} --waiting", root, **variables)
+            printed = await typed_in_thread(
+                command if "status" in command else f"{command} --waiting", root, **variables
+            )
             assert "ok" in printed or "active" in printed, command
             if "stop" not in command:
                 await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=WAIT_SECONDS)

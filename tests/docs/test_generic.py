@@ -13,7 +13,7 @@ from plugins.generic.plugin import Generic
 from plugins.generic.settings.templates import IN_CONTAINER
 from tests.docs.docs_tools import codes
 from tests.docs.pages import Page
-from tests.docs.terminal import terminal, typed_beside
+from tests.docs.terminal import terminal, typed_in_thread
 from tests.simulators.generictree import GenericTree
 from tests.unit.plugins.generic.offers import files, plugin_for, resource, scan
 
@@ -139,7 +139,7 @@ async def test_it_can_be_tried_without_root_or_a_cluster(tmp_path: Path, monkeyp
         for language, name in (("ini", "circus.ini"), ("yaml", "generic.yaml")):
             (root / name).write_text(next(block.text for block in PAGE.blocks if block.language == language))
         scan_it, kubelet, hub = (block.text.removeprefix("$ ") for block in PAGE.blocks if block.language == "console")
-        assert "/dev/fuse" in await typed_beside(scan_it, root)
+        assert "/dev/fuse" in await typed_in_thread(scan_it, root)
         async with terminal(kubelet, root) as first, terminal(hub, root) as second:
             await second.says("registered")
             while not any("example.com/fuse: 10 of 10 allocatable" in line for line in first.lines):
@@ -147,9 +147,9 @@ async def test_it_can_be_tried_without_root_or_a_cluster(tmp_path: Path, monkeyp
                 await first.says("", times=len(first.lines) + 1)
             first.type(admit)
             await first.says("device node: /dev/fuse")
-            assert "nothing has changed" in await typed_beside(reload, root)
+            assert "nothing has changed" in await typed_in_thread(reload, root)
             (root / "generic.yaml").write_text((root / "generic.yaml").read_text().replace("count: 10", "count: 20"))
-            assert "generic" in await typed_beside(reload, root)
+            assert "generic" in await typed_in_thread(reload, root)
             (root / "generic.yaml").write_text((root / "generic.yaml").read_text().replace("/dev/fuse", "/dev/fuze"))
-            said = await typed_beside(reload, root)
+            said = await typed_in_thread(reload, root)
             assert "example.com/fuse (0 of 0)\ngeneric: example.com/fuse: no file matches /dev/fuze" in said

@@ -181,7 +181,7 @@ async def test_the_example_pod_gets_two_stub_devices(node: Node, kubelet: FakeKu
 
 
 def test_the_namespace_for_helm_has_the_labels_of_the_manifests() -> None:
-    """Those of the Pod Security Standards are the same as those of kustomize's namespace."""
+    """The labels of the Pod Security Standards are the same as those of kustomize's namespace."""
     (command,) = [each for each in commands("install") if each.startswith("kubectl label namespace")]
     labels = only(default(), "Namespace")["metadata"]["labels"]
     wanted = [f"{name}={level}" for name, level in labels.items() if name.startswith("pod-security.kubernetes.io/")]

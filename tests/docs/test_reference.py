@@ -99,8 +99,8 @@ def test_types_are_described_in_words(key: str, value: str, default: str) -> Non
     assert (row.value, row.default) == (value, default)
 
 
-def test_texts_below_fields_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of annotated fields and of an enumeration's members are found, in one line, and no others."""
+def test_docstrings_below_fields_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The docstrings of annotated fields and of an enumeration's members are found, in one line, and no others."""
     (tmp_path / "sample.py").write_text(
         'class A:\n    x: int = 1\n    """One\n    and more."""\n    y: int = 2\n\n    z = 3\n    """Three."""\n'
     )
@@ -118,7 +118,7 @@ def test_words_of_a_key_are_explained() -> None:
 
 
 def _documented_members(path: Path) -> dict[str, list[str]]:
-    """Return the enumerations of a module, and the texts about their members."""
+    """Return the enumerations of a module, and the docstrings of their members."""
     module = __import__(".".join(path.relative_to(ROOT).with_suffix("").parts), fromlist=["_"])
     return {
         name: list(texts.values())

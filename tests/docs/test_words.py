@@ -41,7 +41,7 @@ def test_retired_words_are_found(text: str, words: list[str]) -> None:
 
 
 def test_a_finding_says_what_to_write() -> None:
-    """A finding has its line; each retired word has a text that says what to write."""
+    """A finding has its line; each retired word has a message that says what to write."""
     (finding,) = retired_words("one\n  two was mended\n")
     assert str(finding) == "2: mended: write instead: fix"
     assert finding.text == "two was mended"

@@ -18,7 +18,7 @@ from hub.testing.waiting import WAIT_SECONDS, wait_until
 from plugins.stub.faults import Faults
 from tests.docs import test_writing_a_plugin_rollout
 from tests.docs.pages import README, TUTORIAL
-from tests.docs.terminal import environment, terminal, typed, typed_beside
+from tests.docs.terminal import environment, terminal, typed, typed_in_thread
 from tests.docs.tutorial import (
     ADMIT_CALLER,
     ADMIT_DIALLER,
@@ -149,7 +149,7 @@ async def test_the_whole_plugin_runs_under_the_hub(tutorial: Tutorial) -> None:
         await kubelet.says("allocatable=2 capacity=2")
         for command in OPERATE:
             # The last report that the kubelet receives is that both adapters are healthy.
-            await typed_beside(command, here, DPHUB_RUN_DIR=RUN_DIR)
+            await typed_in_thread(command, here, DPHUB_RUN_DIR=RUN_DIR)
         await kubelet.says("allocatable=2 capacity=2", times=2)
         kubelet.type(ADMIT_DIALLER)
         await kubelet.says("default/dialler: running")
@@ -157,7 +157,7 @@ async def test_the_whole_plugin_runs_under_the_hub(tutorial: Tutorial) -> None:
         kubelet.type(ADMIT_CALLER)
         await kubelet.says("default/caller: running")
         assert [tutorial.port(n).read_bytes() for n in range(3)] == [b"ATZ\r", b"ATZ\r", b""]
-        status = await typed_beside("dphub status serial", here, DPHUB_RUN_DIR=RUN_DIR)
+        status = await typed_in_thread("dphub status serial", here, DPHUB_RUN_DIR=RUN_DIR)
         assert "last reset: device" in status
         run_dir = RunDir(here / RUN_DIR)
         await wait_until(lambda: _has_metric(run_dir), "the plugin's own metrics in its heartbeat")

@@ -29,7 +29,7 @@ NOT_TYPED = {
 """Commands by how they begin, and why no test types them."""
 
 TYPED: set[str] = set()
-"""Those that a test types, collected while this module is imported."""
+"""The commands that a test types, collected while this module is imported."""
 
 OTHER_BLOCKS = {
     "def place(host, device):": "test_locations_come_from_sysfs",

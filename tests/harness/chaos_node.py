@@ -35,7 +35,7 @@ FILES = {
 }
 
 PROBE_PERIOD, PROBE_TIMEOUT, PROBE_FAILURES = 0.5, 2.0, 3
-"""Those of the liveness probe, which begins when the hub reports where it listens."""
+"""The settings of the liveness probe, which begins when the hub reports where it listens."""
 
 
 class ChaosNode(OperatedNode):

@@ -23,7 +23,7 @@ from tests.harness.files import remove_tree
 from tests.harness.node import replace
 from tests.harness.processes import ended, started
 from tests.simulators.nvml import SimulatedNode
-from tests.simulators.rdma.tree import RdmaTree, beside_gpus
+from tests.simulators.rdma.tree import RdmaTree, hcas_near_gpus
 
 GPU, HCA, STUB = "nvidia.com/gpu", "rdma/hca", "example.com/stub"
 WATCHDOG = 9.0
@@ -112,7 +112,7 @@ class OperatedNode(Node):
         self.root = directory / "root"
         self.root.mkdir()
         self.gpus = SimulatedNode(self.root, gpus)
-        self.hcas: RdmaTree = beside_gpus(self.root, self.gpus.gpus)
+        self.hcas: RdmaTree = hcas_near_gpus(self.root, self.gpus.gpus)
         # The device file that containers get from the stub.
         (self.root / "dev/null").touch()
         (directory / "circus.ini").write_text(config.format(directory=directory, watchdog=watchdog))

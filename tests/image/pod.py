@@ -65,7 +65,7 @@ class Wanted:
     volumes: dict[str, Path] = field(default_factory=dict)
     """Directories of the node, by where the container has them."""
     read_only_volumes: frozenset[str] = frozenset()
-    """Those of them in which it may not write."""
+    """The volumes to which it may not write."""
     scratch: list[str] = field(default_factory=list)
     """Where the container has empty directories in memory."""
     read_only: bool = True

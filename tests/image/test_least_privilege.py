@@ -113,7 +113,7 @@ async def _status(pod: Pod) -> str:
 
 
 async def _shows(pod: Pod, text: str) -> None:
-    """Wait until `dphub status` shows a text."""
+    """Wait until `dphub status` shows a string."""
     shown = ""
     with suppress(TimeoutError):
         async with asyncio.timeout(GRACE):

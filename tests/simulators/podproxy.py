@@ -45,7 +45,7 @@ class Scenario(msgspec.Struct):
     listed: Answer = Answer()
     """How the list of pods is answered; the body is the list, if it is empty."""
     proxy_error: str = ""
-    """With what `kubectl proxy` fails."""
+    """The error with which `kubectl proxy` fails."""
     hosts: list[str] = []
     """Names by which a request may address a hub; if it is empty, all names."""
 

@@ -20,7 +20,7 @@ class Filter:
     health: str = ""
     resource: str = ""
     namespace: str = ""
-    """Of the pod that uses the device."""
+    """The namespace of the pod that uses the device."""
 
     @property
     def matches_all(self) -> bool:

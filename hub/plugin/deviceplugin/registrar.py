@@ -251,7 +251,7 @@ class Registrar:
         return self.state is RegistrationStatus.SUPERSEDED and not self._handover.due()
 
     def _set_owner(self) -> None:
-        """Show which hub the kubelet calls: next to the node's service, this hub may keep its stream for long."""
+        """Show which hub the kubelet calls: alongside the node's service, this hub may keep its stream for long."""
         if self._handover.has_service:
             self._set_status(RegistrationStatus.SUPERSEDED, self._handover.is_served_by)
         else:

@@ -43,7 +43,7 @@ def invalid(path: str, found: object, words: str) -> str:
 
 
 def too_long(path: str, limit: int) -> str:
-    """Return the error for a text with too many bytes."""
+    """Return the error for a string with too many bytes."""
     return f"{path}: Too long: may not be more than {limit} bytes"
 
 

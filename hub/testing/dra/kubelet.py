@@ -24,7 +24,7 @@ class DraKubelet(FakeKubelet):
     Args:
         plugin_dir: The directory of device plugins; its parent is the kubelet's root directory.
         dra: The options of the DRA side.
-        options: Those of `FakeKubelet`.
+        options: The options of `FakeKubelet`.
     """
 
     dra_process_type: ClassVar[type[DraProcess]] = DraProcess

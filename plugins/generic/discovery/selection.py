@@ -12,7 +12,7 @@ ANY = "*"
 
 
 class Wanted(NamedTuple):
-    """What a device in sysfs must be; texts may have wildcards, and those that are empty are ignored."""
+    """What a device in sysfs must be; strings may contain wildcards, and empty ones are ignored."""
 
     kernel: str = ""
     driver: str = ""

@@ -1,4 +1,4 @@
-"""The configuration of the generic-device-plugin: the values of its flag `--device`, as texts or as items of a list."""
+"""The configuration of the generic-device-plugin: the values of its flag `--device`, as strings or items of a list."""
 
 import posixpath
 import re
@@ -123,7 +123,7 @@ def _number(key: str, value: str | int) -> str:
 
 
 def _parsed(entries: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    """Return the entries with their places: items of a list, or values of the flag, YAML or JSON in a text."""
+    """Return the entries with their locations: items of a list, or values of the flag, strings of YAML or JSON."""
     for number, entry in enumerate(entries):
         place = f"devices[{number}]"
         try:

@@ -123,7 +123,7 @@ class PciSelector(Settings, frozen=True):
 class SysfsSelector(Settings, frozen=True):
     """A selector of devices in sysfs, with the keys of a udev rule. All keys that are set must match.
 
-    Texts may have the wildcards `*`, `?` and `[...]`.
+    Strings may contain the wildcards `*`, `?` and `[...]`.
     """
 
     subsystem: str = ""

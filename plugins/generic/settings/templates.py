@@ -1,4 +1,4 @@
-"""The placeholders of texts in the settings, such as {id}."""
+"""The placeholders in the settings' strings, such as {id}."""
 
 FACTS = ("name", "serial", "port", "pci", "vendor", "product")
 """What identifies the hardware: the name of its first file, and the serial number, USB port, PCI address and ids that

@@ -149,7 +149,7 @@ class Side:
         return json.loads(self._readable(json.dumps(sorted(claims, key=lambda each: each["ClaimName"]))))
 
     def _readable(self, text: str) -> str:
-        """Return a text with the names of claims instead of their UIDs, and without the words of gRPC libraries."""
+        """Return a message with the names of claims instead of their UIDs, and without the words of gRPC libraries."""
         for uid, name in self._names.items():
             text = text.replace(uid, name)
         # Which of several claims failed first is random in a kubelet.

@@ -100,7 +100,7 @@ class World:
         self._component_fails = asyncio.Event()
 
     async def keep_driver(self) -> None:
-        """Start the driver again whenever it was killed, or another one beside it for an upgrade."""
+        """Start the driver again whenever it was killed, or another one alongside it for an upgrade."""
         async with asyncio.TaskGroup() as group:
             while True:
                 self._upgrade.clear()

@@ -74,7 +74,7 @@ async def test_no_traceback(node: OperatedNode) -> None:
 
 
 async def test_no_line_ends_in_spaces(node: OperatedNode) -> None:
-    """No line does so, not even where a text takes several lines."""
+    """No line does so, not even where a value takes several lines."""
     await node.dphub("cordon", "stub-1", "--reason", "the fan is loud and we do not know why it is so loud")
     for command, width in product(("status", "devices"), (50, 55, 60)):
         said = await node.dphub(command, width=width)

@@ -77,7 +77,7 @@ async def test_each_claim_of_a_pod_has_its_own_answer(node: DraNode) -> None:
 
 
 async def test_metrics_count_the_claims(node: DraNode) -> None:
-    """Those that hold devices, by state, and those that were rejected."""
+    """The claims that hold devices, by state, and the claims that were rejected."""
     plugin = node.start_driver(watchdog=3)
     async with node.registered() as kubelet:
         await wait_until(lambda: node.api.store.devices, "the slices")

@@ -13,7 +13,7 @@ from tests.docs.pages import TUTORIAL
 from tests.harness.claimnode import CONTAINER, NODE, ClaimNode, claim_node
 from tests.simulators.generictree import GenericTree
 from tests.simulators.nvml import SimulatedNode
-from tests.simulators.rdma.tree import beside_gpus, two_connectx6
+from tests.simulators.rdma.tree import hcas_near_gpus, two_connectx6
 
 SERIAL, HCA, GPU = "example.com/serial", "rdma/hca", "nvidia.com/gpu"
 PCI_ROOT = "resource.kubernetes.io/pcieRoot"
@@ -157,7 +157,7 @@ async def test_mig_devices_are_given_by_claims(node: ClaimNode) -> None:
 async def test_a_gpu_and_an_hca_below_one_root(node: ClaimNode) -> None:
     """A claim can request devices of two plugins with the same PCI root complex."""
     driver = SimulatedNode(node.root, "switch8")
-    tree = beside_gpus(node.root, driver.gpus)
+    tree = hcas_near_gpus(node.root, driver.gpus)
     pool = {"resourceName": "hca", "mode": "hca", "selectors": {"vendors": ["15b3"]}}
     node.start_driver("plugins.ib:IB", "ib", config=json.dumps({"configList": [pool]}))
     _start_gpus(node, driver)

@@ -8,7 +8,7 @@ from hub.testing.kubelet import FakeKubelet
 from hub.testing.kubelet.model import Pod
 from tests.harness.gpu_support import GPU, GpuNode
 from tests.harness.node import Node
-from tests.simulators.rdma.tree import beside_gpus
+from tests.simulators.rdma.tree import hcas_near_gpus
 
 HCA = "rdma/hca"
 
@@ -23,7 +23,7 @@ class GpuIbNode:
 
     def __init__(self, node: Node, *, near: bool) -> None:
         self.gpus = GpuNode(node, "switch8")
-        tree = beside_gpus(self.gpus.root, self.gpus.driver.gpus)
+        tree = hcas_near_gpus(self.gpus.root, self.gpus.driver.gpus)
         self.switch_of = {gpu.uuid: gpu.switch for gpu in self.gpus.driver.gpus}
         self.switch_of |= {tree.pci(f"mlx5_{n}"): gpu.switch for n, gpu in enumerate(self.gpus.driver.gpus)}
         pool = {"resourceName": "hca", "mode": "hca", "nearGpus": near, "selectors": {"vendors": ["15b3"]}}

@@ -45,7 +45,7 @@ def _queries() -> list[str]:
 
 
 TESTS = ("rules_test.yaml", "rules_week_test.yaml")
-"""Those of the rules: of minutes, and of days."""
+"""The tests of the rules: over minutes, and over days."""
 
 
 def test_the_alert_rules() -> None:

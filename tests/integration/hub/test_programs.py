@@ -70,7 +70,7 @@ def test_what_another_program_means_by_its_exit_code(make_hub: MakeHub) -> None:
 
 
 def test_the_watchdog_ignores_another_program(make_hub: MakeHub) -> None:
-    """It has no heartbeat, and is not killed for that, while a plugin next to it that hangs is."""
+    """It has no heartbeat, and is not killed for that, while a hanging plugin alongside it is."""
     hub = make_hub(PROGRAM + PLUGIN).start()
     hub.wait_plugins("other", "stub")
     other, stub = hub.plugin_pid("other"), hub.plugin_pid("stub")

@@ -109,7 +109,7 @@ async def test_a_plugin_in_two_files(node: Node, kubelet: FakeKubelet) -> None:
     await kubelet.wait_for(STUB, 2)
 
 
-async def test_type_hints_may_be_texts(node: Node, kubelet: FakeKubelet) -> None:
+async def test_type_hints_may_be_strings(node: Node, kubelet: FakeKubelet) -> None:
     """The type of a plugin's settings is found even in a file where annotations are not evaluated."""
     (node.directory / "texts.py").write_text(f"from __future__ import annotations\n{SETTLED}")
     node.start_plugin("texts.py:P", config="count: 2")

@@ -266,7 +266,7 @@ def sixty_four_vfs(root: Path) -> RdmaTree:
     return tree
 
 
-def beside_gpus(root: Path, gpus: "Sequence[SimulatedGpu]") -> RdmaTree:
+def hcas_near_gpus(root: Path, gpus: "Sequence[SimulatedGpu]") -> RdmaTree:
     """As many HCAs as GPUs, each below the PCIe switch of the GPU with its number."""
     tree = RdmaTree(root)
     for number, gpu in enumerate(gpus):

@@ -1,4 +1,4 @@
-"""Cordons by the node's annotation: in process."""
+"""Cordons by the node's annotation, tested in this process."""
 
 import asyncio
 from pathlib import Path

@@ -29,8 +29,8 @@ class _Own(Settings, frozen=True):
 
 PROBLEMS = {
     "a word for a list": ({"names": "x"}, "names", "expected a list, got text: put [ ] around it"),
-    "a number for a text": ({"names": [1]}, "names[0]", "expected text, got a whole number: put quotes around it"),
-    "a mapping for a text": (
+    "a number for a string": ({"names": [1]}, "names[0]", "expected text, got a whole number: put quotes around it"),
+    "a mapping for a string": (
         {"env": {"x": {"path": None}}},
         "env[...]",
         "expected text, got a mapping: put quotes around it",
@@ -41,7 +41,7 @@ PROBLEMS = {
         "expected text, got a whole number: put quotes around it",
     ),
     "a list for a mapping": ({"env": []}, "env", "expected a mapping, got a list"),
-    "a text for a number": ({"ratio": "x"}, "ratio", "expected a number, got text"),
+    "a string for a number": ({"ratio": "x"}, "ratio", "expected a number, got text"),
     "a word for a switch": ({"on": "x"}, "on", "expected true or false, got text"),
     "a fraction": ({"number": 1.5}, "number", "expected a whole number, got a decimal number"),
     "nothing": ({"on": None}, "on", "expected true or false, got nothing"),
@@ -50,9 +50,13 @@ PROBLEMS = {
     "too many": ({"number": 4}, "number", "expected a whole number that is at most 3"),
     "not more than a bound": ({"ratio": 0}, "ratio", "expected a number that is more than 0"),
     "a long list": ({"pair": [1, 2]}, "pair", "expected a list with at most 1 element"),
-    "an empty text": ({"word": ""}, "word", "expected text with at least 1 character"),
-    "a text that is described": ({"parts": [{"name": "", "address": "y"}]}, "parts[0].address", "an address such as x"),
-    "a text that is not": ({"pattern": "c"}, "pattern", "expected text that matches '^[ab]$'"),
+    "an empty string": ({"word": ""}, "word", "expected text with at least 1 character"),
+    "a string that is described": (
+        {"parts": [{"name": "", "address": "y"}]},
+        "parts[0].address",
+        "an address such as x",
+    ),
+    "a string that is not": ({"pattern": "c"}, "pattern", "expected text that matches '^[ab]$'"),
     "a key that is missing": ({"parts": [{}]}, "parts[0]", 'the key "name" is missing'),
     "a misspelt key": ({"nams": []}, "", 'unknown key "nams"; did you mean names?'),
     "a misspelt value": ({"mode": "c"}, "mode", "unknown value 'c', expected one of a, b"),

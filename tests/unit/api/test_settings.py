@@ -160,7 +160,7 @@ def test_a_file_whose_top_level_is_a_list(tmp_path: Path, name: str) -> None:
         ("a: 1\na: 2", "devices[0]: line 2: duplicate key"),
     ],
 )
-def test_a_text_inside_settings(text: str, problem: str) -> None:
+def test_a_string_inside_settings(text: str, problem: str) -> None:
     """It has the limits of a file, and its errors name its place."""
     assert parse_yaml("devices[0]", "a: 1\nb:\nc: [{d: }]") == {"a": 1, "c": [{}]}
     with pytest.raises(ConfigError) as raised:

@@ -38,7 +38,7 @@ async def test_whatever_the_code_raises(error: type[BaseException]) -> None:
         await Calls().call(prefer, fail, 60)
 
 
-async def test_an_error_without_a_text() -> None:
+async def test_an_error_without_a_message() -> None:
     """It is reported by its type, and the thread that caught it keeps working."""
 
     class Unspeakable(Exception):

@@ -13,7 +13,7 @@ KIT = "the test kit reads what the same test wrote"
 OWN = "creates a file of its own, and reads nothing"
 
 ALLOWED: Mapping[str, Mapping[str, str]] = {
-    "hub/api/jsontext.py": {"json.loads": "a text from the reader"},
+    "hub/api/jsontext.py": {"json.loads": "a string from the reader"},
     "hub/base/locks.py": {"os.open": "opens only regular files, and reads nothing"},
     "hub/base/logfile.py": {"os.open": OWN},
     "hub/base/jsonfile.py": {"open": OWN},

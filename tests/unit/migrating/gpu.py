@@ -126,7 +126,7 @@ class GpuRun:
         return [by_name[name] for name in names]
 
     def plain(self, text: str) -> str:
-        """Return a text with names instead of UUIDs."""
+        """Return a string with names instead of UUIDs."""
         for uuid, name in self.uuids.items():
             text = text.replace(uuid, f"UUID({name})")
         return text

@@ -79,7 +79,7 @@ class RdmaRun:
         return self._names.get(identifier, identifier)
 
     def plain(self, text: str) -> str:
-        """Return a text unchanged: PCI addresses stay the same."""
+        """Return a string unchanged: PCI addresses stay the same."""
         return text
 
 

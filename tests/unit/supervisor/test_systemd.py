@@ -1,4 +1,4 @@
-"""What the hub reports to systemd: in process, with a socket in place of systemd's."""
+"""What the hub reports to systemd, tested in this process with a socket in place of systemd's."""
 
 import asyncio
 import os

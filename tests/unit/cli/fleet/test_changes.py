@@ -1,4 +1,4 @@
-"""Commands that `kubectl dphub` runs in the pod of one node's hub: in process."""
+"""Commands that `kubectl dphub` runs in the pod of one node's hub, tested in this process."""
 
 import pytest
 from msgspec.structs import replace

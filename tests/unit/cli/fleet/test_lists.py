@@ -1,4 +1,4 @@
-"""What the commands of `kubectl dphub` show of a cluster: in process."""
+"""What the commands of `kubectl dphub` show of a cluster, tested in this process."""
 
 import random
 from collections.abc import Sequence

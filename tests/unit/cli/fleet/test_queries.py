@@ -1,4 +1,4 @@
-"""How all hubs are queried, and what follows from what they answer: in process."""
+"""How all hubs are queried, and what follows from what they answer, tested in this process."""
 
 import pytest
 from msgspec.structs import replace

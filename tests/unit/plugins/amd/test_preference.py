@@ -50,7 +50,7 @@ def _parts(card: int, *numbers: int) -> list[str]:
     return [f"0000:{OAM[card - 1]}:00.0-{number}" for number in numbers]
 
 
-def test_partitions_beside_a_required_one(partitioned: Node) -> None:
+def test_partitions_near_a_required_one(partitioned: Node) -> None:
     """They are on the same card."""
     assert _chosen(partitioned, 3, required=tuple(_parts(2, 5))) == _parts(2, 0, 1, 5)
 

@@ -22,7 +22,7 @@ def test_files_that_come_and_go(tmp_path: Path) -> None:
 
 
 def test_which_directories(tmp_path: Path) -> None:
-    """Those of device files are watched, not those open to any user; elsewhere the nearest existing one is."""
+    """Directories of device files are watched, not those open to any user; elsewhere the nearest existing one is."""
     tree = GenericTree(tmp_path)
     for name in ("snd/timer", "shm/x/y", "pts/0", "disk/by-id/a"):
         tree.file(name)

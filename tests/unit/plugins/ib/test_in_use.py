@@ -32,7 +32,7 @@ class Plugin:
 
     Args:
         directory: Contains the node's file system and the run directory.
-        selectors: Those of the only pool.
+        selectors: The selectors of the only pool.
     """
 
     def __init__(self, directory: Path, selectors: dict[str, object]) -> None:
@@ -67,7 +67,7 @@ def tree(tmp_path: Path) -> RdmaTree:
 
 
 MODES = ["shared", "exclusive"]
-"""Those of the RDMA subsystem."""
+"""The namespace modes of the RDMA subsystem."""
 
 
 @pytest.mark.parametrize("restarts", [0, 1])

@@ -87,7 +87,7 @@ def test_which_hcas_each_mode_accepts(tmp_path: Path) -> None:
     assert _selected(hcas, Mode.POOL, **vendor) == ["mlx5_0", "mlx5_1", "mlx5_2"]
 
 
-def test_hcas_and_virtual_functions_beside_each_other(tmp_path: Path) -> None:
+def test_hcas_and_virtual_functions_side_by_side(tmp_path: Path) -> None:
     """Two pools that select the same vendor divide a node by their modes, without a conflict."""
     tree = sixty_four_vfs(tmp_path)
     tree.add("mlx5_65", "0000:08:00.0")

@@ -32,7 +32,7 @@ class Served:
 
     Args:
         root: The node's file system.
-        entries: Those of `resourceList`.
+        entries: The entries of `resourceList`.
         keys: Other keys of the file.
     """
 

@@ -35,7 +35,7 @@ SERVICE = "device-plugin-hub.monitoring.svc"
 """A name of the hub that is configured."""
 
 DETAIL = "the fan is loud"
-"""A text that is in the status."""
+"""A string that is in the status."""
 
 Answer = tuple[int, str]
 

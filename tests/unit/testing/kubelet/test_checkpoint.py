@@ -11,7 +11,7 @@ from hub.kubelet.checkpoint import CHECKPOINT
 from hub.testing.kubelet import checkpoint
 
 
-def test_a_link_beside_the_checkpoint_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_next_to_the_checkpoint_is_not_followed(tmp_path: Path) -> None:
     """A plugin in a container would otherwise overwrite any file of the node."""
     (tmp_path / "precious").write_text("kept")
     path = tmp_path / CHECKPOINT
