@@ -1,6 +1,6 @@
-"""Measure what a day leaves behind on a node: memory, descriptors, threads and files.
+"""Measure what is left over on a node after a day: memory, descriptors, threads and files.
 
-A day passes fast: what happens in each of its hours happens without the time in between.
+The day is simulated: the events of each hour run back to back.
 """
 
 import asyncio
@@ -27,17 +27,17 @@ EVENTS = 7
 WHAT = "a day of restarts, faults, pods and resets"
 
 SETTLED = 4
-"""Hours until caches and logs have their size."""
+"""Hours until caches and logs have reached their full size."""
 
 POLL = 0.1
-"""Seconds between looks at what is left."""
+"""Seconds between checks for leftovers."""
 
 MAX_GROWTH = 3.0
 """MB by which the memory of a process may grow from then on."""
 
 
 async def day(events: float, seed: int, *, hours: int = HOURS, settled: int = SETTLED) -> list[Row]:
-    """Live through the hours of a day on a node with three plugins.
+    """Simulate the hours of a day on a node with three plugins.
 
     Each hour, pods come and go, and each device that they get is reset; devices break and work again; the kubelet
     restarts, gracefully or by a crash; and one plugin is restarted. The hub and the other two plugins run all day.
@@ -52,7 +52,7 @@ async def day(events: float, seed: int, *, hours: int = HOURS, settled: int = SE
     each = max(1, round(EVENTS * events))
     async with node_of_three(plugin=PATIENT, reset=True) as node:
         failed = sum([await _hour(node, chance, each) for _ in range(settled)])
-        before = _Left.behind(node)
+        before = _Leftovers.of(node)
         failed += sum([await _hour(node, chance, each) for _ in range(hours - settled)])
         after = await _settled(node, before)
     pods = Row(WHAT, "pods that failed", failed, "", 0, each * len(NAMES) * hours)
@@ -110,16 +110,16 @@ def _counts(file: Path) -> bool:
     return file != rotated(file.with_suffix("")) and not file.name.endswith(".history.json")
 
 
-async def _settled(node: Node, before: "_Left") -> "_Left":
-    """Return what there is once nothing but memory is more than before, or after `LIMIT`: connections end in time."""
+async def _settled(node: Node, before: "_Leftovers") -> "_Leftovers":
+    """Return what there is once nothing but memory is more than before, or after `LIMIT`: connections close late."""
     end = time.monotonic() + LIMIT
-    while (left := _Left.behind(node)).has_more_than(before) and time.monotonic() < end:  # noqa: ASYNC110 - no event
+    while (left := _Leftovers.of(node)).has_more_than(before) and time.monotonic() < end:  # noqa: ASYNC110 - no event
         await asyncio.sleep(POLL)
     return left
 
 
 @dataclass(frozen=True)
-class _Left:
+class _Leftovers:
     """What there is on a node while nothing happens."""
 
     memory: dict[str, float]
@@ -130,7 +130,7 @@ class _Left:
     """The files in the run directory and in the kubelet's directory."""
 
     @classmethod
-    def behind(cls, node: Node) -> "_Left":
+    def of(cls, node: Node) -> "_Leftovers":
         """Return what there is now."""
         if node.hub is None:
             raise RuntimeError("there is no hub to measure")
@@ -144,11 +144,11 @@ class _Left:
             sum(_counts(file) for path in (node.run_dir.path, node.plugin_dir) for file in path.rglob("*")),
         )
 
-    def has_more_than(self, before: "_Left") -> bool:
+    def has_more_than(self, before: "_Leftovers") -> bool:
         """Return whether it is more than before, apart from memory."""
         return any(row.value > 0 for row in self.rows(before, 0)[1:])
 
-    def rows(self, before: "_Left", hours: int) -> list[Row]:
+    def rows(self, before: "_Leftovers", hours: int) -> list[Row]:
         """Return by how much it is more than before."""
         growth = max(size - before.memory[name] for name, size in self.memory.items())
         counts = {

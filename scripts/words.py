@@ -35,7 +35,7 @@ RETIRED = {
 SUFFIXES = {
     "",
     *(".py", ".md", ".yaml", ".yml", ".ini", ".toml", ".json", ".sh", ".txt", ".proto", ".tpl"),
-    *(".html", ".js", ".css", ".svg", ".c", ".h"),
+    *(".html", ".js", ".css", ".svg", ".c", ".h", ".go"),
 }
 DIRECTORIES = ("hub", "plugins", "tests", "scripts", "benchmarks", "container", "docs", ".github")
 

@@ -37,7 +37,7 @@ class AlreadyRunningError(HubError):
 
 
 class Instance(NamedTuple):
-    """A hub, or a plugin of a hub. Those that own the devices rather than others are sorted after them."""
+    """A hub, or a plugin of a hub. Instances sort by precedence: of several, the last one owns the devices."""
 
     is_service: bool
     """Whether the hub is the node's service."""

@@ -20,8 +20,8 @@ from hub.base.paths import INSTANCE_NAME
 from hub.base.untrusted import UnreadableError, read_text
 
 LOCK_TIMEOUT = 3.0
-"""Seconds after which a process continues without the lock: the one that holds it may be frozen. When that one thaws,
-it writes the file, and so the other notices that it has to register once more."""
+"""Seconds after which a process continues without the lock: the one that holds it may be frozen. When it resumes, it
+writes the file, so the other process notices that it has to register again."""
 
 _POLL = 0.005
 

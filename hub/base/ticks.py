@@ -15,7 +15,7 @@ _SLACK = 0.001
 
 
 def next_tick(interval: float, now: float) -> float:
-    """Return the last shared time within an interval from now: in the long run, that is once every interval.
+    """Return the last shared time that is at most an interval away: over time, this is once every interval.
 
     An interval shorter than `TICK` has times of its own, its multiples. A longer one that is not a multiple of `TICK`
     is rounded down to one.

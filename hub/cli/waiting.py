@@ -37,7 +37,7 @@ async def wait_for_report(
     """Wait for a report of the plugin for which a condition holds.
 
     Raises:
-        TimeoutError: there was none within the limit, in seconds; the text has the last report.
+        TimeoutError: there was none within the limit, in seconds; the text includes the last report.
     """
 
     def find() -> PluginReport | None:

@@ -60,11 +60,11 @@ def find_device(status: NodeStatus, name: str, plugin: str | None = None, *, els
 
 
 class UnknownDeviceError(HubError):
-    """No device has a name."""
+    """No device has this name."""
 
 
 class DeviceIndex:
-    """Finds devices by their names: the same ones for any number of names, each in little time.
+    """Finds devices by name in an index: each lookup is fast, however many names are looked up.
 
     Args:
         status: The node.

@@ -80,7 +80,7 @@ class AgentAccess:
 
 
 def check_another_node(access: AgentAccess, own: str, other: str) -> None:
-    """Assert that the token can change its own node, and another one in no way."""
+    """Assert that the token can change its own node, but no other node."""
     assert access.set_condition(own, "Test", "DphubDevicesHealthy") == 200
     assert access.set_condition(other, "Test", "DphubDevicesHealthy") in DENIED
     listed = {"metadata": {"annotations": {"dphub.dev/cordoned": "a"}}}
@@ -106,7 +106,7 @@ def check_own_node(access: AgentAccess, own: str) -> None:
     ):
         assert access.merge(path, body) in DENIED, body
         if "spec" not in body:
-            # The way of the status can change the metadata, too.
+            # A request to the status subresource can change the metadata, too.
             assert access.merge(f"{path}/status", body) in DENIED, body
     for status in (
         {"capacity": {"nvidia.com/gpu": "1000"}},

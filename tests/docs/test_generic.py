@@ -119,7 +119,7 @@ def _reasons(tree: GenericTree) -> str:
 
 
 def test_what_the_troubleshooting_quotes_is_said(tmp_path: Path) -> None:
-    """The log has each message in the words that the page quotes."""
+    """The log contains each message exactly as the page quotes it."""
     table = PAGE.text.partition("| symptom | cause and remedy |\n")[2]
     quotes = [code for line in table.splitlines() for code in codes(line.split(" | ")[0]) if " " in code]
     said = _reasons(GenericTree(tmp_path))

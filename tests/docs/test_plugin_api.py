@@ -80,7 +80,7 @@ def test_every_method_of_a_plugin_is_documented() -> None:
     [hub.DeviceNode, hub.Mount, hub.Excluded, hub.Unmatched, hub.Allocation, hub.Metric, hub.Sample],
     ids=lambda kind: kind.__name__,
 )
-def test_small_things_are_documented(kind: type[msgspec.Struct]) -> None:
+def test_small_types_are_documented(kind: type[msgspec.Struct]) -> None:
     """Each small type is documented with its fields, in their order."""
     assert f"`hub.{kind.__name__}({', '.join(_field_tables(kind))})`" in TUTORIAL.words
 

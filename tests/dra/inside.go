@@ -15,7 +15,7 @@ type instance struct {
 	Connected bool   `json:"connected"`
 }
 
-// reportInstances reports the instances of all drivers whenever they change; Kubernetes has no way to be told.
+// reportInstances reports the instances of all drivers whenever they change; Kubernetes offers no notification.
 func (k *kubelet) reportInstances(output *output) {
 	last := map[string][]instance{}
 	for {
@@ -43,14 +43,14 @@ func (k *kubelet) instances() map[string][]instance {
 	return found
 }
 
-// set sets a time that Kubernetes keeps to itself, unless it is zero; path leads to its field.
+// set sets an unexported time field of Kubernetes, unless the time is zero; path leads to its field.
 func set(owner any, value time.Duration, path ...string) {
 	if value != 0 {
 		accessible(field(owner, path...)).SetInt(int64(value))
 	}
 }
 
-// field returns a field that Kubernetes keeps to itself; path leads to it.
+// field returns an unexported field of Kubernetes; path leads to it.
 func field(owner any, path ...string) reflect.Value {
 	found, isValue := owner.(reflect.Value)
 	if !isValue {

@@ -12,9 +12,9 @@ import (
 	plugin "k8s.io/kubernetes/pkg/kubelet/cm/devicemanager/plugin/v1beta1"
 )
 
-// order takes chance away, so that a test can name devices. Where a kubelet would take any of several devices, or list
-// them in any order, it gets the order of the plugin's list: as if each plugin had a preference. Devices near a NUMA
-// node come first, as in a kubelet. Everything else passes unchanged.
+// order makes choices deterministic, so that a test can name devices. Where a kubelet would take any of several
+// devices, or list them in any order, it gets the order of the plugin's list: as if each plugin had a preference.
+// Devices near a NUMA node come first, as in a kubelet. Everything else passes unchanged.
 type order struct {
 	mutex     sync.Mutex
 	positions map[string]map[string]int

@@ -61,7 +61,7 @@ class Registrar:
         resource: The resource's name.
         server: Serves the resource.
         kubelet_socket: Where the kubelet listens.
-        options: What the plugin can do. The kubelet asks again when it calls back, and believes that answer.
+        options: What the plugin can do. The kubelet asks again when it calls back, and uses that answer.
         calls: The kubelet's calls.
         notifier: Wakes this state machine when something may have changed.
         ownership: The other hubs, which may serve the resource too.

@@ -120,7 +120,7 @@ class Preparation:
                 self._records.refuse(uid)
             if record is not None and record.is_active and not record.is_resetting:
                 self._files.remove(uid)
-                if self._released.wants(record):
+                if self._released.needs_reset(record):
                     self._released.release(record)
                 else:
                     self._records.release(record, refuse=bool(self._ownership.others))

@@ -58,7 +58,7 @@ class ReleasedClaims:
         """The keys of the devices that no claim has had since their reset."""
         self._had_others = False
 
-    def wants(self, record: ClaimRecord) -> bool:
+    def needs_reset(self, record: ClaimRecord) -> bool:
         """Return whether devices of a claim are to be reset once it is released."""
         if not self._plugin.reset_when_released or record.state is not ClaimState.PREPARED:
             return False
@@ -77,7 +77,7 @@ class ReleasedClaims:
         self.changes.bump()
 
     async def settle(self, uid: str, devices: Iterable[tuple[str, Device]]) -> Collection[str]:
-        """Wait until devices that a claim wants are no longer being reset.
+        """Wait until devices that a claim requests are no longer being reset.
 
         Args:
             uid: The claim, which another pod may have had before.
@@ -129,7 +129,7 @@ class ReleasedClaims:
             self._protect()
 
     async def _finish(self, uid: str) -> None:
-        """Reset the devices of a claim, unless another process does so, and let others have them."""
+        """Reset the devices of a claim, unless another process does so, and then free them."""
         # Without a record, the process of another hub has done it.
         with suppress(FileNotFoundError), self._records.reset_lock(uid) as file:
             while not try_lock(file):

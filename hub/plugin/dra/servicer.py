@@ -88,7 +88,7 @@ class DraServicer:
         return wire.NodeUnprepareResourcesResponse(claims=entries)
 
     async def finish(self) -> None:
-        """Wait for what has begun."""
+        """Wait for the calls in progress."""
         if self._running:
             await asyncio.wait(self._running)
 

@@ -16,7 +16,7 @@
     unhealthy   clear_admin_fault(source)                the state that its other faults give it
     any         release()                                see `release`
 
-A device that is recovering is not allocated. Sources are independent: a device is as healthy as the worst of them says.
+A device that is recovering is not allocated. Sources are independent: the worst one determines the device's health.
 Times are seconds since the epoch and are passed in, so that a record can be kept across restarts.
 """
 

@@ -50,7 +50,7 @@ class Access:
         return token
 
     def revoke(self, token: str) -> None:
-        """End the life of a token: calls with it fail with 401."""
+        """Revoke a token: calls with it fail with 401."""
         self._callers.pop(token, None)
 
     def caller(self, authorization: str) -> Caller:

@@ -20,7 +20,7 @@ _CLASSES = {
 
 @lru_cache
 def compile_go(expression: str) -> re.Pattern[str]:
-    """Compile an expression, once though each scan asks; letters and digits are those of ASCII, as there.
+    """Compile an expression and cache it, since each scan needs it; as in Go, only ASCII letters and digits count.
 
     Raises:
         re.error: it is wrong, or it has no equivalent in Python's library.

@@ -39,7 +39,7 @@ class Driver:
         on_xid: Called with each XID, in the driver's thread.
         on_change: Called in the same thread when a poll would find something new.
         listen: Whether to listen for XIDs.
-        lock: Shows when a reset wants the GPUs; during the reset, the last known state is the answer.
+        lock: Shows when a reset needs the GPUs; during the reset, the last known state is the answer.
     """
 
     def __init__(

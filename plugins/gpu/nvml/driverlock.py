@@ -3,7 +3,7 @@
 A GPU is not reset while any process has the driver open, and the plugin does, because it listens to its reports. So a
 reset asks the plugin to release the driver, by locks on files, which the kernel releases however a process exits:
 
-- the reset lock, shared by all resets that want the GPUs: a plugin that finds it taken releases the driver;
+- the reset lock, shared by all resets that need the GPUs: a plugin that finds it taken releases the driver;
 - a driver lock for each hub: the plugin holds it during its session with the driver. Resets wait for all of them: in a
   rolling upgrade there are two plugins.
 """
@@ -32,7 +32,7 @@ class DriverLock:
 
     @property
     def wanted(self) -> bool:
-        """Whether a reset wants the GPUs."""
+        """Whether a reset needs the GPUs."""
         return self._used and self._reset.held_by_other
 
     def acquire(self, timeout: float = 0) -> bool:

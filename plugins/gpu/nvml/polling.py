@@ -29,7 +29,7 @@ class DriverPoller:
         on_xid: Called with each XID.
         on_change: Called when a poll would find something new.
         listen: Whether to listen for XIDs.
-        lock: Shows when a reset wants the GPUs; during the reset, the last known state is the answer.
+        lock: Shows when a reset needs the GPUs; during the reset, the last known state is the answer.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class DriverPoller:
             return DriverState(reason=no_driver(self._paths, str(error)))
 
     def wait_for_xids(self) -> None:
-        """Wait for XIDs for a moment, or end the session if a reset wants the GPUs."""
+        """Wait for XIDs for a moment, or end the session if a reset needs the GPUs."""
         if self._lock.wanted:
             self._end_session()
         else:

@@ -105,7 +105,7 @@ async def test_a_restart_without_a_kubelet(node: OperatedNode) -> None:
     assert (said.code, "but not registered (waiting for kubelet)" in said.err) == (1, True), said
 
 
-async def test_what_is_not_there(node: OperatedNode) -> None:
+async def test_unknown_names(node: OperatedNode) -> None:
     """A missing plugin, device or level is named, with those that exist; nothing is changed."""
     for words, expected in [
         (["restart", "gpus"], "there is no plugin gpus; the plugins are gpu, ib, stub"),

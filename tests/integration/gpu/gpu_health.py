@@ -12,7 +12,7 @@ CALM = "dphub: {health: {interval: 1000, stable_for: 1000}}"
 
 
 async def until_reported(plugin: PluginProcess, uuid: str, words: str) -> DeviceStatus:
-    """Wait until a device's reason has these words, and return the device."""
+    """Wait until a device's reason contains these words, and return the device."""
 
     def reported() -> DeviceStatus | None:
         state = plugin.state()

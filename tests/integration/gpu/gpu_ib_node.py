@@ -42,7 +42,7 @@ async def count_close_hcas(pair: GpuIbNode, kubelet: FakeKubelet, chance: random
     """Admit this number of pods, and remove some at random.
 
     Returns:
-        How often HCAs on the GPUs' own switches could be had, and how often they were.
+        How often HCAs on the GPUs' own switches were free, and how often they were allocated.
     """
     await kubelet.wait_for(GPU, 8)
     await kubelet.wait_for(HCA, 8)

@@ -106,7 +106,7 @@ async def test_a_lost_gpu(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_handle_that_fails(node: Node, kubelet: FakeKubelet) -> None:
-    """The reason has the call and the driver's error."""
+    """The reason names the call and the driver's error."""
     gpus = GpuNode(node, "pair")
     plugin = await start(gpus, kubelet)
     gpus.driver.gpus[0].failures["nvmlDeviceGetName"] = UNKNOWN

@@ -19,7 +19,7 @@ QUICK = "dphub: {health: {interval: 0.1, stable_for: 0, driver_timeout: 2}}"
 
 
 async def _reason(plugin: PluginProcess, words: str) -> str:
-    """Wait until the plugin has no device and the reason has these words, and return the reason."""
+    """Wait until the plugin has no device and the reason contains these words, and return the reason."""
     state = await wait_until(lambda: found if (found := plugin.state()) and words in found.reason else None, words)
     return state.reason
 
@@ -232,7 +232,7 @@ async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_too_many_shares(node: Node, kubelet: FakeKubelet) -> None:
-    """The kubelet's error has the limit and the number found."""
+    """The kubelet's error states the limit and the number found."""
     sharing = "{timeSlicing: {failRequestsGreaterThanOne: true, resources: [{name: nvidia.com/gpu, replicas: 4}]}}"
     gpus = GpuNode(node, "pair")
     gpus.start(f"sharing: {sharing}")

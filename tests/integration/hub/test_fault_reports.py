@@ -23,7 +23,7 @@ class Slow(Stub):
 
 
 def _found(status: NodeStatus, about: str, *words: str) -> Problem | None:
-    """Return the problem about this part whose message has these words."""
+    """Return the problem about this part whose message contains these words."""
     problems = (problem for problem in status.problems if problem.about == about)
     return next((problem for problem in problems if all(word in problem.message for word in words)), None)
 

@@ -54,7 +54,7 @@ async def test_streams_of_lists_are_counted(node: OperatedNode) -> None:
     assert ended == await node.metric("dphub_rpc_duration_seconds_count", method="ListAndWatch") == 3
 
 
-async def test_no_problem_is_a_figure_too(node: OperatedNode) -> None:
+async def test_zero_problems_are_reported_too(node: OperatedNode) -> None:
     """All severities are present even without a problem, because a series that disappears cannot be queried."""
     _, text = await node.get("/metrics")
     for severity in ("error", "warning", "info"):

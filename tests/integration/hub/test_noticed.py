@@ -16,7 +16,7 @@ def _about(status: NodeStatus, words: str) -> Problem | None:
 
 
 async def _noticed(node: OperatedNode, words: str) -> Problem:
-    """Wait for the problem whose message has these words."""
+    """Wait for the problem whose message contains these words."""
     status = await node.status_until(lambda status: _about(status, words) is not None, words)
     problem = _about(status, words)
     assert problem
@@ -53,7 +53,7 @@ async def test_what_a_driver_reports_is_in_the_log(node: OperatedNode) -> None:
 
 
 async def test_where_a_plugin_crashed(node: OperatedNode) -> None:
-    """The log has the stack of a crash, which the status of the plugin's next process does not keep."""
+    """The log contains the stack of a crash, which the status of the plugin's next process does not keep."""
     stub = node.plugin("stub")
     assert stub
     os.kill(stub.process.pid, signal.SIGSEGV)

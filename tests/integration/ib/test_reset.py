@@ -158,7 +158,7 @@ async def test_processes_that_only_look_like_holders(kernel: Kernel) -> None:
 
 
 async def test_the_name_of_a_holder_need_not_be_text(kernel: Kernel) -> None:
-    """The reason has the name even so."""
+    """The reason still gives the name."""
     (_open_by_a_process(kernel) / "comm").write_bytes(b"\xff\n")
     assert "process 4711 (\\xff)" in (await _reset(kernel)).message
 

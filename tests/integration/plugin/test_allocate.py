@@ -74,7 +74,7 @@ async def test_ids_are_checked(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_an_allocation_that_no_kubelet_receives(node: Node, kubelet: FakeKubelet) -> None:
-    """It is an error of the plugin: the pod's events have the reason, and after several the plugin is failing."""
+    """It is an error of the plugin: the pod's events give the reason, and after several the plugin is failing."""
     plugin = await serving(
         node,
         """

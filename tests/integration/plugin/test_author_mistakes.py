@@ -1,4 +1,4 @@
-"""Mistakes of a plugin author that appear when the plugin is called: check, log and status have the same words."""
+"""Mistakes of a plugin author that appear when the plugin is called: check, log and status use the same words."""
 
 import asyncio
 import subprocess
@@ -109,7 +109,7 @@ WHEN_ASKED: dict[str, Mistake] = {
 
 @pytest.mark.parametrize(("code", "words"), WHEN_ASKED.values(), ids=WHEN_ASKED)
 async def test_what_fails_when_it_is_asked(node: Node, kubelet: FakeKubelet, code: str, words: str) -> None:
-    """`dphub check --scan`, the log and the status have the same words for it."""
+    """`dphub check --scan`, the log and the status use the same words for it."""
     file = written(node.directory, code)
     said = expected(words, file)
     report = await asyncio.to_thread(checked, file, scan=True)
@@ -186,7 +186,7 @@ ALLOCATE = f"""{RESOURCE}    allocate_timeout = LIMIT
     ],
 )
 async def test_allocate(node: Node, kubelet: FakeKubelet, device: str, words: str) -> None:
-    """The pod's events, the log and the status have the place; a check cannot find what only a pod causes."""
+    """The pod's events, the log and the status give the location; a check cannot find what only a pod causes."""
     # Long enough for an answer of a busy machine, if there is one.
     file = written(node.directory, ALLOCATE.replace("LIMIT", "0.2" if device == "blocks" else "10"))
     assert (await asyncio.to_thread(checked, file)).problems == ()

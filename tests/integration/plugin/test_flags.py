@@ -41,7 +41,7 @@ def _run(root: Path, flags: list[str], **variables: str) -> subprocess.Completed
     ],
 )
 def test_a_path_that_is_not_a_directory(root: Path, flag: str, purpose: str) -> None:
-    """One line has the path and what it is for, and nothing is started."""
+    """One line names the path and its purpose, and nothing is started."""
     ran = _run(root, [flag])
     assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()

@@ -169,7 +169,7 @@ async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
 
 
 async def test_a_plugin_that_cannot_be_made(node: Node) -> None:
-    """An error in its constructor is a crash: the line in the log has the place, and the traceback."""
+    """An error in its constructor is a crash: the log line gives the location and the traceback."""
     target = node.write_plugin("""
 class P(Plugin):
     def __init__(self, *args):

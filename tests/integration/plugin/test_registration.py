@@ -87,7 +87,7 @@ async def test_a_hanging_kubelet_does_not_delay_the_next(node: Node) -> None:
 
 
 async def test_a_rejection_is_reported_in_the_kubelets_words(node: Node) -> None:
-    """Log and status have them, the log only once however often it is tried; a kubelet that accepts ends it."""
+    """Log and status show them, the log only once however often it is tried; a kubelet that accepts ends it."""
     async with ScriptedKubelet(node.plugin_dir, "no plugins on Sundays").listening() as odd:
         plugin = node.start_plugin()
         rejected = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)

@@ -196,7 +196,7 @@ async def test_shares_of_a_device_are_not_reset(node: Node, kubelet: FakeKubelet
 
 
 async def test_a_reset_without_its_settings_fails(node: Node, kubelet: FakeKubelet) -> None:
-    """An unreadable fault file keeps the container from starting, and the pod's events have its path."""
+    """An unreadable fault file keeps the container from starting, and the pod's events name its path."""
     await _plugin(node, kubelet)
     node.faults("reset: {stub-0: {do: nothing that is known}}")
     await kubelet.wait_for(STUB, 0)

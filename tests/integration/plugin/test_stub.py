@@ -165,7 +165,7 @@ async def test_it_crashes(node: Node, kubelet: FakeKubelet, fault: str, status: 
     ],
 )
 async def test_a_bad_fault_file(node: Node, kubelet: FakeKubelet, text: str, problem: str) -> None:
-    """The devices are unhealthy, the reason has the location of the mistake, and fixing the file ends that."""
+    """The devices are unhealthy, the reason gives the location of the mistake, and fixing the file ends that."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults(text)

@@ -143,7 +143,7 @@ async def test_a_flood_is_cut_short(runs: ResetRuns) -> None:
 
 
 @pytest.mark.parametrize(("action", "place"), [("segfault", "_segfault"), ("hang", "_hang"), ("raise", "_raise")])
-async def test_the_log_has_the_location(runs: ResetRuns, action: str, place: str) -> None:
-    """It has the place where a reset crashed, hung or raised an error."""
+async def test_the_log_gives_the_location(runs: ResetRuns, action: str, place: str) -> None:
+    """It says where a reset crashed, hung or raised an error."""
     await reset(runs.stub({"bad": {"do": action}}), "bad", SHORT)
     assert [line for line in runs.printed("bad") if f"in {place}" in line]

@@ -1,4 +1,4 @@
-"""Reading configuration files: whatever is in them, the error has the file and the place."""
+"""Reading configuration files: whatever is in them, the error gives the file and the location."""
 
 import time
 from pathlib import Path
@@ -90,14 +90,14 @@ def _error(tmp_path: Path, name: str, text: str) -> str:
 
 @pytest.mark.parametrize("name", YAML)
 def test_yaml_that_cannot_be_used_has_a_line(tmp_path: Path, name: str) -> None:
-    """The error has the line, whatever is wrong; what a file would expand to is never built."""
+    """The error gives the line, whatever is wrong; what a file would expand to is never built."""
     text, place = YAML[name]
     assert _error(tmp_path, "own.yaml", text).startswith(place)
 
 
 @pytest.mark.parametrize("name", JSON)
 def test_json_that_cannot_be_used_has_a_place(tmp_path: Path, name: str) -> None:
-    """It has a place as in YAML, and is found soon."""
+    """It gives a location as in YAML, and is found quickly."""
     text, place = JSON[name]
     begin = time.process_time()
     assert _error(tmp_path, "own.json", text).startswith(place)

@@ -44,6 +44,6 @@ async def test_checking_a_lock_is_not_a_change(tmp_path: Path) -> None:
 
 
 async def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """The error has its name."""
+    """The error names it."""
     with pytest.raises(HubError, match=r"cannot watch the directory .*missing \(No such file"):
         await anext(closed_files(tmp_path / "missing"))

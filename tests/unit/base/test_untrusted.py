@@ -106,7 +106,7 @@ def test_a_path_that_cannot_exist_is_an_error(tmp_path: Path, name: str) -> None
 
 
 def test_bytes_that_are_not_text_are_an_error(tmp_path: Path) -> None:
-    """The error has the location; where a reader allows it, such bytes are replaced."""
+    """The error gives the location; where a reader allows it, such bytes are replaced."""
     path = tmp_path / "file"
     path.write_bytes(b"ab\xff")
     with pytest.raises(UnreadableError, match=r"file: not UTF-8 text \(byte 2\)"):

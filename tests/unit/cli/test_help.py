@@ -77,7 +77,7 @@ def test_topics() -> None:
     ],
 )
 def test_a_typing_error(words: list[str], meant: str) -> None:
-    """The error has the word that was probably meant."""
+    """The error suggests the word that was probably meant."""
     ended = _dphub(*words)
     assert (ended.exit_code, meant in ended.output) == (Exit.USAGE, True), ended.output
 

@@ -49,7 +49,7 @@ def node(directory: Path) -> _Node:
 
 
 def test_an_unhealthy_event_and_its_end(node: _Node) -> None:
-    """The report has the words of the event, and the healthy event with the same entities ends it."""
+    """The report contains the words of the event, and the healthy event with the same entities ends it."""
     with capture_logs() as logs:
         broken = event("GpuMemWatch", [("GPU", "3"), PCI, UUID], message="row 7 is bad")
         assert node.take(broken) == {ADDRESS: ["nvsentinel/GpuMemWatch"]}
@@ -105,7 +105,7 @@ def test_a_healthy_event_without_entities(node: _Node) -> None:
     ],
     ids=["not-fatal", "application", "node", "store-only", "own", "entities", "nothing"],
 )
-def test_events_that_take_nothing_away(node: _Node, ignored: Any) -> None:  # noqa: ANN401 - a message
+def test_events_that_make_no_device_unhealthy(node: _Node, ignored: Any) -> None:  # noqa: ANN401 - a message
     """Warnings, errors of applications, other nodes, what NVSentinel only stores, and what we have sent ourselves."""
     assert node.take(ignored) == {}
 

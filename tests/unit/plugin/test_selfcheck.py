@@ -67,7 +67,7 @@ def test_a_device_of_wrong_types(tmp_path: Path, offer: str, words: str) -> None
 
 
 def test_a_device_file_named_by_where_the_process_finds_it(tmp_path: Path) -> None:
-    """The warning has the file's path on the node."""
+    """The warning gives the file's path on the node."""
     (tmp_path / "host/dev").mkdir(parents=True)
     (tmp_path / "host/dev/x0").touch()
     code = "def devices(self):\n        yield Device('a', nodes=[DeviceNode(self.host.path('/dev/x0'))])\n"
@@ -158,7 +158,7 @@ def test_hardware_that_cannot_be_listed(tmp_path: Path, code: str, words: str) -
 
 
 def test_labels_that_a_node_cannot_have(tmp_path: Path) -> None:
-    """They are a warning, as the devices can be used: it has the label and what was expected, or the error."""
+    """They are a warning, as the devices can be used: it gives the label and what was expected, or the error."""
     devices = f"{RESOURCE}    def devices(self):\n        return [Device('a')]\n"
     for body, words in (
         ("return {'model': len(devices)}", "'model': 1: expected strings by name"),

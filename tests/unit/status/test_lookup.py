@@ -50,7 +50,7 @@ def test_names_of_a_device(name: str, key: str) -> None:
         ("GPU-cccc-3", "there is no device GPU-cccc-3; dphub devices lists the devices"),
     ],
 )
-def test_names_of_no_device(name: str, reason: str) -> None:
+def test_unknown_device_names(name: str, reason: str) -> None:
     """They are an error that says what to do."""
     with pytest.raises(HubError, match=reason):
         find_device(NODE, name)

@@ -66,7 +66,7 @@ def test_a_node_without_problems() -> None:
 
 
 def test_a_device_that_cannot_be_used() -> None:
-    """Its line has the reason, and nothing else; a cordoned device is not a problem."""
+    """Its line shows the reason, and nothing else; a cordoned device is not a problem."""
     broken = f"devices/gpu problem 1 of 2 {GPU} devices is unhealthy (GPU-1): XID 79"
     assert _lines(_plugin(BROKEN, CORDONED)) == ["plugins ok", broken]
     assert _lines(_plugin(CORDONED)) == ["plugins ok", "devices/gpu ok"]

@@ -21,7 +21,7 @@ def _result(outcome: Outcome, level: Level = Level.MUST, *findings: str, skipped
 
 
 def test_a_rule_that_passes_is_one_line() -> None:
-    """The line has its level and name."""
+    """The line shows its level and name."""
     assert _shown(result_lines(_result(Outcome.PASSED))) == ["passed   must    ids-unique"]
 
 

@@ -144,7 +144,7 @@ class Hostile(dict[Any, Any]):
 
 @pytest.mark.parametrize("answer", [None, "x", [LABEL], RuntimeError("no\nlabels"), {3: "x", ("a",): "y"}, Hostile()])
 def test_other_answers(answer: object) -> None:
-    """The devices are served anyway, and the message has the place of the method, or the label."""
+    """The devices are served anyway, and the message gives the location of the method, or the label."""
     labels, problem = _scanned(Labelled(answer))
     assert labels in (None, {})
     assert problem.isprintable()

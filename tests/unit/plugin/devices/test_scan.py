@@ -157,7 +157,7 @@ def test_a_resource_without_devices_has_its_own_reason() -> None:
 
 
 def test_many_settings_that_match_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reason has the first of them."""
+    """The reason lists the first of them."""
     monkeypatch.setattr(scan, "MAX_REASONS", 2)
     plugin = Described()
     plugin.found = [Unmatched(f"no {number}", "example.com/a") for number in range(5)]

@@ -249,7 +249,7 @@ async def test_a_late_retry_after_the_release_is_refused(it: Driver) -> None:
     assert await it.prepare("u1") == ["a"]
 
 
-async def test_a_claim_that_died_half_prepared_and_is_gone_holds_nothing(it: Driver) -> None:
+async def test_a_deleted_claim_whose_preparation_was_interrupted_holds_nothing(it: Driver) -> None:
     """The process was killed within the call, and the pod was deleted: the kubelet may never call again."""
     claim = it.store_api.allocate("u1", "a")
     results = PreparedDevice(ClaimResult("main", "node-1", "a"))

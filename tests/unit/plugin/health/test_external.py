@@ -132,7 +132,7 @@ def _torn(store: HealthStore) -> None:
     store.fail(share_key(GPU, DEVICE), "plugin", "torn")
 
 
-def test_reports_only_take_health_away(tmp_path: Path) -> None:
+def test_reports_can_only_make_devices_unhealthy(tmp_path: Path) -> None:
     """Whatever the reports are, a device that is not healthy never becomes healthy, nor loses a reason.
 
     A device that a valid report names is unhealthy, and all others are as they are without reports.

@@ -112,7 +112,7 @@ def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("most", ["MAX_FILES", "MAX_ENTRIES"])
-def test_too_many_files_take_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str) -> None:
+def test_surplus_files_do_not_displace_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str) -> None:
     """A valid report counts as long as its file exists, whatever other programs write, and whatever they call it.
 
     When it is gone, another one takes its place.
@@ -135,7 +135,7 @@ def test_too_many_files_take_no_place(tmp_path: Path, monkeypatch: pytest.Monkey
     assert store.health_of(GPU, DEVICE).health is Health.UNHEALTHY
 
 
-def test_reports_that_have_ended_take_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_reports_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An expired report does not count towards the limit, even if its file is never removed."""
     monkeypatch.setattr(external, "MAX_FILES", 1)
     clock = Clock()
@@ -203,9 +203,7 @@ def test_text_for_people_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failing", ["open", "scandir"])
-def test_an_error_of_the_node_gives_no_health_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
-) -> None:
+def test_a_node_error_makes_no_device_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     """With too many open files, for example, earlier reports remain, and new ones are read once that is over."""
     store = make_store(tmp_path)
     say(tmp_path)

@@ -124,7 +124,7 @@ def test_mounts(tree: GenericTree) -> None:
         ([{"devicematch": "x", "max": 1}], 'unknown key "max"'),
     ],
 )
-def test_mistakes_in_them(tmp_path: Path, settings: object, problem: str) -> None:
+def test_mistakes_in_the_other_plugins_files(tmp_path: Path, settings: object, problem: str) -> None:
     """Unlike in those plugins, each is an error with its place."""
     config = tmp_path / "config.json"
     config.write_text(json.dumps(settings))

@@ -65,7 +65,7 @@ def test_no_false_alarm(machine: Machine) -> None:
     ],
 )
 def test_fabric(machine: Machine, values: dict[str, int], found: dict[str, str]) -> None:
-    """The finding has the registration and the health of a GPU on NVSwitches, in words."""
+    """The finding describes the registration and health of a GPU on NVSwitches."""
     machine.driver.set(2, **values)
     assert _found(machine, 2) == found
 
@@ -89,7 +89,7 @@ def test_fabric_with_mig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("machine", ["switch8"], indirect=True)
 def test_inactive_links(machine: Machine) -> None:
-    """The finding has the links that all other GPUs have active, unless they sleep."""
+    """The finding lists the links that all other GPUs have active, unless they sleep."""
     machine.driver.set(3, links_down=0b110, links_asleep=0b1)
     assert _found(machine, 3) == {"nvlink": "its NVLinks 1, 2 are inactive, but active on all other GPUs of this model"}
     machine.driver.set(3, links_down=0b1, links_asleep=0)

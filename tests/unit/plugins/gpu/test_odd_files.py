@@ -46,7 +46,7 @@ def test_an_odd_list_of_capabilities_affects_only_its_files(tmp_path: Path, cont
 
 
 def test_the_name_of_a_process_need_not_be_text(tmp_path: Path) -> None:
-    """If a process prevents a reset, the reason has its name."""
+    """If a process prevents a reset, the reason names it."""
     put(tmp_path / "proc/4711/comm", b"\xff\n")
     target: Any = SimpleNamespace(paths=DriverPaths(Host(tmp_path)))
     assert _name(target, 4711) == "\\xff"

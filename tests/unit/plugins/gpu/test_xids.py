@@ -57,7 +57,7 @@ def test_a_health_check_variable_with_a_bad_value(tmp_path: Path, value: str) ->
     )
 
 
-def test_xids_have_words() -> None:
+def test_xids_have_descriptions() -> None:
     """Known ones have a description, each in one table; others refer to NVIDIA's catalogue."""
     assert not IGNORED.keys() & FATAL.keys() | FATAL.keys() & OTHERS.keys() | IGNORED.keys() & OTHERS.keys()
     assert describe(79) == "the GPU has fallen off the bus"

@@ -78,7 +78,7 @@ def test_device_ids(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_mistakes(tmp_path: Path, text: str, problem: str) -> None:
-    """The message has the location of the mistake, and what was expected."""
+    """The message gives the location of the mistake, and what was expected."""
     with pytest.raises(ConfigError) as raised:
         _read(tmp_path, text)
     assert problem in str(raised.value)

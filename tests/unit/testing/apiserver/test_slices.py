@@ -31,7 +31,7 @@ LONG = "x" * 67
         (device("a", taints=[taint("Evict")]), 'spec.devices[0].taints[0].effect: Unsupported value: "Evict"'),
     ],
 )
-async def test_one_bad_device_costs_the_whole_slice(found: Object, words: str) -> None:
+async def test_one_bad_device_invalidates_the_whole_slice(found: Object, words: str) -> None:
     """The server says where the mistake is, and stores nothing."""
     async with api() as (_, client):
         answer = await client.call("POST", SLICES, resource_slice(found))
@@ -57,7 +57,7 @@ async def test_the_first_taint_halves_a_slice(version: str, tainted: bool, statu
         assert "spec.devices: Too many: 65: must have at most 64 items" in answer.message
 
 
-async def test_taints_are_dropped_without_a_word_before_1_36() -> None:
+async def test_taints_are_silently_dropped_before_1_36() -> None:
     """A driver has to compare the answer with what it has sent."""
     async with api(version="1.35") as (_, client):
         answer = await client.call("POST", SLICES, resource_slice(device("a", taints=[taint()])))

@@ -72,7 +72,7 @@ async def test_a_stop_takes_the_socket_away_and_a_crash_leaves_it_dead() -> None
 
 
 async def test_every_start_has_a_socket_of_another_identity() -> None:
-    """Inode and change time distinguish one kubelet from the next, however fast they follow."""
+    """Inode and change time distinguish one kubelet from the next, however quickly one follows the other."""
     async with node() as it:
         path = it.plugin_dir / "kubelet.sock"
         seen = [path.stat()]

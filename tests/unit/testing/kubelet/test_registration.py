@@ -43,7 +43,7 @@ async def test_the_options_of_the_request_are_ignored() -> None:
 
 
 async def test_another_version_is_refused() -> None:
-    """The error has the kubelet's words, and the plugin is not dialled."""
+    """The error uses the kubelet's words, and the plugin is not dialled."""
     async with node() as it:
         plugin = await it.plugin(register=False)
         words = await refused(plugin, version="v2")
