@@ -12,7 +12,7 @@ from hub.agent.startuptaint import StartupTaint
 from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import ApiClient
 from hub.apiserver.errors import ApiError
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.exits import Exit
 from hub.base.instances import ServingLock
 from hub.base.log import get_logger
@@ -38,7 +38,7 @@ class Agent:
 
     def __init__(self, settings: AgentSettings, client: ApiClient, run_dir: RunDir, node: str) -> None:
         self._settings = settings
-        self._changes = Version()
+        self._changes = ChangeCounter()
         self._view = View(run_dir, AGENT, self._changes)
         self._node = NodeObject(client, node, self._changes)
         self._lock = ServingLock(run_dir, AGENT)

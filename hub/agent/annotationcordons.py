@@ -10,7 +10,7 @@ from hub.agent.node import NodeObject
 from hub.agent.occurrences import WARNING, Occurrence
 from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import MERGE_PATCH, ApiClient
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.errors import HubError
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
@@ -58,7 +58,7 @@ class Cordons:
         client: ApiClient,
         node: NodeObject,
         view: View,
-        changes: Version,
+        changes: ChangeCounter,
         *,
         run_dir: RunDir,
         events: EventWriter | None,

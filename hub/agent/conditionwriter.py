@@ -9,7 +9,7 @@ from hub.agent.settings import AgentSettings
 from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import STRATEGIC_PATCH, ApiClient
 from hub.apiserver.errors import ApiError
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.status.view import View
 
 HEARTBEAT = 300.0
@@ -34,7 +34,7 @@ class ConditionWriter:
         client: ApiClient,
         node: NodeObject,
         view: View,
-        changes: Version,
+        changes: ChangeCounter,
         *,
         heartbeat: float = HEARTBEAT,
     ) -> None:

@@ -14,7 +14,7 @@ from hub.agent.settings import AGENT
 from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import METADATA_ONLY, ApiClient
 from hub.apiserver.errors import NOT_FOUND, ApiError
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.jsonfile import read_file
 from hub.base.log import get_logger
 from hub.base.nodedir import node_path
@@ -42,7 +42,9 @@ class EventWriter:
         run_dir: Where to keep what the events have announced.
     """
 
-    def __init__(self, client: ApiClient, node: NodeObject, view: View, changes: Version, run_dir: RunDir) -> None:
+    def __init__(
+        self, client: ApiClient, node: NodeObject, view: View, changes: ChangeCounter, run_dir: RunDir
+    ) -> None:
         self._client = client
         self._node = node
         self._view = view

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from hub.agent.objects import Node, PartialObject, WatchError, WatchEvent
 from hub.apiserver.client import METADATA_ONLY, ApiClient, Object
 from hub.apiserver.errors import GONE, ApiError
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.printable import printable
 from hub.base.untrusted import UnreadableError, decode_json
 
@@ -33,7 +33,7 @@ class NodeObject:
         annotations: The annotations; None until they are known.
     """
 
-    def __init__(self, client: ApiClient, name: str, changes: Version) -> None:
+    def __init__(self, client: ApiClient, name: str, changes: ChangeCounter) -> None:
         self.annotations: Mapping[str, str] | None = None
         self.name = name
         self._client = client

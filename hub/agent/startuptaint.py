@@ -7,7 +7,7 @@ from hub.agent.objects import Node
 from hub.agent.settings import AgentSettings
 from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import JSON_PATCH, ApiClient
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.log import get_logger
 from hub.model.node import Condition, NodeStatus, PluginStatus
 from hub.model.plugin import RegistrationStatus, ResourceStatus
@@ -29,7 +29,7 @@ class StartupTaint:
     """
 
     def __init__(
-        self, settings: AgentSettings, client: ApiClient, node: NodeObject, view: View, changes: Version
+        self, settings: AgentSettings, client: ApiClient, node: NodeObject, view: View, changes: ChangeCounter
     ) -> None:
         self._settings = settings
         self._client = client

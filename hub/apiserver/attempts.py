@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from hub.apiserver.errors import ApiError, Backoff
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.log import get_logger
 
 
@@ -33,7 +33,7 @@ class Attempts:
                 self.succeeded()
                 return
 
-    async def after_each(self, changes: Version, work: Callable[[], Awaitable[float | None]]) -> None:
+    async def after_each(self, changes: ChangeCounter, work: Callable[[], Awaitable[float | None]]) -> None:
         """Do something now and after each change, until cancelled.
 
         Args:

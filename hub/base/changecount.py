@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 
-class Version:
+class ChangeCounter:
     """Counts changes. Any number of tasks wait for the next one.
 
     A task that remembers the number that it has seen never misses a change, and is not woken by one
@@ -27,9 +27,9 @@ class Version:
             await self._changed.wait()
 
 
-async def next_change(seen: Iterable[tuple[Version, int]]) -> None:
+async def next_change(seen: Iterable[tuple[ChangeCounter, int]]) -> None:
     """Return as soon as one of several numbers is no longer the one that was seen."""
-    waits = [asyncio.ensure_future(version.wait_beyond(number)) for version, number in seen]
+    waits = [asyncio.ensure_future(counter.wait_beyond(number)) for counter, number in seen]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:

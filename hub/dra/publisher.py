@@ -7,7 +7,7 @@ from urllib.parse import quote
 from hub.apiserver.attempts import Attempts
 from hub.apiserver.client import METADATA_ONLY, ApiClient, Object
 from hub.apiserver.errors import CONFLICT, NOT_FOUND, UNPROCESSABLE, ApiError
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.log import get_logger
 from hub.dra.pool import Plan, Pool, lost, plan
 from hub.dra.slices import Slices
@@ -33,7 +33,7 @@ class Publisher:
         self._node = node
         self._driver = driver
         self._report = report
-        self._changes = Version()
+        self._changes = ChangeCounter()
         self._slices = Slices(client, driver, node, self._changes)
         self._publication: Publication | None = None
         self._rejected: Publication | None = None

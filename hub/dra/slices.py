@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from hub.apiserver.client import ApiClient, Object
 from hub.apiserver.errors import GONE, NOT_FOUND, ApiError
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.dra.pool import SLICES
 
 PAGE = 10
@@ -31,7 +31,7 @@ class Slices:
         generation: The latest generation seen, including those of slices that were deleted.
     """
 
-    def __init__(self, client: ApiClient, driver: str, node: str, changes: Version) -> None:
+    def __init__(self, client: ApiClient, driver: str, node: str, changes: ChangeCounter) -> None:
         self.found: dict[str, Object] | None = None
         self.generation = 1
         self._client = client

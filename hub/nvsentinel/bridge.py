@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.exits import Exit
 from hub.base.instances import ServingLock
 from hub.base.log import get_logger
@@ -34,7 +34,7 @@ class Bridge:
     def __init__(
         self, run_dir: RunDir, node: str, *, send: Path | None, receive: Path | None, all_events: bool = False
     ) -> None:
-        changes = Version()
+        changes = ChangeCounter()
         self._view = View(run_dir, COMPONENT, changes)
         self._lock = ServingLock(run_dir, COMPONENT)
         self._tasks = Tasks(StatusFile(None, lambda: None))

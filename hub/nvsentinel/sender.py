@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.failures import one_line
 from hub.base.log import get_logger
 from hub.kubelet.channel import CHANNEL_OPTIONS, unix_target
@@ -49,7 +49,9 @@ class Sender:
         retry: Seconds until the next attempt.
     """
 
-    def __init__(self, socket: Path, node: str, view: View, changes: Version, *, retry: float = RETRY_SECONDS) -> None:
+    def __init__(
+        self, socket: Path, node: str, view: View, changes: ChangeCounter, *, retry: float = RETRY_SECONDS
+    ) -> None:
         self._socket = socket
         self._node = node
         self._view = view

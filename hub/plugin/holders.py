@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.statusfile import StatusFile
 from hub.base.ticks import next_tick
 from hub.kubelet.podresources import DeviceHolders, list_holders, pod_resources_socket
@@ -69,7 +69,7 @@ class Holders:
     ) -> None:
         self.socket = pod_resources_socket(plugin_dir)
         self.known = False
-        self.changes = Version()
+        self.changes = ChangeCounter()
         self._inventory = inventory
         self._status = status
         self._history = history
@@ -150,10 +150,10 @@ class Holders:
 
     async def _remember_devices(self) -> None:
         while True:
-            version = self._inventory.version.number
+            version = self._inventory.changes.number
             self._remember()
             self._history.note_health()
-            await self._inventory.version.wait_beyond(version)
+            await self._inventory.changes.wait_beyond(version)
 
     def _remember(self) -> dict[tuple[str, str], str]:
         """Remember the offered devices, and return their physical keys."""

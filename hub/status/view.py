@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from asyncinotify import Event, Inotify, Mask
 
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.errors import HubError
 from hub.base.filewatch import watch_error
 from hub.base.instances import serving
@@ -36,7 +36,7 @@ class View:
         status: The latest status; None before the first one, and while another process acts.
     """
 
-    def __init__(self, run_dir: RunDir, component: str, changes: Version, *, settle: float = SETTLE) -> None:
+    def __init__(self, run_dir: RunDir, component: str, changes: ChangeCounter, *, settle: float = SETTLE) -> None:
         self.status: NodeStatus | None = None
         self._run_dir = run_dir
         self._component = component

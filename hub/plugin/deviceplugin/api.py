@@ -36,13 +36,13 @@ class DevicePluginApi:
         running: set[str] = set()
         async with asyncio.TaskGroup() as group:
             while True:
-                version = self._parts.inventory.version.number
+                version = self._parts.inventory.changes.number
                 for devices in self._parts.inventory:
                     name = devices.name
                     if name not in running and (resource := self._resources.get(name) or self._serve(devices)):
                         running.add(name)
                         group.create_task(self._parts.tasks.run(f"registration of {name}", resource.run))
-                await self._parts.inventory.version.wait_beyond(version)
+                await self._parts.inventory.changes.wait_beyond(version)
 
     async def hand_over(self) -> None:
         """Keep serving until other hubs have the resources, or none can take them over."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hub.api.device import Device, Excluded, Unmatched
 from hub.api.plugin import Plugin
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.log import get_logger
 from hub.base.statusfile import StatusFile
 from hub.kubelet.checkpoint import Checkpoint
@@ -47,7 +47,7 @@ class Inventory:
         status: Written when anything has changed.
 
     Attributes:
-        version: Changes with the resources, and with anything in their lists.
+        changes: Counts the changes of the resources, and of anything in their lists.
         scanned: Whether there was a scan.
         reason: Why the plugin finds no device, or none that can be trusted.
         fault: Whether that is a fault, rather than a node without such hardware.
@@ -66,7 +66,7 @@ class Inventory:
         metrics: ProcessMetrics,
         status: StatusFile,
     ) -> None:
-        self.version = Version()
+        self.changes = ChangeCounter()
         self.scanned = False
         self.reason = ""
         self.fault = False
@@ -148,7 +148,7 @@ class Inventory:
             self._dirty.cancel()
             self._dirty = None
         if [resource for resource in self if resource.publish()]:
-            self.version.bump()
+            self.changes.bump()
             self._status.mark_changed()
         self._await_recovery()
 
@@ -184,7 +184,7 @@ class Inventory:
             self.reject(name, problem)
             return
         self._resources[name] = ResourceDevices(name, self._health, self._checkpoint, self._metrics)
-        self.version.bump()
+        self.changes.bump()
 
     def _set_reason(self, reason: str, *, fault: bool) -> None:
         if (reason, fault) != (self.reason, self.fault):

@@ -88,7 +88,7 @@ class NodeLabels:
     def _all_labels(self) -> Mapping[str, str]:
         """Return the current labels; the devices are evaluated only after a change."""
         inventory = self._inventory
-        state = inventory.version.number, inventory.fault, self._labels
+        state = inventory.changes.number, inventory.fault, self._labels
         if state != self._evaluated:
             self._evaluated = state
             self._current = {**self._labels, **self._health_labels()}

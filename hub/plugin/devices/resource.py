@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import msgspec
 
 from hub.api.device import Device
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.kubelet.checkpoint import Checkpoint
 from hub.plugin.devices.departures import Departure, Departures
 from hub.plugin.devices.devicelist import DeviceList, ScannedDevices
@@ -42,7 +42,7 @@ class ResourceDevices:
         self._departures = Departures()
         self._released: frozenset[str] = frozenset()
         self._finishing: set[asyncio.Task[None]] = set()
-        self._version = Version()
+        self._version = ChangeCounter()
         self._log = ListLog(name, metrics)
 
     def update(self, scanned: ScannedDevices) -> None:

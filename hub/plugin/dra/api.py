@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 
-from hub.base.changecount import Version, next_change
+from hub.base.changecount import ChangeCounter, next_change
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.model.dra import Publication
@@ -63,7 +63,7 @@ class DraApi:
         self._tasks = parts.tasks
         self._metrics = parts.metrics
         self._log = get_logger(driver=driver)
-        self._changed = Version()
+        self._changed = ChangeCounter()
         self._held = None if retired else HeldDevices(parts, self._changed)
         self._since = time.time()
         self._is_leaving = False
@@ -101,7 +101,7 @@ class DraApi:
         """Serve from the first scan on, until cancelled."""
         self._preparation.restore()
         while self._ownership.role is Role.STANDBY:
-            await next_change((each, each.number) for each in (self._changed, self._inventory.version))
+            await next_change((each, each.number) for each in (self._changed, self._inventory.changes))
         self._dirs.remove_dead(self._driver)
         if self._held:
             self._records.begin(self._driver)
@@ -163,10 +163,10 @@ class DraApi:
 
     async def publish(self) -> None:
         """Keep the devices published, or withdrawn, until cancelled."""
-        changed = Version()
+        changed = ChangeCounter()
         async with asyncio.TaskGroup() as group:
             group.create_task(_relay(self._changed, changed))
-            group.create_task(_relay(self._inventory.version, changed))
+            group.create_task(_relay(self._inventory.changes, changed))
             group.create_task(self._report_component())
             await self.component.keep_published(self._publication, changed)
 
@@ -210,7 +210,7 @@ class DraApi:
         )
 
 
-async def _relay(source: Version, target: Version) -> None:
+async def _relay(source: ChangeCounter, target: ChangeCounter) -> None:
     """Count each change of one counter in another, which then counts those of several."""
     while True:
         target.bump()

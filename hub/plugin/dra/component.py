@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.log import get_logger
 from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.dra import LINE_BYTES, ClaimAnswer, ClaimQuery, Publication, PublicationState
@@ -38,7 +38,7 @@ class Component:
 
     def __init__(self, path: Path, driver: str) -> None:
         self.state = PublicationState(problem=NO_COMPONENT)
-        self.changes = Version()
+        self.changes = ChangeCounter()
         self._path = path
         self._driver = driver
         self._log = get_logger()
@@ -61,7 +61,7 @@ class Component:
         except (OSError, UnreadableError, ValueError) as error:
             return ClaimAnswer(problem=f"the DRA process did not answer: {error}")
 
-    async def keep_published(self, publication: Callable[[], Publication | None], changed: Version) -> None:
+    async def keep_published(self, publication: Callable[[], Publication | None], changed: ChangeCounter) -> None:
         """Keep the devices published, until cancelled.
 
         Args:
@@ -79,7 +79,7 @@ class Component:
             self._set(PublicationState(problem=NO_COMPONENT))
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _publish(self, publication: Callable[[], Publication | None], changed: Version) -> None:
+    async def _publish(self, publication: Callable[[], Publication | None], changed: ChangeCounter) -> None:
         """Publish until the component is gone, or there is nothing to publish.
 
         Raises:
@@ -99,7 +99,7 @@ class Component:
             writer.close()
 
     async def _send(
-        self, writer: asyncio.StreamWriter, publication: Callable[[], Publication | None], changed: Version
+        self, writer: asyncio.StreamWriter, publication: Callable[[], Publication | None], changed: ChangeCounter
     ) -> None:
         sent: Publication | None = None
         while True:

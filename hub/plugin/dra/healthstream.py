@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc.aio
 
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.kubelet.wire import drahealth_pb2 as wire
 from hub.plugin.dra.publication import DraDevices
 from hub.plugin.health.record import HELD
@@ -41,7 +41,7 @@ class HealthStream:
         opened: The number of streams so far.
     """
 
-    def __init__(self, devices: DraDevices, pool: Callable[[], str], parts: ApiParts, changed: Version) -> None:
+    def __init__(self, devices: DraDevices, pool: Callable[[], str], parts: ApiParts, changed: ChangeCounter) -> None:
         self.open = 0
         self.opened = 0
         self._devices = devices

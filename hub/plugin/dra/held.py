@@ -6,7 +6,7 @@ to find out which containers use which devices.
 
 from collections.abc import Iterator, Mapping
 
-from hub.base.changecount import Version, next_change
+from hub.base.changecount import ChangeCounter, next_change
 from hub.kubelet.checkpoint import Checkpoint
 from hub.plugin.kubeletapi import ApiParts
 
@@ -21,7 +21,7 @@ class HeldDevices:
         changed: Notified when another hub may have started or stopped serving.
     """
 
-    def __init__(self, parts: ApiParts, changed: Version) -> None:
+    def __init__(self, parts: ApiParts, changed: ChangeCounter) -> None:
         self._inventory = parts.inventory
         self._holders = parts.holders
         self._health = parts.health
@@ -33,14 +33,14 @@ class HeldDevices:
 
     async def run(self) -> None:
         """Keep their health up to date, until cancelled."""
-        versions = self._changed, self._holders.changes, self._inventory.version
+        counters = self._changed, self._holders.changes, self._inventory.changes
         while True:
-            seen = [version.number for version in versions]
+            seen = [each.number for each in counters]
             if self._offered - self._offered_now():
                 # For what another hub has allocated so far.
                 await self._holders.refresh()
             self._update()
-            await next_change(zip(versions, seen, strict=True))
+            await next_change(zip(counters, seen, strict=True))
 
     async def refresh(self) -> None:
         """Query the kubelet for the containers that use devices, and bring everything up to date."""

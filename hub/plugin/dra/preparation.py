@@ -11,7 +11,7 @@ import msgspec
 
 from hub.api.cdi import CDI_DIRECTORY
 from hub.api.device import Allocation
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.log import get_logger
 from hub.model.dra import ClaimResult
 from hub.plugin.dra.allocating import Allocator, ClaimRejected, Group
@@ -59,7 +59,7 @@ class Preparation:
         released: ReleasedClaims,
         held: HeldDevices | None,
     ) -> None:
-        self.changes = Version()
+        self.changes = ChangeCounter()
         self._held = held
         self._ownership = parts.ownership
         self._inventory = parts.inventory

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from hub.api.plugin import Plugin
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.model.dra import Publication
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.pci import PciTree
@@ -30,9 +30,9 @@ class DraDevices:
         self._version = -1
 
     @property
-    def changes(self) -> Version:
-        """Changes with the devices, and with their health."""
-        return self._inventory.version
+    def changes(self) -> ChangeCounter:
+        """Counts the changes of the devices, and of their health."""
+        return self._inventory.changes
 
     def all(self) -> Sequence[DraDevice]:
         """Return all devices, in the plugin's order."""
@@ -55,7 +55,7 @@ class DraDevices:
         return tuple(dict.fromkeys(each.problem for each in self.all() if each.resource == resource and each.problem))
 
     def _latest(self) -> Mapping[str, DraDevice]:
-        if self._inventory.version.number != self._version:
-            self._version = self._inventory.version.number
+        if self._inventory.changes.number != self._version:
+            self._version = self._inventory.changes.number
             self._devices = dra_devices(self._inventory, self._own_resource, self._driver, self._pci, evict=self._evict)
         return self._devices

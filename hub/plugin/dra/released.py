@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from hub.api.device import Device
 from hub.api.plugin import overrides
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.locks import try_lock
 from hub.base.ticks import sleep_until_tick
 from hub.plugin.dra.claimrecord import ClaimRecord, ClaimState
@@ -41,7 +41,7 @@ class ReleasedClaims:
     """
 
     def __init__(self, parts: ApiParts, driver: str, records: ClaimRecords) -> None:
-        self.changes = Version()
+        self.changes = ChangeCounter()
         self._plugin = parts.plugin
         self._inventory = parts.inventory
         self._health = parts.health
@@ -110,7 +110,7 @@ class ReleasedClaims:
         self._begun.clear()
         while not self._inventory.scanned or self._inventory.fault:
             # Before, it is not known which devices there are.
-            await self._inventory.version.wait_beyond(self._inventory.version.number)
+            await self._inventory.changes.wait_beyond(self._inventory.changes.number)
         async with asyncio.TaskGroup() as group:
             while True:
                 seen = self.changes.number

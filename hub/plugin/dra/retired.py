@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 
-from hub.base.changecount import Version, next_change
+from hub.base.changecount import ChangeCounter, next_change
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.base.tasks import Tasks
@@ -42,7 +42,7 @@ class RetiredDriver:
         self._inventory = parts.inventory
         self._records = records
         self._api = DraApi(parts, driver, run_dir, records, retired=True)
-        self._changed = Version()
+        self._changed = ChangeCounter()
         self._is_over = False
         self._log = get_logger(driver=driver)
         self._protect()
@@ -58,8 +58,8 @@ class RetiredDriver:
     async def run(self) -> None:
         """Serve for as long as the driver is needed."""
         while self._ownership.role is Role.STANDBY:
-            versions = self._changed, self._inventory.version
-            await next_change((each, each.number) for each in versions)
+            counters = self._changed, self._inventory.changes
+            await next_change((each, each.number) for each in counters)
         if self._is_needed():
             self._log.info("retired driver served", claims=len(self._records.active_of(self.driver)))
             await self._while(self._is_needed, self._api.run())
@@ -84,11 +84,11 @@ class RetiredDriver:
 
     async def _while(self, holds: Callable[[], bool], work: Coroutine[None, None, None]) -> None:
         """Run a coroutine while a condition holds."""
-        versions = self._changed, self._api.claims, self._api.component.changes
+        counters = self._changed, self._api.claims, self._api.component.changes
         async with asyncio.TaskGroup() as group:
             task = group.create_task(work)
             while True:
-                seen = [(version, version.number) for version in versions]
+                seen = [(each, each.number) for each in counters]
                 if not holds():
                     break
                 await next_change(seen)

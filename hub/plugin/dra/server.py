@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import grpc.aio
 
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.failures import one_line
 from hub.base.log import get_logger
 from hub.base.sockets import is_served, short_socket_name
@@ -83,7 +83,7 @@ class Registration(RegistrationServicer):
         count: How many times the kubelet has accepted it.
     """
 
-    def __init__(self, driver: str, endpoint: Path, versions: tuple[str, ...], changed: Version) -> None:
+    def __init__(self, driver: str, endpoint: Path, versions: tuple[str, ...], changed: ChangeCounter) -> None:
         self.accepted: bool | None = None
         self.error = ""
         self.count = 0

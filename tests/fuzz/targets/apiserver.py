@@ -18,7 +18,7 @@ from hub.agent.startuptaint import StartupTaint
 from hub.apiserver.client import ApiClient
 from hub.apiserver.http import MAX_HEAD
 from hub.apiserver.ratelimit import RateLimit
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.paths import RunDir
 from tests.fuzz.choices import Choices, edited, edited_json
 from tests.fuzz.pieces import Input, Piece
@@ -171,7 +171,7 @@ class ApiAnswers(Target):
         self._runner.run(self._run())
 
     async def _run(self) -> None:
-        changes = Version()
+        changes = ChangeCounter()
         view: Any = SimpleNamespace(status=NODE_STATUS, is_acting=lambda: True)
         node = NodeObject(self._client, "node-1", changes)
         events = EventWriter(self._client, node, view, changes, self._run_dir)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hub.apiserver.errors import ApiError
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.plugin.dra.allocating import ClaimRejected
 from hub.plugin.dra.records import ClaimRecords
 from hub.plugin.dra.released import ReleasedClaims
@@ -94,7 +94,7 @@ class World:
         self._up = asyncio.Event()
         self.driver: Running | None = None
         self._running: list[Running] = []
-        self._calls = Version()
+        self._calls = ChangeCounter()
         """The kubelet's calls."""
         self._upgrade = asyncio.Event()
         self._component_fails = asyncio.Event()

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.instances import ServingLock
 from hub.base.paths import RunDir
 from hub.nvsentinel import receiver
@@ -25,7 +25,7 @@ async def _process(directory: Path, name: str, taken: list[str]) -> AsyncIterato
     run_dir = RunDir(directory, name)
     lock = ServingLock(run_dir, COMPONENT)
     lock.acquire()
-    view = View(run_dir, COMPONENT, Version())
+    view = View(run_dir, COMPONENT, ChangeCounter())
     work = Receiver(directory / "nvsentinel.sock", name, lambda _: taken.append(name), view.is_acting)
     task = asyncio.create_task(work.run())
     try:

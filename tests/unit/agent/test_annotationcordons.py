@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hub.agent.annotationcordons import WANTED, Cordons
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.paths import RunDir
 from tests.unit.agent.test_conditions import BROKEN, CORDONED, SOUND, plugin, status
 
@@ -24,7 +24,7 @@ async def test_a_plugin_that_does_not_answer_is_asked_once(tmp_path: Path) -> No
     names = ",".join(device.id for device in (BROKEN, CORDONED, SOUND))
     node: Any = SimpleNamespace(annotations={WANTED: names})
     client: Any = None
-    cordons = Cordons(client, node, view, Version(), run_dir=run_dir, events=None)
+    cordons = Cordons(client, node, view, ChangeCounter(), run_dir=run_dir, events=None)
     async with await asyncio.start_unix_server(close, run_dir.admin_socket("gpu")):
         assert await cordons.update()
     assert len(connections) == 1

@@ -7,7 +7,7 @@ import pytest
 
 from hub.apiserver.errors import GONE, ApiError
 from hub.apiserver.http import MAX_BODY
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.dra.slices import PAGE, Slices
 
 ETCD_BYTES = 3 << 19
@@ -43,7 +43,7 @@ class _Pages:
 
 
 def _slices(server: _Pages) -> Slices:
-    return Slices(server, "stub.dphub.dev", "node-1", Version())  # type: ignore[arg-type] # all that it uses
+    return Slices(server, "stub.dphub.dev", "node-1", ChangeCounter())  # type: ignore[arg-type] # all that it uses
 
 
 @pytest.mark.parametrize("count", [0, 1, PAGE, 256])

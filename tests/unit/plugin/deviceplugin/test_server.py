@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.notifier import Notifier
 from hub.kubelet.services import add_service
 from hub.kubelet.wire import v1beta1_pb2 as wire
@@ -43,7 +43,7 @@ async def test_old_streams_end_without_a_loss() -> None:
         assert not streams.end_replaced()
         for stream, ending in opened[:-1]:
             assert stream.is_over
-            await stream.wait_for(Version().wait_beyond(0))
+            await stream.wait_for(ChangeCounter().wait_beyond(0))
             ending.close()
         assert not streams.are_many
         assert not opened[-1][0].is_over

@@ -10,7 +10,7 @@ import msgspec
 from hub.api.device import Allocation, Device, DeviceNode
 from hub.api.host import Host
 from hub.api.plugin import Plugin
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.base.tasks import Tasks
 from hub.dra.claims import read_claim
 from hub.model.dra import ClaimQuery
@@ -81,7 +81,7 @@ class Driver(Setup):
             status=self.status,
             tasks=Tasks(self.status),
         )
-        self.held = HeldDevices(self.parts, Version())
+        self.held = HeldDevices(self.parts, ChangeCounter())
         self.released = ReleasedClaims(self.parts, DRIVER, self.records)
         self.preparation = self.new_preparation()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.plugin.dra.allocating import ClaimRejected
 from hub.plugin.dra.held import HeldDevices
 from hub.plugin.health.record import HELD
@@ -29,7 +29,7 @@ class FakeHolders:
     """
 
     def __init__(self) -> None:
-        self.changes = Version()
+        self.changes = ChangeCounter()
         self.known = False
         self.containers: Mapping[tuple[str, str], str] = {}
         self.answer: Mapping[tuple[str, str], str] | None = {}
@@ -53,7 +53,7 @@ class It(Driver):
     def protect(self) -> HeldDevices:
         """Update claims with what the kubelet reports."""
         self.parts = self.parts._replace(holders=self.kubelet)  # type: ignore[arg-type] # as far as it is used
-        self.held = HeldDevices(self.parts, Version())
+        self.held = HeldDevices(self.parts, ChangeCounter())
         self.preparation = self.new_preparation()
         return self.held
 
@@ -149,7 +149,7 @@ class OtherHub:
 async def test_nothing_is_given_away_while_another_hub_offers_it(it: It) -> None:
     """When that hub has gone, only what its containers have stays protected: the kubelet is queried first."""
     other = OtherHub()
-    changed = Version()
+    changed = ChangeCounter()
     it.parts = it.parts._replace(ownership=other, holders=it.kubelet)  # type: ignore[arg-type] # as far as it is used
     held = HeldDevices(it.parts, changed)
     await held.refresh()

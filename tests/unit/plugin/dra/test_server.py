@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from hub.base.changecount import Version
+from hub.base.changecount import ChangeCounter
 from hub.kubelet.channel import MAX_CONNECTIONS, unix_target
 from hub.kubelet.wire import pluginregistration_pb2 as wire
 from hub.kubelet.wire.pluginregistration_pb2_grpc import RegistrationStub
@@ -25,7 +25,7 @@ class Sockets:
 
     def __init__(self, directory: Path) -> None:
         self.paths = directory / "reg.sock", directory / "dra.sock"
-        self.registration = Registration("stub.dphub.dev", self.paths[1], ("v1.DRAPlugin",), Version())
+        self.registration = Registration("stub.dphub.dev", self.paths[1], ("v1.DRAPlugin",), ChangeCounter())
         self.server = DraServer(*self.paths, self.registration)
 
 
