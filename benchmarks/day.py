@@ -13,7 +13,7 @@ import msgspec
 import psutil
 
 from benchmarks.kernel import proportional_size
-from benchmarks.nodes import DEVICES, LIMIT, NAMES, PATIENT, all_allocatable, node_of_three
+from benchmarks.nodes import DEVICES, LIMIT, NAMES, UNLIMITED_RECOVERIES, all_allocatable, node_of_three
 from benchmarks.rows import Row
 from hub.base.logfile import rotated
 from hub.status.reader import read_report
@@ -48,24 +48,24 @@ async def day(events: float, seed: int, *, hours: int = HOURS, settled: int = SE
         hours: The hours of the day.
         settled: The hours before the first measurement.
     """
-    chance = random.Random(seed)  # noqa: S311 - for repeatable choices
+    rng = random.Random(seed)  # noqa: S311 - for repeatable choices
     each = max(1, round(EVENTS * events))
-    async with node_of_three(plugin=PATIENT, reset=True) as node:
-        failed = sum([await _hour(node, chance, each) for _ in range(settled)])
+    async with node_of_three(plugin=UNLIMITED_RECOVERIES, reset=True) as node:
+        failed = sum([await _hour(node, rng, each) for _ in range(settled)])
         before = _Leftovers.of(node)
-        failed += sum([await _hour(node, chance, each) for _ in range(hours - settled)])
+        failed += sum([await _hour(node, rng, each) for _ in range(hours - settled)])
         after = await _settled(node, before)
     pods = Row(WHAT, "pods that failed", failed, "", 0, each * len(NAMES) * hours)
     return [pods, *after.rows(before, hours - settled)]
 
 
-async def _hour(node: Node, chance: random.Random, each: int) -> int:
+async def _hour(node: Node, rng: random.Random, each: int) -> int:
     """Run an hour with this many pods and faults of each plugin; return how many pods failed."""
     happenings = [(happening, name) for happening in (_admit_pod, _break_device) for name in NAMES] * each
     failed = 0
-    for happening, name in chance.sample(happenings, len(happenings)):
-        failed += not await happening(node, chance, name)
-    await (node.kubelet.restart() if chance.random() < 0.5 else _crash(node))  # noqa: PLR2004 - an even chance
+    for happening, name in rng.sample(happenings, len(happenings)):
+        failed += not await happening(node, rng, name)
+    await (node.kubelet.restart() if rng.random() < 0.5 else _crash(node))  # noqa: PLR2004 - an even chance
     await all_allocatable(node.kubelet)
     restarted = await node.dphub("restart", NAMES[-1])
     if restarted.code:
@@ -79,10 +79,10 @@ async def _crash(node: Node) -> None:
     await node.kubelet.start()
 
 
-async def _admit_pod(node: Node, chance: random.Random, name: str) -> bool:
+async def _admit_pod(node: Node, rng: random.Random, name: str) -> bool:
     """Admit a pod and remove it; return whether its container started."""
     try:
-        await node.kubelet.admit("pod", {f"example.com/{name}": chance.randint(1, DEVICES)})
+        await node.kubelet.admit("pod", {f"example.com/{name}": rng.randint(1, DEVICES)})
     except AdmissionError:
         return False
     except ContainerStartError:
@@ -92,9 +92,9 @@ async def _admit_pod(node: Node, chance: random.Random, name: str) -> bool:
     return True
 
 
-async def _break_device(node: Node, chance: random.Random, name: str) -> bool:
+async def _break_device(node: Node, rng: random.Random, name: str) -> bool:
     """Break a device until the kubelet knows, and then until it knows that the device works again."""
-    for unhealthy in ({f"{name}-{chance.randrange(DEVICES)}": f"fault {chance.random()}"}, {}):
+    for unhealthy in ({f"{name}-{rng.randrange(DEVICES)}": f"fault {rng.random()}"}, {}):
         scratch = Path(node.log.parent) / f"{name}.faults.new"
         scratch.write_bytes(msgspec.json.encode({"unhealthy": unhealthy}))
         scratch.replace(scratch.with_suffix(".json"))

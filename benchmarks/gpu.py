@@ -116,8 +116,8 @@ async def gpu_and_ib(count: int, seed: int) -> list[Row]:
             node = Node(Path(directory))
             async with FakeKubelet(node.plugin_dir) as kubelet:
                 try:
-                    chance = random.Random(seed)  # noqa: S311 - no secret
-                    possible, got = await count_close_hcas(GpuIbNode(node, near=near), kubelet, chance, count)
+                    rng = random.Random(seed)  # noqa: S311 - no secret
+                    possible, got = await count_close_hcas(GpuIbNode(node, near=near), kubelet, rng, count)
                 finally:
                     for plugin in node.plugins:
                         plugin.kill()
@@ -128,12 +128,12 @@ async def gpu_and_ib(count: int, seed: int) -> list[Row]:
 
 async def gpu_preference(count: int, seed: int) -> list[Row]:
     """Request `count` preferences: of 16 GPUs, for each size and topology, and of 1,600 replicas."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - no secret
     rows = []
     for name, topology in _topologies().items():
-        took = [_ask(topology, chance, size) for size in range(1, SIXTEEN + 1) for _ in range(max(1, count // SIXTEEN))]
+        took = [_ask(topology, rng, size) for size in range(1, SIXTEEN + 1) for _ in range(max(1, count // SIXTEEN))]
         rows += times(f"preferred allocation, any size out of 16 GPUs, {name}", took, {"median": None, "worst": 5})
-    took = [_ask_replicas(chance) for _ in range(count)]
+    took = [_ask_replicas(rng) for _ in range(count)]
     return [*rows, *times("preferred allocation out of 1,600 replicas", took, {"median": None, "worst": 10})]
 
 
@@ -157,21 +157,21 @@ def _topologies() -> dict[str, Topology]:
     return {"NVSwitch": of("switch16"), "PCIe tree": of("pcie16"), "NVLink mesh": Topology(cubes)}
 
 
-def _ask(topology: Topology, chance: random.Random, size: int) -> float:
+def _ask(topology: Topology, rng: random.Random, size: int) -> float:
     available = [Share("r", _gpu(number, f"{number:02}")) for number in range(SIXTEEN)]
-    if chance.random() < 0.5:  # noqa: PLR2004 - every other time some are in use
-        available = chance.sample(available, chance.randint(size, SIXTEEN))
-    required = chance.sample(available, chance.choice([0, 0, min(1, size)]))
+    if rng.random() < 0.5:  # noqa: PLR2004 - every other time some are in use
+        available = rng.sample(available, rng.randint(size, SIXTEEN))
+    required = rng.sample(available, rng.choice([0, 0, min(1, size)]))
     return _timed(topology, available, required, size)
 
 
-def _ask_replicas(chance: random.Random) -> float:
+def _ask_replicas(rng: random.Random) -> float:
     available = [
         Share("r", _gpu(number, f"{number:02}"), None, Sharing.TIME_SLICING, replica, 100)
         for number in range(SIXTEEN)
         for replica in range(100)
     ]
-    return _timed(Topology(), available, [], chance.choice([1, 2, 16, 100, 1600]))
+    return _timed(Topology(), available, [], rng.choice([1, 2, 16, 100, 1600]))
 
 
 def _timed(topology: Topology, available: Sequence[Share], required: Sequence[Share], size: int) -> float:

@@ -17,7 +17,7 @@ from tests.simulators.nvml import SimulatedNode
 DEVICES = 4
 STUB = "plugins.stub:Stub"
 PLAIN = "benchmarks.plain:Plain"
-PATIENT = "benchmarks.patient:Patient"
+UNLIMITED_RECOVERIES = "benchmarks.recoveries:UnlimitedRecoveries"
 NAMES = ("red", "green", "blue")
 RESOURCES = [f"example.com/{name}" for name in NAMES]
 

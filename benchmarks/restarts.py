@@ -28,7 +28,7 @@ async def kubelet_restarts(count: int, seed: int, *, with_floor: bool = False) -
     Raises:
         TimeoutError: a resource was lost; repeat it with the seed.
     """
-    chance = random.Random(seed)  # noqa: S311 - for repeatable choices
+    rng = random.Random(seed)  # noqa: S311 - for repeatable choices
     took: list[float] = []
     floor: list[float] = []
     async with AsyncExitStack() as nodes:
@@ -36,11 +36,11 @@ async def kubelet_restarts(count: int, seed: int, *, with_floor: bool = False) -
         bare = (await nodes.enter_async_context(bare_node(THREE))).kubelet if with_floor else None
         ends: dict[int, float] = {}
         for _ in range(count):
-            await asyncio.sleep(chance.uniform(0, 0.05))
+            await asyncio.sleep(rng.uniform(0, 0.05))
             begin = ends[kubelet.starts] = time.monotonic()
-            crash = chance.random() < 0.5  # noqa: PLR2004 - an even chance
+            crash = rng.random() < 0.5  # noqa: PLR2004 - an even chance
             await _restart(kubelet, crash=crash)
-            if chance.random() < 0.75:  # noqa: PLR2004 - see above
+            if rng.random() < 0.75:  # noqa: PLR2004 - see above
                 await all_allocatable(kubelet)
                 took.append(time.monotonic() - begin)
                 if bare:

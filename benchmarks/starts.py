@@ -86,14 +86,14 @@ async def kill_anything(count: int, seed: int) -> list[Row]:
     Raises:
         TimeoutError: a resource was lost; repeat it with the seed.
     """
-    chance = random.Random(seed)  # noqa: S311 - for repeatable choices
+    rng = random.Random(seed)  # noqa: S311 - for repeatable choices
     took: dict[str, list[float]] = {"hub": [], "plugin": []}
     async with node_of_three() as node:
         for _ in range(count):
-            await asyncio.sleep(chance.uniform(0, 0.5))
+            await asyncio.sleep(rng.uniform(0, 0.5))
             seen, begin = len(node.kubelet.lists()), time.monotonic()
-            victim = await _kill_one(node, chance)
-            if chance.random() < 0.5:  # noqa: PLR2004 - an even chance
+            victim = await _kill_one(node, rng)
+            if rng.random() < 0.5:  # noqa: PLR2004 - an even chance
                 await node.kubelet.wait_until(_has_more_lists_than(seen), LIMIT, "a list")
                 await all_allocatable(node.kubelet)
                 took[victim].append(time.monotonic() - begin)
@@ -113,12 +113,12 @@ def _has_more_lists_than(count: int) -> Callable[[FakeKubelet], bool]:
     return lambda kubelet: len(kubelet.lists()) > count
 
 
-async def _kill_one(node: Node, chance: random.Random) -> str:
+async def _kill_one(node: Node, rng: random.Random) -> str:
     """Kill the hub or one of its processes at any moment, and return which kind it was."""
     if node.hub is None:
         raise RuntimeError("there is no hub to kill")
     children = psutil.Process(node.hub.pid).children()
-    victim = chance.choice([None, *sorted(children, key=lambda child: child.pid)])
+    victim = rng.choice([None, *sorted(children, key=lambda child: child.pid)])
     if victim is not None:
         with contextlib.suppress(psutil.NoSuchProcess):
             victim.kill()

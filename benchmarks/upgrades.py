@@ -116,15 +116,15 @@ async def upgrades(samples: int, seed: int) -> list[Row]:
     Raises:
         TimeoutError: a resource was lost; repeat it with the seed.
     """
-    chance = random.Random(seed)  # noqa: S311 - for repeatable choices
+    rng = random.Random(seed)  # noqa: S311 - for repeatable choices
     failures, pods, waits, gaps = 0, 0, [0.0], [0.0]
     for distinguishes_sockets in (False, True):
         async with node_of_three(distinguishes_sockets=distinguishes_sockets) as node:
             traffic = Traffic(node.kubelet)
             with traffic.running():
                 for number in range(samples // 2):
-                    signum = chance.choice((signal.SIGTERM, signal.SIGKILL))
-                    await upgrade(node, f"hub-{number}", after=chance.uniform(0, 0.5), signum=signum)
+                    signum = rng.choice((signal.SIGTERM, signal.SIGKILL))
+                    await upgrade(node, f"hub-{number}", after=rng.uniform(0, 0.5), signum=signum)
             failures += len(traffic.failures)
             pods += len(traffic.waits)
             waits += traffic.waits

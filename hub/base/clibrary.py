@@ -7,7 +7,7 @@ _NAME = "libc.so.6"
 """What `ldconfig` answers where the C library is glibc."""
 
 
-def know_c_library() -> None:
+def skip_c_library_search() -> None:
     """Let `ctypes.util.find_library` return the name of the C library at once.
 
     asyncinotify asks for that name when it is imported, and Python runs `ldconfig` to find it: each plugin process

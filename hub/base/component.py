@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from hub.base.clibrary import know_c_library
+from hub.base.clibrary import skip_c_library_search
 from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
 from hub.base.log import LogFormat, LogLevel, configure, get_logger
@@ -43,7 +43,7 @@ def run_component(
         run: Runs with the options, the run directory and the node's name.
     """
     os.umask(0o077)
-    know_c_library()
+    skip_c_library_search()
     plugin = os.environ.get("DPHUB_PLUGIN", name)
     configure(LogLevel.INFO, LogFormat.AUTO, plugin=plugin)
     try:

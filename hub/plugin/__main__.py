@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hub.api.host import Host
 from hub.api.runtime import Runtime
-from hub.base.clibrary import know_c_library
+from hub.base.clibrary import skip_c_library_search
 from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
 from hub.base.featurefiles import FEATURES_VARIABLE
@@ -32,7 +32,7 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     # The hub has already set this umask for its plugins. It determines the permissions of sockets.
     os.umask(0o077)
-    know_c_library()
+    skip_c_library_search()
     options = _parse()
     configure(LogLevel.INFO, LogFormat.AUTO, plugin=options.name)
     try:

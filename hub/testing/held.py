@@ -33,7 +33,7 @@ class HeldDirectory:
         self._descriptor: int | None = None
 
     @property
-    def itself(self) -> Path:
+    def descriptor_path(self) -> Path:
         """The path, for this process only, of the directory that was opened last."""
         if self._descriptor is None:
             raise RuntimeError(f"{self.path} is not open")
@@ -67,7 +67,7 @@ class HeldDirectory:
             ConfigError: a link has taken the place of a directory above it.
             OSError: it cannot be removed.
         """
-        above = open_itself(self._actual.parent)
+        above = open_without_links(self._actual.parent)
         # Renamed first: a plugin that serves again at this moment would create its socket in what is being deleted.
         removed = f"{self._actual.name}.removed"
         try:
@@ -108,7 +108,7 @@ class HeldSocket:
         self.close()
 
     @property
-    def itself(self) -> Path:
+    def descriptor_path(self) -> Path:
         """The path, for this process only, of the socket that was opened."""
         if self._descriptor is None:
             raise RuntimeError(f"{self._path} is not open")
@@ -123,13 +123,13 @@ class HeldSocket:
             return False
 
     def close(self) -> None:
-        """Close it, if it is open. What still uses `itself` would reach another file then."""
+        """Close it, if it is open. What still uses `descriptor_path` would reach another file then."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
-def open_itself(path: Path) -> int:
+def open_without_links(path: Path) -> int:
     """Open a directory, and return its descriptor, which serves only as a place for its files.
 
     Raises:
@@ -146,7 +146,7 @@ def open_itself(path: Path) -> int:
 
 def _open_or_create(path: Path) -> int:
     try:
-        return open_itself(path)
+        return open_without_links(path)
     except FileNotFoundError:
         above = _open_or_create(path.parent)
     try:
@@ -155,4 +155,4 @@ def _open_or_create(path: Path) -> int:
             os.mkdir(path.name, _MODE, dir_fd=above)
     finally:
         os.close(above)
-    return open_itself(path)
+    return open_without_links(path)

@@ -11,7 +11,7 @@ from hub.model.node import Condition
 from hub.testing.kubelet import AdmissionError, ContainerStartError
 from tests.harness.operated import CONFIG, GPU, HCA, STUB, OperatedNode
 
-PATIENT_HUB = """
+SHORT_BACKOFF_HUB = """
 from hub.supervisor import backoff
 backoff.LONGEST_SECONDS = 0.1
 from hub.cli.commands.run import run; run()
@@ -49,7 +49,7 @@ class ChaosNode(OperatedNode):
     def __init__(self, directory: Path, watchdog: float) -> None:
         config = CONFIG.replace("plugins.stub:Stub", "{directory}/resetting.py:Resetting")
         super().__init__(directory, config, gpus="pair", files=FILES, watchdog=watchdog)
-        self.hub_command = (sys.executable, "-c", PATIENT_HUB)
+        self.hub_command = (sys.executable, "-c", SHORT_BACKOFF_HUB)
         self.wanted = {GPU: len(self.gpus.gpus), HCA: len(self.hcas.names), STUB: 4}
         self.restarts = 0
 

@@ -25,7 +25,7 @@ def replace(path: Path, text: str) -> None:
     scratch.replace(path)
 
 
-def chance() -> random.Random:
+def random_source() -> random.Random:
     """Return a source of random numbers; the seed is printed, so that a failure can be repeated."""
     # pytest-randomly seeds `random` before each test, so that --randomly-seed repeats this too.
     seed = random.randrange(2**32)  # noqa: S311 - no secret

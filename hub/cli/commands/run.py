@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from hub.base.clibrary import know_c_library
+from hub.base.clibrary import skip_c_library_search
 from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
 from hub.base.featurefiles import FEATURES_DIR, FEATURES_VARIABLE
@@ -125,7 +125,7 @@ def run(
     It runs until SIGTERM or SIGINT, or until its terminal is closed. Root is not needed if you choose your own
     directories, as in the second example.
     """
-    know_c_library()
+    skip_c_library_search()
     # circus loads YAML, 2 MB, for a kind of log configuration that the hub does not use.
     with without_packages("yaml"):
         from hub.supervisor.hub import run_hub  # noqa: PLC0415 - 0.1 s; --help does not need circus

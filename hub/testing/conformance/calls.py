@@ -62,7 +62,7 @@ async def connected(socket: Path) -> AsyncIterator["DevicePluginAsyncStub"]:
         OSError: there is no socket.
     """
     with HeldSocket(socket) as held:
-        async with grpc.aio.insecure_channel(unix_target(held.itself), options=_OPTIONS) as channel:
+        async with grpc.aio.insecure_channel(unix_target(held.descriptor_path), options=_OPTIONS) as channel:
             yield DevicePluginStub(channel)
 
 

@@ -13,7 +13,7 @@ from hub.base.sockets import SOCKET_PATH_BYTES
 from hub.testing.conformance.command import PluginCommand
 from hub.testing.conformance.limits import Limits
 from hub.testing.conformance.subject import Subject
-from hub.testing.held import open_itself
+from hub.testing.held import open_without_links
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import environment_without_hub
 
@@ -87,12 +87,12 @@ def behind(socket: Path, *, limits: Limits | None = None, change: Sequence[str] 
         ConfigError: the path has a link on the way, or is one; another user may have put it there.
     """
     path = Path(os.path.abspath(socket))  # noqa: PTH100 - resolve() follows links
-    descriptor = open_itself(path.parent)
+    descriptor = open_without_links(path.parent)
     try:
-        itself = Path(f"/proc/self/fd/{descriptor}", path.name)
-        if itself.is_symlink():
+        descriptor_path = Path(f"/proc/self/fd/{descriptor}", path.name)
+        if descriptor_path.is_symlink():
             raise ConfigError(socket, "is a link, expected the socket itself")
-        yield Subject(socket=itself, limits=limits, change=change)
+        yield Subject(socket=descriptor_path, limits=limits, change=change)
     finally:
         os.close(descriptor)
 

@@ -141,20 +141,20 @@ def _and(clause: str) -> str:
 
 
 def _garbage() -> Iterator[bytes]:
-    chance = random.Random(_SEED)  # noqa: S311 - no secret
+    rng = random.Random(_SEED)  # noqa: S311 - no secret
     yield b""
     yield b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     yield _PREFACE
     yield _PREFACE + _HUGE_FRAME
     for size in (1, 9, 100, 5000, 100_000):
-        yield chance.randbytes(size)
-        yield _PREFACE + chance.randbytes(size)
+        yield rng.randbytes(size)
+        yield _PREFACE + rng.randbytes(size)
 
 
 async def _send(path: Path, data: bytes) -> None:
     # The plugin may refuse the connection or close it early; what counts is what it does afterwards.
     with suppress(OSError), HeldSocket(path) as held:
-        _, writer = await asyncio.open_unix_connection(held.itself)
+        _, writer = await asyncio.open_unix_connection(held.descriptor_path)
         with suppress(OSError):
             writer.write(data)
             await writer.drain()

@@ -93,7 +93,7 @@ class Subject:
     @property
     def plugin_dir(self) -> Path:
         """The kubelet's plugin directory, by a path that does not lead elsewhere if the plugin puts a link there."""
-        return self.kubelet.plugin_dir.itself
+        return self.kubelet.plugin_dir.descriptor_path
 
     @property
     def has_command(self) -> bool:

@@ -41,12 +41,12 @@ class PluginClient:
 
     Args:
         socket: The path of the socket, as a kubelet writes it.
-        itself: The path by which to reach it.
+        descriptor_path: The path by which to reach it.
     """
 
-    def __init__(self, socket: str, itself: Path) -> None:
+    def __init__(self, socket: str, descriptor_path: Path) -> None:
         self.socket = socket
-        self._itself = itself
+        self._descriptor_path = descriptor_path
         self._connection: _Connection | None = None
         self._calls: set[grpc.aio.Call] = set()
         self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -74,7 +74,7 @@ class PluginClient:
             await self._connection.close()
             self._connection = None
         try:
-            self._connection = _Connection(self._itself)
+            self._connection = _Connection(self._descriptor_path)
         except OSError:
             await asyncio.wait([self._given_up], timeout=_POLL_SECONDS)
             return
@@ -167,7 +167,7 @@ class PluginClient:
         if self.closed or connection is None or connection.is_alive or connection.socket.is_in_place:
             return
         try:
-            self._connection = _Connection(self._itself)
+            self._connection = _Connection(self._descriptor_path)
         except OSError:
             return
         await connection.close()
@@ -220,7 +220,7 @@ class _Connection:
 
     def __init__(self, path: Path) -> None:
         self.socket = HeldSocket(path)
-        self.channel = grpc.aio.insecure_channel(unix_target(self.socket.itself), options=_OPTIONS)
+        self.channel = grpc.aio.insecure_channel(unix_target(self.socket.descriptor_path), options=_OPTIONS)
         self.stub: rpc.DevicePluginAsyncStub = rpc.DevicePluginStub(self.channel)
 
     @property

@@ -45,7 +45,7 @@ class KubeletProcess:
         self._journal = journal
         self._pods = pods
         self._number = number
-        self._checkpoint = settings.plugin_dir.itself / CHECKPOINT
+        self._checkpoint = settings.plugin_dir.descriptor_path / CHECKPOINT
         self._timers: list[asyncio.TimerHandle] = []
         self.manager = DeviceManager(distinguishes_sockets=settings.distinguishes_sockets)
         self.admission = Admission(self.manager, self._held, settings.pre_start_timeout)
@@ -56,11 +56,11 @@ class KubeletProcess:
             ClientsBySocket() if settings.distinguishes_sockets else ClientsByName(),
         )
         self._server = UnixServer(
-            settings.plugin_dir.itself / KUBELET_SOCKET,
+            settings.plugin_dir.descriptor_path / KUBELET_SOCKET,
             lambda server: add_service(server, v1beta1_pb2_grpc.add_RegistrationServicer_to_server, self._registration),
         )
         self._pod_resources = UnixServer(
-            settings.pod_resources.itself / settings.pod_resources_name,
+            settings.pod_resources.descriptor_path / settings.pod_resources_name,
             lambda server: add_service(
                 server,
                 podresources_pb2_grpc.add_PodResourcesListerServicer_to_server,
@@ -71,7 +71,7 @@ class KubeletProcess:
     async def start(self) -> None:
         """Start as a kubelet does: read the checkpoint, delete all sockets in the plugin directory, then listen."""
         self._restore()
-        _delete_sockets(self._settings.plugin_dir.itself)
+        _delete_sockets(self._settings.plugin_dir.descriptor_path)
         await self._pod_resources.start()
         await self._server.start()
 

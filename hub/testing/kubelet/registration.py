@@ -64,7 +64,8 @@ class RegistrationService(rpc.RegistrationServicer):
     ) -> wire.Empty:
         """Connect to the plugin before returning. Since 1.35, a plugin that cancels the call is not registered."""
         client = PluginClient(
-            f"{self._plugin_dir.path}/{request.endpoint}", Path(f"{self._plugin_dir.itself}/{request.endpoint}")
+            f"{self._plugin_dir.path}/{request.endpoint}",
+            Path(f"{self._plugin_dir.descriptor_path}/{request.endpoint}"),
         )
         registering = self._spawn(self._register(request, client))
         try:
@@ -108,7 +109,7 @@ class RegistrationService(rpc.RegistrationServicer):
         """
         if endpoint == ".." or endpoint != Path(endpoint).name or "\0" in endpoint:
             return f"the endpoint {json.dumps(endpoint)} is not the name of a file in {self._plugin_dir.path}"
-        if (self._plugin_dir.itself / endpoint).is_symlink():
+        if (self._plugin_dir.descriptor_path / endpoint).is_symlink():
             return f"the endpoint {json.dumps(endpoint)} is a link"
         return ""
 

@@ -37,11 +37,11 @@ class Result(NamedTuple):
 
 async def cause(count: int, seed: int, *, upgrades: bool = False) -> Result:
     """Cause this many faults, let everything settle, and return what has happened."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - no secret
     directory = Path(tempfile.mkdtemp(prefix="dpclaims", dir="/tmp"))
     try:
-        with patch.multiple(released, KILL_TIMEOUT=0.005, _OTHER_SECONDS=0.005), killable(chance):
-            return await _run(World(directory, chance, upgrades=upgrades), count)
+        with patch.multiple(released, KILL_TIMEOUT=0.005, _OTHER_SECONDS=0.005), killable(rng):
+            return await _run(World(directory, rng, upgrades=upgrades), count)
     finally:
         remove_tree(directory)
 

@@ -12,7 +12,7 @@ class Hardware:
     """Keeps track of the users and resets of devices.
 
     Args:
-        chance: Decides how long resets take, and which fail.
+        rng: Decides how long resets take, and which fail.
 
     Attributes:
         users: Who has a device.
@@ -21,12 +21,12 @@ class Hardware:
         fails: How many of a hundred resets fail.
     """
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, rng: random.Random) -> None:
         self.users: dict[str, str] = {}
         self.dirty: set[str] = set()
         self.faults: list[str] = []
         self.fails = 5
-        self._chance = chance
+        self._rng = rng
 
     def begin_use(self, pod: str, devices: Iterable[str]) -> None:
         """Let a pod have devices."""
@@ -46,9 +46,9 @@ class Hardware:
     async def reset(self, device: str) -> ResetResult:
         """Reset a device."""
         self._require_unused(device)
-        await asyncio.sleep(self._chance.random() * 0.004)
+        await asyncio.sleep(self._rng.random() * 0.004)
         self._require_unused(device)
-        failed = self._chance.randrange(100) < self.fails
+        failed = self._rng.randrange(100) < self.fails
         if not failed:
             self.dirty.discard(device)
         outcome = Outcome.FAILED if failed else Outcome.OK

@@ -61,7 +61,7 @@ class Process:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def change(self, do: Callable[[], T], chance: random.Random) -> T:
+    def change(self, do: Callable[[], T], rng: random.Random) -> T:
         """Change a file, unless the process is killed before.
 
         Raises:
@@ -71,7 +71,7 @@ class Process:
             raise Killed
         if self._steps == 0:
             self.dead.set()
-            if chance.random() < 0.5:
+            if rng.random() < 0.5:
                 done = do()
                 if isinstance(done, IOBase):
                     done.close()
@@ -85,11 +85,11 @@ _CURRENT: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
 @contextmanager
-def killable(chance: random.Random) -> Iterator[None]:
+def killable(rng: random.Random) -> Iterator[None]:
     """Let processes be killed at each change of a file, until the block ends."""
     originals = {name: getattr(Path, name) for name in ("mkdir", "open", "replace", "touch", "unlink")}
     for name, original in originals.items():
-        setattr(Path, name, _intercepted(original, chance))
+        setattr(Path, name, _intercepted(original, rng))
     try:
         yield
     finally:
@@ -97,12 +97,12 @@ def killable(chance: random.Random) -> Iterator[None]:
             setattr(Path, name, original)
 
 
-def _intercepted(original: Callable[..., Any], chance: random.Random) -> Callable[..., Any]:
+def _intercepted(original: Callable[..., Any], rng: random.Random) -> Callable[..., Any]:
     @functools.wraps(original)
     def call(*args: Any, **options: Any) -> Any:  # noqa: ANN401 - those of the method
         process = _CURRENT.get()
         if process is None:
             return original(*args, **options)
-        return process.change(lambda: original(*args, **options), chance)
+        return process.change(lambda: original(*args, **options), rng)
 
     return call

@@ -27,7 +27,7 @@ class ProcessFaults:
 
     Args:
         node: The node.
-        chance: Decides everything.
+        rng: Decides everything.
 
     Attributes:
         hardware: The devices, and who has them.
@@ -37,14 +37,14 @@ class ProcessFaults:
         is_over: Whether no more pods are to run.
     """
 
-    def __init__(self, node: ClaimNode, chance: random.Random) -> None:
-        self.hardware = Hardware(chance)
+    def __init__(self, node: ClaimNode, rng: random.Random) -> None:
+        self.hardware = Hardware(rng)
         self.faults = 0
         self.pods = 0
         self.runs = 0
         self.is_over = False
         self._node = node
-        self._chance = chance
+        self._rng = rng
         self._plugin = self._start()
 
     def _start(self) -> PluginProcess:
@@ -59,9 +59,9 @@ class ProcessFaults:
         while self.faults < count:
             with suppress(AssertionError):
                 # Something must happen between faults, even on a busy machine; but some faults follow each other.
-                await wait_until(partial(self._has_run_since, self.runs), "a pod", self._chance.choice((0, 0, 5)))
-            await asyncio.sleep(self._chance.random())
-            await self._chance.choice(kinds)()
+                await wait_until(partial(self._has_run_since, self.runs), "a pod", self._rng.choice((0, 0, 5)))
+            await asyncio.sleep(self._rng.random())
+            await self._rng.choice(kinds)()
             self.faults += 1
 
     def _has_run_since(self, runs: int) -> bool:
@@ -80,15 +80,15 @@ class ProcessFaults:
         await self._node.kubelet.start()
 
     async def _fail_api(self) -> None:
-        fault = Fault(self._chance.choice((409, 429, 500, 503)), lose=self._chance.random() < 0.2)
-        self._node.api.faults.add(fault, self._chance.randrange(1, 4))
+        fault = Fault(self._rng.choice((409, 429, 500, 503)), lose=self._rng.random() < 0.2)
+        self._node.api.faults.add(fault, self._rng.randrange(1, 4))
 
     async def run_pods(self, number: int) -> None:
         """Run one pod after the other, until it is over."""
         while not self.is_over:
             claim = f"claim-{number}-{self.pods}"
             self.pods += 1
-            wanted = {"plugin": PLUGIN, "resource": STUB, "count": self._chance.randrange(1, 3)}
+            wanted = {"plugin": PLUGIN, "resource": STUB, "count": self._rng.randrange(1, 3)}
             self._node.claim(claim, {"devices": wanted})
             while not self.is_over:
                 try:
@@ -99,7 +99,7 @@ class ProcessFaults:
                 names = await self._node.kubelet.run(pod)
                 given = self._node.given(names[CONTAINER]).env.get("STUB_DEVICES", "")
                 self._begin_use(claim, given)
-                await asyncio.sleep(self._chance.random())
+                await asyncio.sleep(self._rng.random())
                 self.hardware.end_use(given.split(","))
                 await self._node.kubelet.end(pod)
                 self._node.scheduler.release(claim, pod.uid)
@@ -136,9 +136,9 @@ class ProcessFaults:
 
 
 @asynccontextmanager
-async def process_faults(chance: random.Random) -> AsyncIterator[ProcessFaults]:
+async def process_faults(rng: random.Random) -> AsyncIterator[ProcessFaults]:
     """Run a node on which faults can be caused."""
     async with claim_node() as node:
-        faults = ProcessFaults(node, chance)
+        faults = ProcessFaults(node, rng)
         await node.published(PLUGIN, DEVICES)
         yield faults

@@ -67,7 +67,7 @@ class World:
 
     Args:
         directory: An empty directory.
-        chance: Decides everything.
+        rng: Decides everything.
         upgrades: Whether drivers are also replaced while they still run.
 
     Attributes:
@@ -79,15 +79,15 @@ class World:
         is_over: Whether no more pods are to run.
     """
 
-    def __init__(self, directory: Path, chance: random.Random, *, upgrades: bool = False) -> None:
+    def __init__(self, directory: Path, rng: random.Random, *, upgrades: bool = False) -> None:
         self._upgrades = upgrades
         self.directory = directory
-        self.hardware = Hardware(chance)
+        self.hardware = Hardware(rng)
         self.faults = 0
         self.pods = 0
         self.runs = 0
         self.is_over = False
-        self._chance = chance
+        self._rng = rng
         self._records = ClaimRecords(directory / "claims")
         self._claims: dict[str, Sequence[str]] = {}
         """The devices of each claim, as the scheduler has allocated them."""
@@ -115,7 +115,7 @@ class World:
                 self._up.clear()
                 if process.dead.is_set():
                     await self._end(self.driver)
-                    await asyncio.sleep(self._chance.random() * 0.002)
+                    await asyncio.sleep(self._rng.random() * 0.002)
                 else:
                     group.create_task(self._end_later(self.driver))
 
@@ -133,7 +133,7 @@ class World:
 
     async def _end_later(self, driver: Running) -> None:
         """End the process of the older hub; until then it goes on with what it has begun."""
-        await asyncio.sleep(self._chance.random() * 0.02)
+        await asyncio.sleep(self._rng.random() * 0.02)
         await self._end(driver)
 
     async def _end(self, driver: Running) -> None:
@@ -153,23 +153,23 @@ class World:
             if self.driver:
                 async with self.driver.running_component():
                     await self._component_fails.wait()
-            await asyncio.sleep(self._chance.random() * 0.005)
+            await asyncio.sleep(self._rng.random() * 0.005)
 
     async def cause_faults(self, count: int) -> None:
         """Cause faults, each after a few calls, however long these take on a busy machine."""
         while self.faults < count:
-            wanted = self._calls.number + self._chance.randrange(2, 10)
+            wanted = self._calls.number + self._rng.randrange(2, 10)
             while self._calls.number < wanted:
                 await self._calls.wait_beyond(self._calls.number)
-            await asyncio.sleep(self._chance.random() * 0.004)
+            await asyncio.sleep(self._rng.random() * 0.004)
             await self._up.wait()
             if self.driver:
                 kinds = (self._kill_soon, self._kill_soon, self._kill_now, self._fail_api, self._fail_component)
-                self._chance.choice((*kinds, self._replace) if self._upgrades else kinds)(self.driver)
+                self._rng.choice((*kinds, self._replace) if self._upgrades else kinds)(self.driver)
                 self.faults += 1
 
     def _kill_soon(self, driver: Running) -> None:
-        driver.process.kill_after(self._chance.randrange(12))
+        driver.process.kill_after(self._rng.randrange(12))
 
     def _kill_now(self, driver: Running) -> None:
         driver.process.dead.set()
@@ -181,7 +181,7 @@ class World:
         self._upgrade.set()
 
     def _fail_api(self, driver: Running) -> None:
-        code = self._chance.choice((409, 429, 500, 503))
+        code = self._rng.choice((409, 429, 500, 503))
         driver.client.errors.append(ApiError(code, "a fault"))
 
     async def run_pods(self, number: int) -> None:
@@ -202,24 +202,24 @@ class World:
             {each.name for each in self.driver.devices.all() if each.content.get("taints")} if self.driver else set()
         )
         free = [name for name in NAMES if name not in taken | tainted]
-        return self._chance.sample(free, min(len(free), self._chance.randrange(1, 4)))
+        return self._rng.sample(free, min(len(free), self._rng.randrange(1, 4)))
 
     async def _run_pods_of(self, uid: str, devices: Sequence[str]) -> None:
         """Run one or two pods with a claim, and delete it."""
         await self._up.wait()
         assert self.driver
         self.driver.store_api.allocate(uid, *devices)
-        is_forced = self._chance.random() < 0.2
-        for _ in range(self._chance.choice((1, 1, 2))):
+        is_forced = self._rng.random() < 0.2
+        for _ in range(self._rng.choice((1, 1, 2))):
             is_running = await self._prepare(uid, devices)
             if is_running:
-                await asyncio.sleep(self._chance.random() * 0.004)
-                if self._chance.random() < 0.2:
+                await asyncio.sleep(self._rng.random() * 0.004)
+                if self._rng.random() < 0.2:
                     await self._ask(uid)
                 if is_forced:
                     # The scheduler gives the devices to others before the containers have ended.
                     self._forget(uid)
-                    await asyncio.sleep(self._chance.random() * 0.02)
+                    await asyncio.sleep(self._rng.random() * 0.02)
                 self.hardware.end_use(devices)
             await self._release(uid)
             if uid not in self._claims:
@@ -237,8 +237,8 @@ class World:
 
     async def _prepare(self, uid: str, devices: Sequence[str]) -> bool:
         """Have a claim prepared, with the kubelet's patience; return whether that succeeded."""
-        for _ in range(self._chance.choice((1, 3, 50))):
-            if await self._ask(uid, patience=self._chance.choice((0.0, 0.005, 10.0))):
+        for _ in range(self._rng.choice((1, 3, 50))):
+            if await self._ask(uid, patience=self._rng.choice((0.0, 0.005, 10.0))):
                 self.runs += 1
                 self._check_file(uid)
                 self.hardware.begin_use(f"pod of {uid}", devices)

@@ -3,7 +3,7 @@
 import json
 
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.node import Node, chance
+from tests.harness.node import Node, random_source
 from tests.simulators.genericedits import SETTINGS, Edits, Offered
 from tests.simulators.generictree import GenericTree
 
@@ -28,7 +28,7 @@ async def test_the_list_equals_the_node(node: Node, kubelet: FakeKubelet) -> Non
     root = node.directory / "root"
     root.mkdir()
     tree = GenericTree(root)
-    edits = Edits(tree, chance())
+    edits = Edits(tree, random_source())
     settings = {"scan_interval": 86_400, "resources": SERVED}
     env = {"DPHUB_HOST_ROOT": str(root)}
     node.start_plugin("plugins.generic:Generic", name="generic", config=json.dumps(settings), env=env)

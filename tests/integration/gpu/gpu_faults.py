@@ -32,12 +32,12 @@ class RandomFaults:
     Args:
         node: Where.
         kubelet: Its kubelet.
-        chance: Decides what fails.
+        rng: Decides what fails.
     """
 
     node: Node
     kubelet: FakeKubelet
-    chance: random.Random
+    rng: random.Random
     gpus: GpuNode = field(init=False)
     plugin: PluginProcess = field(init=False)
     unplugged: list[SimulatedGpu] = field(default_factory=list)
@@ -51,11 +51,11 @@ class RandomFaults:
     async def sequence(self) -> None:
         """Cause a few faults, restore the driver, and check that the kubelet's list is correct."""
         self.caused.clear()
-        for _ in range(self.chance.randint(2, 8)):
-            fault = self.chance.choice(_FAULTS)
+        for _ in range(self.rng.randint(2, 8)):
+            fault = self.rng.choice(_FAULTS)
             self.caused.append(fault.__name__.strip("_"))
             await _finished(fault(self))
-            await asyncio.sleep(self.chance.choice([0, 0, 0.01, 0.1]))
+            await asyncio.sleep(self.rng.choice([0, 0, 0.01, 0.1]))
             self._keep_alive()
         self.gpus.driver.clear_faults()
         self.node.plugins[:] = self.node.plugins[-3:]
@@ -93,20 +93,20 @@ class RandomFaults:
     # The faults, and their ends.
 
     def _some(self) -> int:
-        return self.chance.randrange(len(self.gpus.driver.gpus))
+        return self.rng.randrange(len(self.gpus.driver.gpus))
 
     def _xid(self) -> None:
         if self.gpus.driver.gpus:
-            self.gpus.driver.xid(self._some(), self.chance.choice(HARMLESS + PASSING))
+            self.gpus.driver.xid(self._some(), self.rng.choice(HARMLESS + PASSING))
 
     def _lose(self) -> None:
         if self.gpus.driver.gpus:
-            self.gpus.driver.gpus[self._some()].failures["*"] = self.chance.choice([LOST, UNKNOWN])
+            self.gpus.driver.gpus[self._some()].failures["*"] = self.rng.choice([LOST, UNKNOWN])
             self.gpus.driver.apply()
 
     def _damage(self) -> None:
         if self.gpus.driver.gpus:
-            damage = self.chance.choice(["remap_failed", "recovery", "ecc_volatile"])
+            damage = self.rng.choice(["remap_failed", "recovery", "ecc_volatile"])
             self.gpus.driver.set(self._some(), **{damage: 1})
 
     def _lose_device_file(self) -> None:
@@ -141,8 +141,8 @@ class RandomFaults:
 
     async def _hang(self) -> None:
         """Make the driver hang, for shorter or longer than the plugin's limit."""
-        self.gpus.driver.hang(self.chance.choice(["*", "nvmlDeviceGetName", "nvmlEventSetWait_v2"]))
-        await asyncio.sleep(self.chance.choice([0.05, 0.3, 1.3]))
+        self.gpus.driver.hang(self.rng.choice(["*", "nvmlDeviceGetName", "nvmlEventSetWait_v2"]))
+        await asyncio.sleep(self.rng.choice([0.05, 0.3, 1.3]))
         self._keep_alive()
         self.gpus.driver.clear_faults()
 

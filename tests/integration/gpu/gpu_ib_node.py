@@ -38,7 +38,7 @@ class GpuIbNode:
         return Counter(self.switch_of[device] for device in response.envs[name].split(","))
 
 
-async def count_close_hcas(pair: GpuIbNode, kubelet: FakeKubelet, chance: random.Random, count: int) -> tuple[int, int]:
+async def count_close_hcas(pair: GpuIbNode, kubelet: FakeKubelet, rng: random.Random, count: int) -> tuple[int, int]:
     """Admit this number of pods, and remove some at random.
 
     Returns:
@@ -49,10 +49,10 @@ async def count_close_hcas(pair: GpuIbNode, kubelet: FakeKubelet, chance: random
     held: dict[str, Counter[int]] = {}
     possible = got = 0
     for turn in range(count):
-        size = chance.choice([1, 2, 4])
+        size = rng.choice([1, 2, 4])
         used = sum(total.total() for total in held.values())
-        while held and (used + size > 8 or chance.random() < 0.4):
-            name = chance.choice(list(held))
+        while held and (used + size > 8 or rng.random() < 0.4):
+            name = rng.choice(list(held))
             used -= held.pop(name).total()
             await kubelet.remove(name)
         pod = await kubelet.admit(f"pod{turn}", {GPU: size, HCA: size})

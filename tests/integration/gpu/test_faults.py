@@ -1,7 +1,7 @@
 """Whatever fails with GPUs, driver, plugin and kubelet: in the end the kubelet's list is correct."""
 
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.node import Node, chance
+from tests.harness.node import Node, random_source
 from tests.integration.gpu.gpu_faults import RandomFaults
 
 SEQUENCES = 20
@@ -10,6 +10,6 @@ SEQUENCES = 20
 
 async def test_random_faults(node: Node, kubelet: FakeKubelet) -> None:
     """After each of many random sequences every GPU is listed with its actual health, and nothing hangs."""
-    faults = RandomFaults(node, kubelet, chance())
+    faults = RandomFaults(node, kubelet, random_source())
     for _ in range(SEQUENCES):
         await faults.sequence()

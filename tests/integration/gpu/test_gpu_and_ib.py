@@ -4,7 +4,7 @@ import pytest
 
 from hub.testing.kubelet import FakeKubelet
 from tests.harness.gpu_support import GPU
-from tests.harness.node import Node, chance
+from tests.harness.node import Node, random_source
 from tests.integration.gpu.gpu_ib_node import HCA, GpuIbNode, count_close_hcas
 
 PODS = 40
@@ -14,7 +14,7 @@ PODS = 40
 @pytest.mark.fake_kubelet("a real one asks for the HCAs first as often as for the GPUs")
 async def test_hcas_on_the_switches_of_the_gpus(node: Node, kubelet: FakeKubelet) -> None:
     """Whenever the GPUs' own switches have free HCAs, the container gets those."""
-    possible, got = await count_close_hcas(GpuIbNode(node, near=True), kubelet, chance(), PODS)
+    possible, got = await count_close_hcas(GpuIbNode(node, near=True), kubelet, random_source(), PODS)
     assert possible > PODS // 2
     assert got == possible
 

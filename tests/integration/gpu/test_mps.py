@@ -14,7 +14,7 @@ from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import PluginProcess
 from hub.testing.waiting import wait_until
 from tests.harness.gpu_support import GPU, GpuNode, answer
-from tests.harness.node import Node, chance
+from tests.harness.node import Node, random_source
 from tests.simulators.nvml.library import HERE as SIMULATOR
 
 PROGRAM = SIMULATOR / "nvidia-cuda-mps-control"
@@ -201,7 +201,7 @@ async def test_more_clients_than_mps_serves(gpus: MpsNode, kubelet: FakeKubelet)
 
 async def test_kills_at_any_moment(gpus: MpsNode, kubelet: FakeKubelet) -> None:
     """Plugin and daemon are killed in turn at random; in the end there is one daemon, with the right limits."""
-    random = chance()
+    random = random_source()
     for _ in range(6):
         plugin = gpus.start(_config())
         with suppress(AssertionError):

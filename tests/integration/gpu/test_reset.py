@@ -75,10 +75,10 @@ async def test_a_gpu_in_use(tmp_path: Path, level: ResetLevel) -> None:
 
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN, RESET])
-async def test_a_gpu_on_which_a_process_draws(tmp_path: Path, level: ResetLevel) -> None:
+async def test_a_gpu_on_which_a_process_renders(tmp_path: Path, level: ResetLevel) -> None:
     """It is in use, too, although nothing computes on it and hardly any of its memory is taken."""
     gpus = GpuResets(tmp_path)
-    gpus.driver.drawers(0, (4711, 1 << 20, "/usr/bin/blender"))
+    gpus.driver.graphics_processes(0, (4711, 1 << 20, "/usr/bin/blender"))
     gpus.driver.processes(0, (4712, GB, "/usr/bin/train"))
     result = await gpus.reset(level)
     assert result.outcome is Outcome.FAILED

@@ -45,7 +45,7 @@ class P(Plugin):
 CRASHING = "cmd = sh -c 'test -e {directory}/fixed || exit 1; exec sleep 1000'\n"
 
 
-PATIENT = f"""
+LONG_BACKOFF_HUB = f"""
 from hub.supervisor import backoff
 def crashed(self):
     delay, self._next = self._next, 1000.0
@@ -105,7 +105,7 @@ def test_a_crash_loop_is_slowed(make_hub: MakeHub, directory: Path) -> None:
 
 def test_a_restart_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> None:
     """An administrator who has fixed the cause gets the plugin at once, and the count of crashes starts again."""
-    hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start(code=PATIENT)
+    hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start(code=LONG_BACKOFF_HUB)
     hub.wait_event("plugin exited", plugin="bad", restart_in_seconds=1000)
     (directory / "fixed").touch()
     assert hub.ask("restart", "bad") == "ok"
@@ -116,7 +116,7 @@ def test_a_restart_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> 
 
 def test_a_start_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> None:
     """`circusctl start` of a plugin that is waiting for its next start starts it at once."""
-    hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start(code=PATIENT)
+    hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start(code=LONG_BACKOFF_HUB)
     hub.wait_event("plugin exited", plugin="bad", restart_in_seconds=1000)
     (directory / "fixed").touch()
     assert hub.ask("start", "bad") == "ok"
@@ -217,7 +217,7 @@ def test_an_exit_is_explained(make_hub: MakeHub, command: str, said: dict[str, o
         assert {key: value for key, value in exited.items() if key not in {"event", "level", "timestamp"}} == expected
 
 
-IMPATIENT = """
+SHORT_START_LIMIT_HUB = """
 from hub.supervisor import watchdog
 watchdog.START_LIMIT = 0.5
 from hub.cli.commands.run import run; run()
@@ -229,7 +229,7 @@ def test_a_process_that_hangs_before_its_first_line(make_hub: MakeHub, tmp_path:
     """The log says that the hub killed it and why, although it cannot dump its stacks yet."""
     (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(1000)")
     plugin = "[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub\nwatchdog = 0.5\n"
-    hub = make_hub(f"{plugin}[env:stub]\nPYTHONPATH = {tmp_path}\n").start(code=IMPATIENT)
+    hub = make_hub(f"{plugin}[env:stub]\nPYTHONPATH = {tmp_path}\n").start(code=SHORT_START_LIMIT_HUB)
     killed = hub.wait_event("plugin unresponsive, killed", plugin="stub")
     assert killed["reason"] == "it did not start serving within 0.5 s"
     ended = hub.wait_event("plugin exited", plugin="stub")

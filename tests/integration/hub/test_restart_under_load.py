@@ -6,7 +6,7 @@ from itertools import groupby
 
 from hub.supervisor.circus.client import CircusClient
 from hub.testing.kubelet import AdmissionError
-from tests.harness.node import chance
+from tests.harness.node import random_source
 from tests.harness.operated import OperatedNode, operated
 
 RESTARTS = 200
@@ -35,7 +35,7 @@ async def test_restarts_under_load() -> None:
         before = {name: plugin.process.pid for name in ("busy", "idle") if (plugin := node.plugin(name))}
         end = asyncio.Event()
         load = asyncio.create_task(_change_devices(node, end))
-        pods = asyncio.create_task(_admit_pods(node, end, chance()))
+        pods = asyncio.create_task(_admit_pods(node, end, random_source()))
         client = CircusClient(node.run_dir, node.status)
         for _ in range(RESTARTS):
             await asyncio.to_thread(client.restart, "restarted")

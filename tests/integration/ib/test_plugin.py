@@ -6,7 +6,7 @@ import pytest
 
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.waiting import WAIT_SECONDS, wait_until
-from tests.harness.node import Node, chance
+from tests.harness.node import Node, random_source
 from tests.integration.ib.ib_plugin import EACH, HCA, root_of, start
 from tests.simulators.rdma.tree import RdmaTree, dgx, two_connectx6
 
@@ -97,7 +97,7 @@ async def test_hcas_of_one_numa_node(node: Node, kubelet: FakeKubelet) -> None:
 
 async def test_random_edits(node: Node, kubelet: FakeKubelet) -> None:
     """Devices appear, disappear and lose their ports at random; in the end the list matches the tree."""
-    chance_of = chance()
+    rng = random_source()
     tree = dgx(root_of(node))
     quick = "from plugins.ib import IB\nclass P(IB):\n    recovery = RecoveryPolicy(max_recoveries=10**9)\n"
     config = json.dumps({"configList": [{**EACH, "health": {"down": 0, "up": 0}}]})
@@ -106,19 +106,19 @@ async def test_random_edits(node: Node, kubelet: FakeKubelet) -> None:
     await kubelet.wait_for(HCA, 8)
     down: set[str] = set()
     for turn in range(1000):
-        edit = chance_of.random()
+        edit = rng.random()
         if edit < 0.3 and len(tree.names) > 1:
-            name = chance_of.choice(tree.names)
+            name = rng.choice(tree.names)
             tree.remove(name)
             down.discard(name)
         elif edit < 0.6:
-            number = chance_of.randrange(1, 30)
+            number = rng.randrange(1, 30)
             pci = f"0000:{number:02x}:00.0"
             if pci not in {tree.pci(name) for name in tree.names}:
                 tree.add(f"mlx5_{turn + 10}", pci)
         else:
-            name = chance_of.choice(tree.names)
-            tree.set_port(name, state := chance_of.choice(["ACTIVE", "DOWN", "INIT"]))
+            name = rng.choice(tree.names)
+            tree.set_port(name, state := rng.choice(["ACTIVE", "DOWN", "INIT"]))
             (down.discard if state == "ACTIVE" else down.add)(name)
         if turn % 50 == 0:
             plugin.hup()

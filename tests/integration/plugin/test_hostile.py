@@ -17,7 +17,7 @@ from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB, PluginProcess
 from hub.testing.waiting import wait_until
 from tests.fuzz.targets.pluginsocket import FRAMES, METHOD_THAT_IS_NOT_TEXT, PREFACE, frame
-from tests.harness.node import Node, asking_for, chance, dialled, replace
+from tests.harness.node import Node, asking_for, dialled, random_source, replace
 
 WITHOUT_ANSWERS = """
 class P(Plugin):
@@ -61,10 +61,10 @@ async def still_serves(plugin: PluginProcess, kubelet: FakeKubelet) -> None:
 
 def garbage(path: Path) -> list[socket.socket]:
     """Open connections and send all kinds of bytes on them."""
-    luck = chance()
+    rng = random_source()
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     messages = [b"", b"\0" * 9, b"GET / HTTP/1.1\r\n\r\n", preface, preface + b"\xff" * 100]
-    messages += [preface * luck.choice([0, 1]) + luck.randbytes(luck.randrange(20_000)) for _ in range(100)]
+    messages += [preface * rng.choice([0, 1]) + rng.randbytes(rng.randrange(20_000)) for _ in range(100)]
     clients = []
     for message in messages:
         client = socket.socket(socket.AF_UNIX)

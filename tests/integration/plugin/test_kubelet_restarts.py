@@ -12,7 +12,7 @@ from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB
 from hub.testing.waiting import wait_until
 from tests.harness.files import remove_tree
-from tests.harness.node import Node, chance
+from tests.harness.node import Node, random_source
 from tests.integration.plugin.registered import THREE, registered_in
 
 
@@ -80,21 +80,21 @@ async def test_a_restart_without_a_signal_is_noticed_at_once(node: Node, kubelet
 
 async def test_each_kubelet_start_gets_one_registration_per_resource(node: Node, kubelet: FakeKubelet) -> None:
     """The restarts and crashes happen at random moments, each announced once, several times, or with a delay."""
-    luck = chance()
+    rng = random_source()
     plugin = node.start_plugin(config=THREE, hup_blocked=True)
     names = ["example.com/a", "example.com/b", "other.example.org/C_3"]
     accepted = []
     for _ in range(25):
-        await asyncio.sleep(luck.choice([0, 0, luck.uniform(0, 0.2)]))
+        await asyncio.sleep(rng.choice([0, 0, rng.uniform(0, 0.2)]))
         # A real one that stops ends its streams first, and accepts registrations until it closes its socket.
         accepted.append(registered_in(kubelet, kubelet.starts))
-        await luck.choice([kubelet.stop, kubelet.crash])()
-        await asyncio.sleep(luck.choice([0, luck.uniform(0, 0.1)]))
+        await rng.choice([kubelet.stop, kubelet.crash])()
+        await asyncio.sleep(rng.choice([0, rng.uniform(0, 0.1)]))
         await kubelet.start()
-        for _ in range(luck.choice([1, 2, 3])):
+        for _ in range(rng.choice([1, 2, 3])):
             plugin.hup()
-            await asyncio.sleep(luck.choice([0, luck.uniform(0, 0.02)]))
-        if luck.random() < 0.7:
+            await asyncio.sleep(rng.choice([0, rng.uniform(0, 0.02)]))
+        if rng.random() < 0.7:
             for name in names:
                 await kubelet.wait_for(name)
     for name in names:

@@ -10,7 +10,7 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB, PluginProcess
 from hub.testing.waiting import wait_until
-from tests.harness.node import Node, asking_for, chance, dialled, sockets_of_plugins
+from tests.harness.node import Node, asking_for, dialled, random_source, sockets_of_plugins
 
 
 async def test_hup_without_a_change(node: Node, kubelet: FakeKubelet) -> None:
@@ -45,12 +45,12 @@ class P(Plugin):
 
 async def test_hup_at_any_moment_of_the_start_kills_no_process(node: Node, kubelet: FakeKubelet) -> None:
     """If the parent has blocked it, as the hub does, SIGHUP waits until there is a handler, which then runs."""
-    luck = chance()
+    rng = random_source()
     for number in range(6):
         plugin = node.start_plugin(name=f"stub{number}", hup_blocked=True)
-        for _ in range(luck.choice([1, 1, 50])):
+        for _ in range(rng.choice([1, 1, 50])):
             plugin.hup()
-            await asyncio.sleep(luck.uniform(0, 0.4) if luck.random() < 0.1 else 0.005)
+            await asyncio.sleep(rng.uniform(0, 0.4) if rng.random() < 0.1 else 0.005)
         await plugin.registered()
         await kubelet.wait_for(STUB, 4)
         assert await plugin.stop() == 0
@@ -104,11 +104,11 @@ async def test_a_stop_without_a_kubelet(node: Node) -> None:
 
 async def test_a_stop_at_random_moments_after_the_start(node: Node, kubelet: FakeKubelet) -> None:
     """From the first line of its log on, SIGTERM is a clean stop, whatever the process is doing."""
-    luck = chance()
+    rng = random_source()
     for number in range(6):
         plugin = node.start_plugin(name=f"stub{number}")
         await plugin.logged("process started")
-        await asyncio.sleep(luck.choice([0, luck.uniform(0, 0.1)]))
+        await asyncio.sleep(rng.choice([0, rng.uniform(0, 0.1)]))
         await stopped(plugin)
     assert kubelet.starts == 1
 

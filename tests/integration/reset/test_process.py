@@ -16,7 +16,7 @@ from hub import ResetDevice, Settings
 from hub.reset.messages import ResetLimits
 from hub.reset.result import Outcome
 from hub.testing.waiting import wait_until
-from tests.harness.node import chance
+from tests.harness.node import random_source
 from tests.harness.processes import marked, started
 from tests.harness.project import PROJECT
 from tests.integration.reset.reset_support import LONG, VARIABLE, ResetRuns
@@ -125,13 +125,13 @@ async def test_it_ends_with_a_parent_that_is_killed(runs: ResetRuns) -> None:
 
 async def test_it_ends_with_a_parent_that_is_killed_at_any_moment(runs: ResetRuns) -> None:
     """It ends if that happens before its start, during it, or after it."""
-    moments = chance()
+    rng = random_source()
     for _ in range(12):
         parent = _spawn(runs.mark, "hang in C")
         try:
             assert parent.stdout
             assert await asyncio.to_thread(parent.stdout.readline) == "ready\n"
-            await asyncio.sleep(moments.uniform(0, 0.15))
+            await asyncio.sleep(rng.uniform(0, 0.15))
         finally:
             _end(parent)
         await wait_until(lambda: not runs.processes(), "the end of the reset")

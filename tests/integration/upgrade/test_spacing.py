@@ -13,7 +13,7 @@ from hub.status.reader import read_report
 from hub.testing.kubelet import Registered
 from hub.testing.waiting import wait_until
 from tests.harness.kubelet import BEFORE_AND_SINCE_1_37
-from tests.harness.node import chance
+from tests.harness.node import random_source
 from tests.harness.upgrade_node import DEVICES, RESOURCE, Admissions, Way, upgrade_node
 from tests.harness.upgrades import Run, summary
 
@@ -23,7 +23,7 @@ KUBELETS = pytest.mark.parametrize("distinguishes_sockets", BEFORE_AND_SINCE_1_3
 @KUBELETS
 async def test_hubs_come_and_go_at_random(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """They do so in any order, even the middle one or the newest first; `tests.harness.upgrades` does long runs."""
-    run = Run(f"{chance().getrandbits(32)}", interval=3)
+    run = Run(f"{random_source().getrandbits(32)}", interval=3)
     await run.run(4, distinguishes_sockets=distinguishes_sockets)
     assert run.report() == [], summary([run], [])
 

@@ -18,7 +18,7 @@ from hub.testing.kubelet import AdmissionError, ContainerStartError
 from hub.testing.node import Node
 from hub.testing.waiting import WAIT_SECONDS, wait_until
 from tests.harness.kubelet import BEFORE_AND_SINCE_1_37
-from tests.harness.node import chance
+from tests.harness.node import random_source
 from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
 from tests.harness.processes import started
 
@@ -31,12 +31,12 @@ async def test_no_admission_fails(distinguishes_sockets: bool) -> None:  # noqa:
 
     A hub that is killed may have two streams. When the first ends, kubelet 1.37 and later may call the other.
     """
-    luck = chance()
+    rng = random_source()
     async with node_of_three(distinguishes_sockets=distinguishes_sockets) as node:
         traffic = Traffic(node.kubelet)
         with traffic.running():
             for number, signum in enumerate((signal.SIGTERM, signal.SIGKILL, signal.SIGTERM)):
-                await upgrade(node, f"hub-{number}", after=luck.uniform(0, 0.5), signum=signum)
+                await upgrade(node, f"hub-{number}", after=rng.uniform(0, 0.5), signum=signum)
         failures = [each for each in traffic.failures if not (distinguishes_sockets and _was_cut_off(each))]
         assert (failures, traffic.gaps) == ([], [])
         assert len(traffic.waits) > 10

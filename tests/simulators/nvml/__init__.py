@@ -127,9 +127,9 @@ class SimulatedNode:
         self.gpus[gpu].processes = [(pid, size, gi, ci, name) for pid, size, name in processes]
         self.apply()
 
-    def drawers(self, gpu: int, *processes: tuple[int, int, str]) -> None:
+    def graphics_processes(self, gpu: int, *processes: tuple[int, int, str]) -> None:
         """Set its processes with graphics work but no compute work: process id, bytes, name."""
-        self.gpus[gpu].drawers = [(pid, size, WHOLE, WHOLE, name) for pid, size, name in processes]
+        self.gpus[gpu].graphics_processes = [(pid, size, WHOLE, WHOLE, name) for pid, size, name in processes]
         self.apply()
 
     def divide(self, gpu: int, layout: str | None) -> None:
@@ -153,7 +153,7 @@ class SimulatedNode:
         healed = self.gpus[gpu]
         self._absorb()
         healed.values, healed.failures, healed.node = {}, {}, True
-        healed.processes, healed.drawers = [], []
+        healed.processes, healed.graphics_processes = [], []
         self.apply()
 
     # What processes did.
@@ -204,7 +204,7 @@ class SimulatedNode:
             if other is not gpu:
                 lines += [f"ancestor {number} {ancestor(gpu, other)}"]
                 lines += [f"peer_links {number} {gpu.peers.get(other.uuid, 0)}"]
-        for kind, processes in (("process", gpu.processes), ("drawer", gpu.drawers)):
+        for kind, processes in (("process", gpu.processes), ("graphics", gpu.graphics_processes)):
             lines += [f"{kind} {pid} {size} {gi} {ci} {name}" for pid, size, gi, ci, name in processes]
         for mig in gpu.migs:
             sizes = f"{mig.gi} {mig.ci} {mig.gpu_slices} {mig.compute_slices} {mig.memory}"

@@ -91,12 +91,13 @@ nvmlReturn_t nvmlDeviceGetTemperatureThreshold(nvmlDevice_t device, nvmlTemperat
     return leave(NVML_SUCCESS);
 }
 
-static nvmlReturn_t processes(const Gpu *gpu, const Mig *mig, bool draws, unsigned *count, nvmlProcessInfo_t *infos) {
+static nvmlReturn_t processes(const Gpu *gpu, const Mig *mig, bool graphics, unsigned *count,
+                              nvmlProcessInfo_t *infos) {
     REQUIRE(count, NVML_ERROR_INVALID_ARGUMENT);
     unsigned found = 0, room = *count;
     for (unsigned i = 0; i < gpu->processes; i++) {
         const Process *process = &gpu->process[i];
-        if (process->draws != draws) continue;
+        if (process->graphics != graphics) continue;
         if (mig && (process->gi != mig->gi || process->ci != mig->ci)) continue;
         if (infos && found < room) {
             memset(&infos[found], 0, sizeof infos[found]);
@@ -111,10 +112,10 @@ static nvmlReturn_t processes(const Gpu *gpu, const Mig *mig, bool draws, unsign
     return leave(found > room ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS);
 }
 
-#define PROCESSES(function, draws)                                                                                    \
+#define PROCESSES(function, graphics)                                                                                 \
     nvmlReturn_t function(nvmlDevice_t device, unsigned *count, nvmlProcessInfo_t *infos) {                           \
         ENTER_DEVICE(device);                                                                                         \
-        return processes(gpu, mig, draws, count, infos);                                                              \
+        return processes(gpu, mig, graphics, count, infos);                                                              \
     }
 
 PROCESSES(nvmlDeviceGetComputeRunningProcesses_v2, false)

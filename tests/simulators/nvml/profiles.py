@@ -55,7 +55,7 @@ class SimulatedGpu:
     failures: dict[str, int] = field(default_factory=dict)
     """By function."""
     processes: list[tuple[int, int, int, int, str]] = field(default_factory=list)
-    drawers: list[tuple[int, int, int, int, str]] = field(default_factory=list)
+    graphics_processes: list[tuple[int, int, int, int, str]] = field(default_factory=list)
     node: bool = True
     """Whether its device file is there."""
     lacks: dict[str, int] = field(default_factory=dict)

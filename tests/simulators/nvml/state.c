@@ -45,9 +45,9 @@ static void read_list(Gpu *gpu, const char *key, const char *text) {
         gpu->ancestor[other] = value;
     else if (!strcmp(key, "peer_links") && sscanf(text, "%u %u", &other, &value) == 2 && other < GPUS)
         gpu->peer_links[other] = value;
-    else if ((!strcmp(key, "process") || !strcmp(key, "drawer")) && gpu->processes < PROCESSES) {
+    else if ((!strcmp(key, "process") || !strcmp(key, "graphics")) && gpu->processes < PROCESSES) {
         Process *p = &gpu->process[gpu->processes++];
-        p->draws = key[0] == 'd';
+        p->graphics = key[0] == 'g';
         sscanf(text, "%u %llu %u %u %95s", &p->pid, &p->bytes, &p->gi, &p->ci, p->name);
     } else if (!strcmp(key, "migdev") && gpu->migs < MIGS) {
         Mig *m = &gpu->mig_devices[gpu->migs++];

@@ -9,7 +9,7 @@ enum { GPUS = 32, MIGS = 8, PROCESSES = 16, FAILURES = 512, TEXT = 96 };
 
 typedef struct {
     unsigned pid, gi, ci;
-    bool draws; /* instead of computing */
+    bool graphics; /* instead of computing */
     unsigned long long bytes;
     char name[TEXT];
 } Process;

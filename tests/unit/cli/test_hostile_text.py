@@ -45,9 +45,9 @@ def hostile() -> Callable[[], str]:
     """Create hostile strings; the seed is printed, so that a failure can be repeated."""
     seed = random.randrange(2**32)  # noqa: S311 - no secret
     print(f"seed {seed}")  # noqa: T201 - as the docstring says
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - no secret
     parts = [*CONTROLS, *DIRECTIONS, *BREAKS, *SEQUENCES, "a", "ü", "[red]", " "]
-    return lambda: "x" + "".join(chance.choices(parts, k=8))
+    return lambda: "x" + "".join(rng.choices(parts, k=8))
 
 
 def _expect_printable(text: str) -> None:

@@ -156,18 +156,18 @@ async def test_seconds_never_fall(path: Path, clock: Clock) -> None:
     """
     seed = random.randrange(2**32)  # noqa: S311 - no secret
     print(f"seed {seed}")  # noqa: T201 - so that a failure can be repeated
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - no secret
     devices = [Device(name) for name in "abcd"]
     process = Process(path, clock, *devices)
     seen: dict[tuple[str, str], float] = {}
     for _ in range(400):
-        if chance.random() < 0.1:
+        if rng.random() < 0.1:
             process = Process(path, clock, *devices)
-        elif chance.random() < 0.05:
-            clock.now -= chance.uniform(0, 10)
-        clock.now += chance.choice([0.0, 0.3, 17.7, PERIOD, 10 * MAX_GAP])
-        holders = {each.id: f"{chance.choice('xy')}/{chance.choice('pq')}/main" for each in devices}
-        process.history.update(_held(**{name: holders[name] for name in holders if chance.random() < 0.7}))
+        elif rng.random() < 0.05:
+            clock.now -= rng.uniform(0, 10)
+        clock.now += rng.choice([0.0, 0.3, 17.7, PERIOD, 10 * MAX_GAP])
+        holders = {each.id: f"{rng.choice('xy')}/{rng.choice('pq')}/main" for each in devices}
+        process.history.update(_held(**{name: holders[name] for name in holders if rng.random() < 0.7}))
         seconds = process.seconds()
         assert {key: value for key, value in seen.items() if seconds.get(key, 0) < value} == {}
         seen = seconds

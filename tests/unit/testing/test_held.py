@@ -85,8 +85,8 @@ async def test_a_new_directory_is_used(directory: Path) -> None:
     async with FakeKubelet(plugin_dir) as kubelet:
         plugin_dir.rename(directory / "old")
         plugin_dir.mkdir()
-        before = kubelet.plugin_dir.itself
+        before = kubelet.plugin_dir.descriptor_path
         await kubelet.restart()
-        assert before == kubelet.plugin_dir.itself
+        assert before == kubelet.plugin_dir.descriptor_path
         assert before.samefile(plugin_dir)
         assert (plugin_dir / "kubelet.sock").is_socket()

@@ -122,10 +122,10 @@ def test_text_from_nodes_is_printable(monkeypatch: pytest.MonkeyPatch, words: Se
     """Whatever a hub answers, control characters and changes of the writing direction are not printed."""
     seed = random.randrange(2**32)  # noqa: S311 - no secret
     print(f"seed {seed}")  # noqa: T201 - so that a failure can be repeated
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - no secret
 
     def odd() -> str:
-        return "x" + "".join(chance.choices(ODD, k=8))
+        return "x" + "".join(rng.choices(ODD, k=8))
 
     def container() -> str:
         return f"{odd()}/{odd()}/{odd()}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from plugins.amd.discovery.gpus import signature
-from tests.harness.node import chance
+from tests.harness.node import random_source
 from tests.simulators.amdnodes import MODELS
 from tests.simulators.amdtree import AmdTree
 from tests.unit.plugins.amd.amd_node import plugin, result
@@ -58,7 +58,7 @@ def test_the_list_follows_the_node(tmp_path: Path, separator: str) -> None:
 
     What the plugin watches has changed whenever the list has.
     """
-    choice = chance()
+    choice = random_source()
     tree = AmdTree(tmp_path, separator=separator)
     tree.add("0000:01:00.0")
     plug = plugin(tree, resource_naming_strategy="mixed")

@@ -16,9 +16,9 @@ from tests.simulators.nvml.profiles import make_profile
 from tests.unit.plugins.gpu.gpu_topology import topology_of
 
 
-def _random_topology(names: Sequence[str], chance: random.Random) -> Topology:
+def _random_topology(names: Sequence[str], rng: random.Random) -> Topology:
     return Topology(
-        {pair: Link(chance.choice(list(Ancestor)), chance.choice([0, 0, 1, 2])) for pair in combinations(names, 2)}
+        {pair: Link(rng.choice(list(Ancestor)), rng.choice([0, 0, 1, 2])) for pair in combinations(names, 2)}
     )
 
 
@@ -128,25 +128,25 @@ def test_equal_gpus_are_taken_in_order() -> None:
 
 @given(st.integers(2, 8), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
-def test_up_to_eight_gpus_no_partition_is_better(count: int, chance: random.Random) -> None:
+def test_up_to_eight_gpus_no_partition_is_better(count: int, rng: random.Random) -> None:
     """Containers of one size get the best partition one after another; of equal ones, the one with the best worst set.
 
     NVIDIA's plugin takes the first of those with the best sum, so no container has a worse set than with that plugin.
     """
     names = [f"g{number}" for number in range(count)]
-    topology = _random_topology(names, chance)
-    size = chance.randint(2, count)
+    topology = _random_topology(names, rng)
+    size = rng.randint(2, count)
     assert sorted(_in_turn(topology, names, size)) == max(_totals(topology, names, [], size))[1]
 
 
 @given(st.integers(2, 8), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
-def test_up_to_eight_gpus_with_required_ones(count: int, chance: random.Random) -> None:
+def test_up_to_eight_gpus_with_required_ones(count: int, rng: random.Random) -> None:
     """The set contains them, and belongs to the best partition of which this is true."""
     names = [f"g{number}" for number in range(count)]
-    topology = _random_topology(names, chance)
-    size = chance.randint(2, count)
-    required = chance.sample(names, chance.randint(1, size))
+    topology = _random_topology(names, rng)
+    size = rng.randint(2, count)
+    required = rng.sample(names, rng.randint(1, size))
     chosen = best_connected(topology, names, required, size)
     assert set(required) <= set(chosen)
     assert len(set(chosen)) == size
@@ -180,25 +180,25 @@ def _plainly(pairs: Sequence[Sequence[int]], fixed: tuple[int, ...], size: int) 
 
 @given(st.integers(2, 8), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
-def test_what_is_kept_between_questions_changes_no_answer(count: int, chance: random.Random) -> None:
+def test_what_is_kept_between_questions_changes_no_answer(count: int, rng: random.Random) -> None:
     """Whatever was asked before about other GPUs, it gives the same sets in the same order as without a cache."""
-    size = chance.randint(2, count)
-    fixed = tuple(sorted(chance.sample(range(count), chance.randint(0, size))))
+    size = rng.randint(2, count)
+    fixed = tuple(sorted(rng.sample(range(count), rng.randint(0, size))))
     for _ in range(2):
         pairs = [[0] * count for _ in range(count)]
         for one, other in combinations(range(count), 2):
-            pairs[one][other] = pairs[other][one] = chance.choice([10, 20, 50, 110, 1810])
+            pairs[one][other] = pairs[other][one] = rng.choice([10, 20, 50, 110, 1810])
         assert best_partition(pairs, fixed, size) == _plainly(pairs, fixed, size)
 
 
 @given(st.integers(9, 16), st.randoms(use_true_random=False))
 @settings(max_examples=20, deadline=None)
-def test_beyond_eight_gpus_any_question_has_an_answer(count: int, chance: random.Random) -> None:
+def test_beyond_eight_gpus_any_question_has_an_answer(count: int, rng: random.Random) -> None:
     """It has the right number of different GPUs with the required ones, and is the same if asked again."""
     names = [f"g{number:02}" for number in range(count)]
-    topology = _random_topology(names, chance)
-    size = chance.randint(1, count)
-    required = chance.sample(names, chance.randint(0, size))
+    topology = _random_topology(names, rng)
+    size = rng.randint(1, count)
+    required = rng.sample(names, rng.randint(0, size))
     chosen = best_connected(topology, names, required, size)
     assert set(required) <= set(chosen)
     assert len(set(chosen)) == size

@@ -132,14 +132,14 @@ def test_odd_questions(shares: list[Share]) -> None:
 
 @given(st.integers(1, 6), st.integers(2, 6), st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
-def test_any_question_about_shares(gpus: int, replicas: int, chance: random.Random) -> None:
+def test_any_question_about_shares(gpus: int, replicas: int, rng: random.Random) -> None:
     """The answer has the requested number of shares with the required ones, in whatever order they are named."""
     shares = _replicas(gpus, replicas)
-    available = chance.sample(shares, chance.randint(1, len(shares)))
-    size = chance.randint(1, len(available))
-    required = chance.sample(available, chance.randint(0, size))
+    available = rng.sample(shares, rng.randint(1, len(shares)))
+    size = rng.randint(1, len(available))
+    required = rng.sample(available, rng.randint(0, size))
     totals = Counter(map(group_of, shares))
-    policy = chance.choice([DISTRIBUTED, PACKED])
+    policy = rng.choice([DISTRIBUTED, PACKED])
     chosen = prefer(Topology(), totals, policy, available, required, size)
     assert len({share.id for share in chosen}) == size
     assert {share.id for share in required} <= {share.id for share in chosen} <= {share.id for share in available}

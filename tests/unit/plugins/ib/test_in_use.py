@@ -11,7 +11,7 @@ import pytest
 from hub import Device, Excluded, Host, Runtime
 from plugins.ib.plugin import IB
 from plugins.ib.settings import IBSettings
-from tests.harness.node import chance
+from tests.harness.node import random_source
 from tests.harness.scanned import scanned
 from tests.simulators.rdma.tree import RdmaTree, four_vfs
 
@@ -228,18 +228,18 @@ def test_names_that_are_not_text(tmp_path: Path, tree: RdmaTree) -> None:
 
 def test_random_moves(tmp_path: Path, tree: RdmaTree) -> None:
     """Functions move to pods and back, and the plugin restarts, in any order: four stay listed throughout."""
-    source = chance()
+    rng = random_source()
     tree.set_exclusive()
     plugin = Plugin(tmp_path, SELECTIONS["all"])
     plugin.scan()
     away: set[int] = set()
     for _ in itertools.repeat(None, 40):
-        number = source.randrange(4)
+        number = rng.randrange(4)
         if number in away:
             tree.return_to_node(f"mlx5_{number + 1}", netdevs=(f"ib0v{number}",))
         else:
             tree.move_to_pod(f"mlx5_{number + 1}")
         away ^= {number}
-        if source.random() < 0.2:
+        if rng.random() < 0.2:
             plugin.restart()
         assert list(plugin.scan()) == VFS

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from hub import NoDevices
-from tests.harness.node import chance
+from tests.harness.node import random_source
 from tests.simulators.inteltree import (
     I915,
     XE,
@@ -49,7 +49,7 @@ def test_a_thousand_changes(tmp_path: Path, make: Callable[[Path], IntelTree]) -
 
     Monitoring has those of all of them.
     """
-    tree, choice = make(tmp_path), chance()
+    tree, choice = make(tmp_path), random_source()
     for number in range(1000):
         _edit(tree, choice)
         if number % 50 == 49:

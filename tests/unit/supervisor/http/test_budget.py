@@ -29,7 +29,7 @@ class Clock:
 def test_clients_never_get_more_than_their_share(most: float) -> None:
     """Whatever each client uses: during an attack, four fifths of the event loop remain for probes and plugins."""
     seed = random.randrange(2**32)  # noqa: S311 - no secret
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - no secret
     clock = Clock()
     budget = Budget(lambda: clock.now, lambda: clock.used)
     start = clock.used
@@ -38,7 +38,7 @@ def test_clients_never_get_more_than_their_share(most: float) -> None:
         if pause := budget.pause():
             clock.now += pause
         else:
-            clock.work(chance.uniform(0.0001, most))
+            clock.work(rng.uniform(0.0001, most))
     assert clock.used - start <= LONG * SHARE + BURST + most, seed
 
 

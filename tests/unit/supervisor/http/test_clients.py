@@ -104,11 +104,11 @@ def _get(path: str, host: str) -> bytes:
 _FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 
 
-def _hostile(chance: random.Random) -> bytes:
+def _hostile(rng: random.Random) -> bytes:
     """Make a request that the server rejects, with control codes in it where it accepts them."""
-    junk = bytes(chance.choice(b"\x1b\x9b[2Jm%\xe2\x80\xaeab") for _ in range(chance.randrange(1, 900)))
+    junk = bytes(rng.choice(b"\x1b\x9b[2Jm%\xe2\x80\xaeab") for _ in range(rng.randrange(1, 900)))
     body = b"%ff=" + junk
-    return chance.choice(
+    return rng.choice(
         [
             b"POST /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15000\r\n\r\n" + bytes(15_000),
             b"POST /status HTTP/1.1\r\nHost: localhost\r\n%bContent-Length: %d\r\n\r\n%b" % (_FORM, len(body), body),
@@ -126,10 +126,10 @@ def _hostile(chance: random.Random) -> bytes:
 async def test_clients_cannot_write_the_log(directory: Path, log: Path) -> None:
     """Whatever clients send, and at every log level, the log gets one line a minute with their number."""
     seed = random.randrange(2**32)  # noqa: S311 - no secret
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - no secret
     async with _port(directory) as port:
         for _ in range(200):
-            await _ask(port, _hostile(chance), ends=True)
+            await _ask(port, _hostile(rng), ends=True)
     lines = [line for line in _lines(log) if line.get("library") != "asyncio"]
     assert [line["event"] for line in lines] == ["http requests rejected"], (seed, lines[:5])
     assert "\x1b" not in str(lines)

@@ -4,7 +4,7 @@ from hub import RecoveryPolicy
 from plugins.stub.plugin import Stub
 
 
-class Patient(Stub):
+class UnlimitedRecoveries(Stub):
     """The stub, without a limit on recoveries."""
 
     recovery = RecoveryPolicy(max_recoveries=1_000_000)
