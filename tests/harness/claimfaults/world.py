@@ -37,7 +37,7 @@ class Running(Driver):
             self.store_api, self.client = api.store_api, api.client
         self.plugin.reset_when_released = True
         self.resets = Resets(hardware)
-        self.parts = self.parts._replace(resets=self.resets)  # type: ignore[arg-type] # as far as it is used
+        self.parts = self.parts._replace(resets=self.resets)  # type: ignore[arg-type] # it has all that is used
         self.released = ReleasedClaims(self.parts, DRIVER, self.records)
         self.preparation = self.new_preparation()
 

@@ -61,64 +61,64 @@ class Offering:
 
 
 @pytest.fixture
-def it(node: Node, kubelet: FakeKubelet) -> Offering:
+def offering(node: Node, kubelet: FakeKubelet) -> Offering:
     """Create the plugin, not yet started."""
     return Offering(node, kubelet)
 
 
-async def test_a_kubelet_restarts_while_a_removed_device_is_held(it: Offering) -> None:
+async def test_a_kubelet_restarts_while_a_removed_device_is_held(offering: Offering) -> None:
     """The kubelet looks the device up in the list for its NUMA node, and would crash if it were not there."""
-    await it.start("a b c")
-    pod = await it.admit()
-    it.offer("b c")
-    await it.sees(a=False, b=True, c=True)
-    await restart_with(it.kubelet, pod, STUB)
-    await it.sees(a=False, b=True, c=True)
+    await offering.start("a b c")
+    pod = await offering.admit()
+    offering.offer("b c")
+    await offering.sees(a=False, b=True, c=True)
+    await restart_with(offering.kubelet, pod, STUB)
+    await offering.sees(a=False, b=True, c=True)
 
 
-async def test_a_plugin_starts_while_a_removed_device_is_held(it: Offering) -> None:
+async def test_a_plugin_starts_while_a_removed_device_is_held(offering: Offering) -> None:
     """The device is in its first list, with its former NUMA nodes, though it was gone before this process started."""
-    await it.start("a b c")
-    pod = await it.admit()
-    before = len(it.kubelet.lists(STUB))
-    await it.restart("b c")
-    await restart_with(it.kubelet, pod, STUB)
-    await it.sees(a=False, b=True, c=True)
-    assert all("a" in {device.id for device in update.devices} for update in it.kubelet.lists(STUB)[before:])
+    await offering.start("a b c")
+    pod = await offering.admit()
+    before = len(offering.kubelet.lists(STUB))
+    await offering.restart("b c")
+    await restart_with(offering.kubelet, pod, STUB)
+    await offering.sees(a=False, b=True, c=True)
+    assert all("a" in {device.id for device in update.devices} for update in offering.kubelet.lists(STUB)[before:])
 
 
-async def test_a_removed_device_leaves_with_its_pod(it: Offering) -> None:
+async def test_a_removed_device_leaves_with_its_pod(offering: Offering) -> None:
     """The next pod gets another device, and the kubelet then writes that nothing holds the removed one."""
-    await it.start("a b c")
-    pod = await it.admit()
-    it.offer("b c")
-    await it.sees(a=False, b=True, c=True)
-    assert it.kubelet.capacity()[STUB] == Capacity(capacity=3, allocatable=2)
-    state = await it.plugin.resource_until(lambda state: bool(state.removed_in_use))
+    await offering.start("a b c")
+    pod = await offering.admit()
+    offering.offer("b c")
+    await offering.sees(a=False, b=True, c=True)
+    assert offering.kubelet.capacity()[STUB] == Capacity(capacity=3, allocatable=2)
+    state = await offering.plugin.resource_until(lambda state: bool(state.removed_in_use))
     assert (state.capacity, state.allocatable) == (2, 2)
     assert state.removed_in_use == {"a": "default/holder/main"}
-    await it.kubelet.remove(pod)
-    await it.kubelet.admit("next", {STUB: 1})
-    await it.sees(b=True, c=True)
+    await offering.kubelet.remove(pod)
+    await offering.kubelet.admit("next", {STUB: 1})
+    await offering.sees(b=True, c=True)
 
 
-async def test_a_removed_device_returns(it: Offering) -> None:
+async def test_a_removed_device_returns(offering: Offering) -> None:
     """It is healthy again at once, and still belongs to its pod."""
-    await it.start("a b c")
-    pod = await it.admit()
-    it.offer("b c")
-    await it.sees(a=False, b=True, c=True)
-    it.offer("a b c")
-    await it.sees(a=True, b=True, c=True)
-    await restart_with(it.kubelet, pod, STUB)
-    second = await it.kubelet.admit("second", {STUB: 2})
+    await offering.start("a b c")
+    pod = await offering.admit()
+    offering.offer("b c")
+    await offering.sees(a=False, b=True, c=True)
+    offering.offer("a b c")
+    await offering.sees(a=True, b=True, c=True)
+    await restart_with(offering.kubelet, pod, STUB)
+    second = await offering.kubelet.admit("second", {STUB: 2})
     assert sorted(second.containers["main"].devices[STUB]) == ["b", "c"]
 
 
-async def test_all_devices_are_replaced(it: Offering) -> None:
+async def test_all_devices_are_replaced(offering: Offering) -> None:
     """This happens when a GPU is partitioned differently while a pod uses it."""
-    await it.start("a b c")
-    pod = await it.admit()
-    await it.restart("d e")
-    await restart_with(it.kubelet, pod, STUB)
-    await it.sees(a=False, d=True, e=True)
+    await offering.start("a b c")
+    pod = await offering.admit()
+    await offering.restart("d e")
+    await restart_with(offering.kubelet, pod, STUB)
+    await offering.sees(a=False, d=True, e=True)

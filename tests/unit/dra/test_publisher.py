@@ -45,7 +45,7 @@ def device(name: str, *taints: dict[str, str]) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def it() -> AsyncIterator[Publishing]:
+async def publishing() -> AsyncIterator[Publishing]:
     """Run a publisher."""
     publishing = Publishing()
     yield publishing
@@ -53,94 +53,94 @@ async def it() -> AsyncIterator[Publishing]:
     await asyncio.gather(publishing.task, return_exceptions=True)
 
 
-async def test_devices_are_published_and_changed(it: Publishing) -> None:
+async def test_devices_are_published_and_changed(publishing: Publishing) -> None:
     """The state says so, with the name of the pool."""
-    it.publish(device("a"), device("b"))
-    await it.published("a", "b")
-    assert it.states[-1] == PublicationState(published=True, pool="node-1")
+    publishing.publish(device("a"), device("b"))
+    await publishing.published("a", "b")
+    assert publishing.states[-1] == PublicationState(published=True, pool="node-1")
 
-    it.publish(device("a", TAINT), device("b"))
-    await wait_until(lambda: it.store.taints() == {"a": [(TAINT["key"], "plugin")]}, "the taint")
+    publishing.publish(device("a", TAINT), device("b"))
+    await wait_until(lambda: publishing.store.taints() == {"a": [(TAINT["key"], "plugin")]}, "the taint")
 
-    it.publish(device("a"), device("b"))
-    await wait_until(lambda: not it.store.taints(), "no taint")
-    assert [method for method, _ in it.store.writes] == ["POST", "PUT", "PUT"]
+    publishing.publish(device("a"), device("b"))
+    await wait_until(lambda: not publishing.store.taints(), "no taint")
+    assert [method for method, _ in publishing.store.writes] == ["POST", "PUT", "PUT"]
 
 
-async def test_a_restart_writes_nothing(it: Publishing) -> None:
+async def test_a_restart_writes_nothing(publishing: Publishing) -> None:
     """The slices of the process before are adopted."""
-    it.publish(device("a", TAINT))
-    await it.published("a")
+    publishing.publish(device("a", TAINT))
+    await publishing.published("a")
 
-    again = Publishing(it.store)
+    again = Publishing(publishing.store)
     again.publish(device("a", TAINT))
     await again.published("a")
     again.task.cancel()
 
-    assert len(it.store.writes) == 1
+    assert len(publishing.store.writes) == 1
 
 
-async def test_nothing_is_written_while_the_kubelet_does_not_have_the_driver(it: Publishing) -> None:
+async def test_nothing_is_written_while_the_kubelet_does_not_have_the_driver(publishing: Publishing) -> None:
     """A pod that is scheduled to such a node would wait."""
-    it.publish(device("a"), registered=False)
-    await wait_until(lambda: bool(it.states), "a state")
+    publishing.publish(device("a"), registered=False)
+    await wait_until(lambda: bool(publishing.states), "a state")
     for _ in range(20):
         await asyncio.sleep(0)
-    assert not it.store.writes
+    assert not publishing.store.writes
 
-    it.publish(device("a"))
-    await it.published("a")
+    publishing.publish(device("a"))
+    await publishing.published("a")
 
 
-async def test_slices_that_a_kubelet_deletes_are_restored(it: Publishing) -> None:
+async def test_slices_that_a_kubelet_deletes_are_restored(publishing: Publishing) -> None:
     """A kubelet deletes all slices of its node when it starts, perhaps after the driver has registered."""
-    it.publish(*(device(f"d-{n}") for n in range(65)))
-    await wait_until(lambda: len(it.store.slices) == 2 and it.states[-1].published, "two slices")
+    publishing.publish(*(device(f"d-{n}") for n in range(65)))
+    await wait_until(lambda: len(publishing.store.slices) == 2 and publishing.states[-1].published, "two slices")
 
-    for name in list(it.store.slices):
-        it.store.remove(name)
+    for name in list(publishing.store.slices):
+        publishing.store.remove(name)
 
-    await wait_until(lambda: len(it.store.devices) == 65, "both slices again")
+    await wait_until(lambda: len(publishing.store.devices) == 65, "both slices again")
 
 
-async def test_taints_that_the_server_drops_leave_the_devices_out(it: Publishing) -> None:
+async def test_taints_that_the_server_drops_leave_the_devices_out(publishing: Publishing) -> None:
     """Before Kubernetes 1.36, nothing else would keep pods away from a broken device."""
-    it.store.drops_taints = True
+    publishing.store.drops_taints = True
 
-    it.publish(device("a", TAINT), device("b"))
+    publishing.publish(device("a", TAINT), device("b"))
 
-    await it.published("b")
-    assert "which need Kubernetes 1.36" in it.states[-1].problem
+    await publishing.published("b")
+    assert "which need Kubernetes 1.36" in publishing.states[-1].problem
 
 
-async def test_rejected_slices_are_not_sent_again_until_they_change(it: Publishing) -> None:
+async def test_rejected_slices_are_not_sent_again_until_they_change(publishing: Publishing) -> None:
     """The message of the API server is in the state."""
-    it.publish({"name": "a", "attributes": {"x": {"string": "x" * 65}}})
-    await wait_until(lambda: "a value is too long" in it.states[-1].problem, "the message")
+    publishing.publish({"name": "a", "attributes": {"x": {"string": "x" * 65}}})
+    await wait_until(lambda: "a value is too long" in publishing.states[-1].problem, "the message")
 
-    it.publish(device("a"))
-    await it.published("a")
-    assert it.states[-1].problem == ""
+    publishing.publish(device("a"))
+    await publishing.published("a")
+    assert publishing.states[-1].problem == ""
 
 
-async def test_a_conflict_is_resolved(it: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_conflict_is_resolved(publishing: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process has written in between: the slices are read again."""
     monkeypatch.setattr("hub.apiserver.errors._FIRST_DELAY", 0)
-    it.publish(device("a"))
-    await it.published("a")
+    publishing.publish(device("a"))
+    await publishing.published("a")
 
-    it.client.errors = [ApiError(409, "it has changed")]
-    it.publish(device("b"))
+    publishing.client.errors = [ApiError(409, "it has changed")]
+    publishing.publish(device("b"))
 
-    await it.published("b")
+    await publishing.published("b")
 
 
-async def test_the_slices_of_a_driver_that_is_no_longer_used_are_deleted(it: Publishing) -> None:
+async def test_the_slices_of_a_driver_that_is_no_longer_used_are_deleted(publishing: Publishing) -> None:
     """It does not matter whether the kubelet has the driver: no claim should get a device from it."""
-    it.publish(device("a"))
-    await it.published("a")
+    publishing.publish(device("a"))
+    await publishing.published("a")
 
-    it.publisher.publish(Publication(DRIVER, (), registered=False, withdrawn=True))
+    publishing.publisher.publish(Publication(DRIVER, (), registered=False, withdrawn=True))
 
-    await wait_until(lambda: not it.store.slices, "no slice")
-    await wait_until(lambda: it.states[-1].published, "the state")
+    await wait_until(lambda: not publishing.store.slices, "no slice")
+    await wait_until(lambda: publishing.states[-1].published, "the state")

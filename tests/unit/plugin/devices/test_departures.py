@@ -62,75 +62,75 @@ class Finishing:
 
 
 @pytest.fixture
-async def it() -> AsyncIterator[Finishing]:
+async def finishing() -> AsyncIterator[Finishing]:
     """Create departures of one resource, whose tasks end with the test."""
-    it = Finishing()
-    yield it
-    for task in it.tasks:
+    finishing = Finishing()
+    yield finishing
+    for task in finishing.tasks:
         task.cancel()
 
 
-async def test_a_device_leaves_a_second_after_it_has_disappeared(it: Finishing) -> None:
+async def test_a_device_leaves_a_second_after_it_has_disappeared(finishing: Finishing) -> None:
     """By then, a kubelet that got an answer just before has processed it."""
-    await it.update(A | B, B)
-    assert (it.advertised, it.pauses.begun) == ("a", [GRACE])
-    await it.pauses.end()
-    assert it.advertised == ""
+    await finishing.update(A | B, B)
+    assert (finishing.advertised, finishing.pauses.begun) == ("a", [GRACE])
+    await finishing.pauses.end()
+    assert finishing.advertised == ""
 
 
-async def test_a_device_stays_while_an_allocation_may_concern_it(it: Finishing) -> None:
+async def test_a_device_stays_while_an_allocation_may_concern_it(finishing: Finishing) -> None:
     """All calls in progress count, each as long as it takes, and a second more."""
-    first, second = it.departures.allocation(), it.departures.allocation()
+    first, second = finishing.departures.allocation(), finishing.departures.allocation()
     with first:
         with second:
-            await it.update(A | B, B)
+            await finishing.update(A | B, B)
         await _turns()
-        assert (it.advertised, it.pauses.begun) == ("a", [])
+        assert (finishing.advertised, finishing.pauses.begun) == ("a", [])
     await _turns()
-    assert (it.advertised, it.pauses.begun) == ("a", [GRACE])
-    await it.pauses.end()
-    assert it.advertised == ""
+    assert (finishing.advertised, finishing.pauses.begun) == ("a", [GRACE])
+    await finishing.pauses.end()
+    assert finishing.advertised == ""
 
 
-async def test_later_allocations_keep_no_device(it: Finishing) -> None:
+async def test_later_allocations_keep_no_device(finishing: Finishing) -> None:
     """They are rejected if they request it, so a busy node does not keep former devices forever."""
-    await it.update(A | B, B)
-    with it.departures.allocation():
-        await it.pauses.end()
-        assert it.advertised == ""
+    await finishing.update(A | B, B)
+    with finishing.departures.allocation():
+        await finishing.pauses.end()
+        assert finishing.advertised == ""
 
 
-async def test_an_allocation_that_fails_has_ended(it: Finishing) -> None:
+async def test_an_allocation_that_fails_has_ended(finishing: Finishing) -> None:
     """It counts as ended, for example if its kubelet has died."""
-    with suppress(asyncio.CancelledError), it.departures.allocation():
-        await it.update(A | B, B)
+    with suppress(asyncio.CancelledError), finishing.departures.allocation():
+        await finishing.update(A | B, B)
         raise asyncio.CancelledError
     await _turns()
-    assert it.pauses.begun == [GRACE]
+    assert finishing.pauses.begun == [GRACE]
 
 
-async def test_a_device_that_is_back_does_not_leave(it: Finishing) -> None:
+async def test_a_device_that_is_back_does_not_leave(finishing: Finishing) -> None:
     """If it disappears again, it stays for the whole time."""
-    await it.update(A | B, B)
-    await it.update(B, A | B)
-    assert it.advertised == ""
-    await it.update(A | B | C, C)
-    assert it.advertised == "a b"
-    await it.pauses.end()
-    assert it.advertised == "a b"
-    await it.pauses.end()
-    assert it.advertised == ""
+    await finishing.update(A | B, B)
+    await finishing.update(B, A | B)
+    assert finishing.advertised == ""
+    await finishing.update(A | B | C, C)
+    assert finishing.advertised == "a b"
+    await finishing.pauses.end()
+    assert finishing.advertised == "a b"
+    await finishing.pauses.end()
+    assert finishing.advertised == ""
 
 
 async def test_the_kubelet_sees_two_lists_and_the_report_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """For the kubelet the device is unhealthy first and then gone; in the report it is gone at once."""
     monkeypatch.setattr(departures, "GRACE", 0)
-    it = Setup()
-    it.scan(Device("a"), Device("b"))
-    resource = it.resource
+    finishing = Setup()
+    finishing.scan(Device("a"), Device("b"))
+    resource = finishing.resource
     versions, health = [resource.list.version], []
     with resource.allocation(), capture_logs() as log:
-        it.scan(Device("b"))
+        finishing.scan(Device("b"))
         versions.append(resource.list.version)
         assert list(resource.list.devices) == ["b"]
         health.append(_sent(resource.list))
@@ -146,12 +146,12 @@ async def test_the_kubelet_sees_two_lists_and_the_report_one(monkeypatch: pytest
 
 async def test_a_device_that_is_back_is_healthy_at_once() -> None:
     """An adapter that was reset is healthy without any delay."""
-    it = Setup()
-    it.scan(Device("a"), Device("b"))
-    it.scan(Device("b"))
-    assert _sent(it.resource.list) == {"b": "Healthy", "a": "Unhealthy"}
-    it.scan(Device("a"), Device("b"))
-    assert _sent(it.resource.list) == {"a": "Healthy", "b": "Healthy"}
+    finishing = Setup()
+    finishing.scan(Device("a"), Device("b"))
+    finishing.scan(Device("b"))
+    assert _sent(finishing.resource.list) == {"b": "Healthy", "a": "Unhealthy"}
+    finishing.scan(Device("a"), Device("b"))
+    assert _sent(finishing.resource.list) == {"a": "Healthy", "b": "Healthy"}
 
 
 def _sent(devices: DeviceList) -> dict[str, str]:

@@ -43,98 +43,100 @@ class Holding(Setup):
 
 
 @pytest.fixture
-def it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Holding:
+def holding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Holding:
     """Create a node where devices leave the list as soon as they may."""
     monkeypatch.setattr(departures, "GRACE", 0)
     return Holding(tmp_path)
 
 
-async def test_a_device_that_was_never_seen_is_advertised(it: Holding) -> None:
+async def test_a_device_that_was_never_seen_is_advertised(holding: Holding) -> None:
     """It may have disappeared while the plugin was restarted; it has the NUMA nodes that the container got."""
-    it.hold("old")
-    it.scan(Device("a", numa=[0]))
-    assert it.sent == {"a": "Healthy", "old": "Unhealthy"}
-    numa = {device.ID: [node.ID for node in device.topology.nodes] for device in _devices(it)}
+    holding.hold("old")
+    holding.scan(Device("a", numa=[0]))
+    assert holding.sent == {"a": "Healthy", "old": "Unhealthy"}
+    numa = {device.ID: [node.ID for node in device.topology.nodes] for device in _devices(holding)}
     assert numa == {"a": [0], "old": [1]}
-    assert list(it.resource.list.devices) == ["a"]
-    assert [device.id for _, device in it.inventory.all_devices()] == ["a"]
+    assert list(holding.resource.list.devices) == ["a"]
+    assert [device.id for _, device in holding.inventory.all_devices()] == ["a"]
 
 
-async def test_it_leaves_when_it_is_released(it: Holding) -> None:
+async def test_it_leaves_when_it_is_released(holding: Holding) -> None:
     """This causes one more list; a check without changes causes none."""
-    it.hold("a", "b")
-    it.scan(Device("a"), Device("b"), Device("c"))
-    it.scan(Device("c"))
+    holding.hold("a", "b")
+    holding.scan(Device("a"), Device("b"), Device("c"))
+    holding.scan(Device("c"))
     await _grace_time()
-    assert it.sent == {"a": "Unhealthy", "b": "Unhealthy", "c": "Healthy"}
-    it.hold("b")
-    assert it.sent == {"b": "Unhealthy", "c": "Healthy"}
-    version = it.resource.list.version
-    it.hold("b")
-    assert it.resource.list.version == version
-    it.hold()
-    assert it.sent == {"c": "Healthy"}
-    assert it.resource.list.version == version + 1
+    assert holding.sent == {"a": "Unhealthy", "b": "Unhealthy", "c": "Healthy"}
+    holding.hold("b")
+    assert holding.sent == {"b": "Unhealthy", "c": "Healthy"}
+    version = holding.resource.list.version
+    holding.hold("b")
+    assert holding.resource.list.version == version
+    holding.hold()
+    assert holding.sent == {"c": "Healthy"}
+    assert holding.resource.list.version == version + 1
 
 
-async def test_a_held_device_that_is_back_is_healthy_at_once(it: Holding) -> None:
+async def test_a_held_device_that_is_back_is_healthy_at_once(holding: Holding) -> None:
     """An adapter may disappear and return while a pod holds it."""
-    it.hold("a")
+    holding.hold("a")
     for _ in range(2):
-        it.scan(Device("a"), Device("b"))
-        assert it.sent == {"a": "Healthy", "b": "Healthy"}
-        it.scan(Device("b"))
-        assert it.sent == {"a": "Unhealthy", "b": "Healthy"}
+        holding.scan(Device("a"), Device("b"))
+        assert holding.sent == {"a": "Healthy", "b": "Healthy"}
+        holding.scan(Device("b"))
+        assert holding.sent == {"a": "Unhealthy", "b": "Healthy"}
 
 
-async def test_nothing_leaves_while_the_checkpoint_is_unreadable(it: Holding) -> None:
+async def test_nothing_leaves_while_the_checkpoint_is_unreadable(holding: Holding) -> None:
     """One device too many does no harm, and one too few would crash the kubelet."""
-    it.hold("a")
-    it.scan(Device("a"), Device("b"), Device("c"))
-    it.scan(Device("c"))
-    it.break_checkpoint()
+    holding.hold("a")
+    holding.scan(Device("a"), Device("b"), Device("c"))
+    holding.scan(Device("c"))
+    holding.break_checkpoint()
     await _grace_time()
-    assert it.sent == {"a": "Unhealthy", "b": "Unhealthy", "c": "Healthy"}
-    it.hold()
-    assert it.sent == {"c": "Healthy"}
+    assert holding.sent == {"a": "Unhealthy", "b": "Unhealthy", "c": "Healthy"}
+    holding.hold()
+    assert holding.sent == {"c": "Healthy"}
 
 
-async def test_the_list_is_sent_once_more_after_a_container_ended(it: Holding) -> None:
+async def test_the_list_is_sent_once_more_after_a_container_ended(holding: Holding) -> None:
     """The kubelet writes its checkpoint when it gets a list, and not when a container ends."""
-    it.hold("old", "older")
-    it.scan(Device("a"))
+    holding.hold("old", "older")
+    holding.scan(Device("a"))
     versions = []
     for used in (["old", "older"], ["old"], ["old"], [], [], ["old"], []):
-        before = it.resource.list.version
-        it.resource.note_use(used)
-        versions.append(it.resource.list.version - before)
+        before = holding.resource.list.version
+        holding.resource.note_use(used)
+        versions.append(holding.resource.list.version - before)
     assert versions == [0, 1, 0, 1, 0, 0, 1]
 
 
-async def test_a_held_device_is_not_omitted(it: Holding, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_held_device_is_not_omitted(holding: Holding, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a list is too long for a kubelet, it lacks only devices that no container holds."""
-    it.hold("old")
-    it.scan(*(Device(f"new-{number}") for number in range(9)))
+    holding.hold("old")
+    holding.scan(*(Device(f"new-{number}") for number in range(9)))
     monkeypatch.setattr(messages, "MESSAGE_BYTES", 100)
-    assert 1 < len(it.sent) < 9
-    assert "old" in it.sent
+    assert 1 < len(holding.sent) < 9
+    assert "old" in holding.sent
 
 
-async def test_held_devices_leave_room_for_those_that_are_offered(it: Holding, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_held_devices_leave_room_for_those_that_are_offered(
+    holding: Holding, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """This holds however many the checkpoint names; the status says that some are left out."""
     monkeypatch.setattr(messages, "MESSAGE_BYTES", 200)
-    it.hold(*(f"old-{number}" for number in range(99)))
-    it.scan(*(Device(f"new-{number}") for number in range(4)))
-    assert [name for name in it.sent if it.sent[name] == "Healthy"] == ["new-0", "new-1", "new-2", "new-3"]
-    assert "old-0" in it.sent
-    assert "devices left out" in encode_list(it.resource.list).problem
+    holding.hold(*(f"old-{number}" for number in range(99)))
+    holding.scan(*(Device(f"new-{number}") for number in range(4)))
+    assert [name for name in holding.sent if holding.sent[name] == "Healthy"] == ["new-0", "new-1", "new-2", "new-3"]
+    assert "old-0" in holding.sent
+    assert "devices left out" in encode_list(holding.resource.list).problem
 
 
-async def test_what_no_kubelet_has_allocated_is_ignored(it: Holding) -> None:
+async def test_what_no_kubelet_has_allocated_is_ignored(holding: Holding) -> None:
     """The checkpoint is written by another program, so its content is checked."""
-    it.hold("x" * 64, "old")
-    it.scan(Device("a"))
-    assert it.sent == {"a": "Healthy", "old": "Unhealthy"}
+    holding.hold("x" * 64, "old")
+    holding.scan(Device("a"))
+    assert holding.sent == {"a": "Healthy", "old": "Unhealthy"}
 
 
 async def _grace_time() -> None:
@@ -143,5 +145,5 @@ async def _grace_time() -> None:
         await asyncio.sleep(0)
 
 
-def _devices(it: Holding):  # noqa: ANN202 - gRPC's
-    return encode_list(it.resource.list).message.devices
+def _devices(holding: Holding):  # noqa: ANN202 - gRPC's
+    return encode_list(holding.resource.list).message.devices

@@ -43,7 +43,7 @@ class FakeHolders:
         """Ask soon: here, the test asks."""
 
 
-class It(Driver):
+class HeldDriver(Driver):
     """A driver on a node whose kubelet says what the test says."""
 
     def __init__(self, directory: Path) -> None:
@@ -52,85 +52,87 @@ class It(Driver):
 
     def protect(self) -> HeldDevices:
         """Update claims with what the kubelet reports."""
-        self.parts = self.parts._replace(holders=self.kubelet)  # type: ignore[arg-type] # as far as it is used
+        self.parts = self.parts._replace(holders=self.kubelet)  # type: ignore[arg-type] # it has all that is used
         self.held = HeldDevices(self.parts, ChangeCounter())
         self.preparation = self.new_preparation()
         return self.held
 
 
 @pytest.fixture
-async def it(directory: Path) -> It:
+async def driver(directory: Path) -> HeldDriver:
     """Create a driver with two devices."""
-    driver = It(directory)
+    driver = HeldDriver(directory)
     driver.scan(device("a"), device("b"))
     return driver
 
 
-def _taints(it: Driver) -> dict[str, list[tuple[str, str]]]:
-    it.inventory.publish()
+def _taints(driver: Driver) -> dict[str, list[tuple[str, str]]]:
+    driver.inventory.publish()
     return {
         each.name: [(taint["key"], taint["value"]) for taint in each.content.get("taints", ())]
-        for each in it.devices.all()
+        for each in driver.devices.all()
     }
 
 
-async def test_what_a_container_has_is_tainted_until_it_has_ended(it: It) -> None:
+async def test_what_a_container_has_is_tainted_until_it_has_ended(driver: HeldDriver) -> None:
     """The reason names the container; a kubelet that does not answer changes nothing."""
-    held = it.protect()
-    it.kubelet.answer = {KEY: "team/pod/main", ("example.com/other", "b"): "team/pod/main"}
+    held = driver.protect()
+    driver.kubelet.answer = {KEY: "team/pod/main", ("example.com/other", "b"): "team/pod/main"}
     await held.refresh()
-    assert _taints(it) == {"a": [(f"{DRIVER}/held", HELD)], "b": []}
-    assert it.resource.list.health["a"].reason == "used by team/pod/main, which got it through the device plugin API"
+    assert _taints(driver) == {"a": [(f"{DRIVER}/held", HELD)], "b": []}
+    assert (
+        driver.resource.list.health["a"].reason == "used by team/pod/main, which got it through the device plugin API"
+    )
 
-    it.kubelet.answer = None
+    driver.kubelet.answer = None
     await held.refresh()
-    assert _taints(it)["a"]
+    assert _taints(driver)["a"]
 
-    it.kubelet.answer = {}
+    driver.kubelet.answer = {}
     await held.refresh()
-    assert _taints(it) == {"a": [], "b": []}
+    assert _taints(driver) == {"a": [], "b": []}
 
 
-async def test_a_fault_and_a_container_are_two_taints(it: It) -> None:
+async def test_a_fault_and_a_container_are_two_taints(driver: HeldDriver) -> None:
     """Each is removed when its own reason is gone."""
-    held = it.protect()
-    it.kubelet.answer = {KEY: "team/pod/main"}
-    it.scan(device("a", unhealthy="too hot"), device("b"))
+    held = driver.protect()
+    driver.kubelet.answer = {KEY: "team/pod/main"}
+    driver.scan(device("a", unhealthy="too hot"), device("b"))
     await held.refresh()
 
-    assert _taints(it)["a"] == [(f"{DRIVER}/unhealthy", "plugin"), (f"{DRIVER}/held", HELD)]
-    assert it.resource.list.health["a"].reason.startswith("too hot; used by")
+    assert _taints(driver)["a"] == [(f"{DRIVER}/unhealthy", "plugin"), (f"{DRIVER}/held", HELD)]
+    assert driver.resource.list.health["a"].reason.startswith("too hot; used by")
 
 
-async def test_a_claim_waits_for_a_container_and_not_for_an_old_answer(it: It) -> None:
+async def test_a_claim_waits_for_a_container_and_not_for_an_old_answer(driver: HeldDriver) -> None:
     """The kubelet is queried again before a claim is rejected, and a toleration does not help."""
-    held = it.protect()
-    it.kubelet.answer = {KEY: "team/pod/main"}
+    held = driver.protect()
+    driver.kubelet.answer = {KEY: "team/pod/main"}
     await held.refresh()
-    it.store_api.allocate("u1", "a", tolerations=[{"operator": "Exists"}])
-    async with it.running_component():
+    driver.store_api.allocate("u1", "a", tolerations=[{"operator": "Exists"}])
+    async with driver.running_component():
         with pytest.raises(ClaimRejected, match="device a is used by team/pod/main, which got it through"):
-            await it.prepare("u1")
+            await driver.prepare("u1")
 
-        it.kubelet.answer = {}
-        assert await it.prepare("u1") == ["a"]
+        driver.kubelet.answer = {}
+        assert await driver.prepare("u1") == ["a"]
 
 
-async def test_a_driver_that_is_not_used_any_more_only_repeats_and_releases(it: It) -> None:
+async def test_a_driver_that_is_not_used_any_more_only_repeats_and_releases(driver: HeldDriver) -> None:
     """A pod that has a claim can start its sandbox again, and can end; a new claim is rejected with the reason."""
-    it.store_api.allocate("u1", "a")
-    it.store_api.allocate("u2", "b")
-    async with it.running_component():
-        await it.prepare("u1")
-        it.is_retired = True
-        it.preparation = it.new_preparation()
+    driver.store_api.allocate("u1", "a")
+    driver.store_api.allocate("u2", "b")
+    async with driver.running_component():
+        await driver.prepare("u1")
+        driver.is_retired = True
+        driver.preparation = driver.new_preparation()
 
-        assert await it.prepare("u1") == ["a"]
+        assert await driver.prepare("u1") == ["a"]
         with pytest.raises(ClaimRejected, match=f"no longer serves the DRA driver {DRIVER}"):
-            await it.prepare("u2")
-        await it.preparation.release("u1")
-    assert it.records.all() == []
-    assert it.cdi_files() == []
+            await driver.prepare("u2")
+        await driver.preparation.release("u1")
+    assert driver.records.all() == []
+    assert driver.cdi_files() == []
 
 
 class OtherHub:
@@ -146,22 +148,23 @@ class OtherHub:
         return {"older"} if resource in self.resources else set()
 
 
-async def test_nothing_is_given_away_while_another_hub_offers_it(it: It) -> None:
+async def test_nothing_is_given_away_while_another_hub_offers_it(driver: HeldDriver) -> None:
     """When that hub has gone, only what its containers have stays protected: the kubelet is queried first."""
     other = OtherHub()
     changed = ChangeCounter()
-    it.parts = it.parts._replace(ownership=other, holders=it.kubelet)  # type: ignore[arg-type] # as far as it is used
-    held = HeldDevices(it.parts, changed)
+    fakes = {"ownership": other, "holders": driver.kubelet}
+    driver.parts = driver.parts._replace(**fakes)  # type: ignore[arg-type] # they have all that is used
+    held = HeldDevices(driver.parts, changed)
     await held.refresh()
-    assert all(_taints(it).values())
-    assert "another hub still offers it" in it.resource.list.health["a"].reason
+    assert all(_taints(driver).values())
+    assert "another hub still offers it" in driver.resource.list.health["a"].reason
 
     task = asyncio.ensure_future(held.run())
     await asyncio.sleep(0)
-    it.kubelet.answer = {KEY: "team/pod/main"}
+    driver.kubelet.answer = {KEY: "team/pod/main"}
     other.resources.clear()
     changed.bump()
-    await wait_until(lambda: _taints(it) == {"a": [(f"{DRIVER}/held", HELD)], "b": []}, "one taint")
-    assert "used by team/pod/main" in it.resource.list.health["a"].reason
+    await wait_until(lambda: _taints(driver) == {"a": [(f"{DRIVER}/held", HELD)], "b": []}, "one taint")
+    assert "used by team/pod/main" in driver.resource.list.health["a"].reason
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

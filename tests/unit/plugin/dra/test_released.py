@@ -53,7 +53,7 @@ class FakeResets:
         return ""
 
 
-class It(Driver):
+class ReleasedDriver(Driver):
     """A driver whose plugin wants resets after a release."""
 
     def __init__(self, directory: Path) -> None:
@@ -64,7 +64,7 @@ class It(Driver):
 
     def restart(self) -> None:
         """Begin again, as another process does."""
-        self.parts = self.parts._replace(resets=self.resets)  # type: ignore[arg-type] # as far as it is used
+        self.parts = self.parts._replace(resets=self.resets)  # type: ignore[arg-type] # it has all that is used
         self.released = ReleasedClaims(self.parts, DRIVER, self.records)
         self.preparation = self.new_preparation()
 
@@ -91,169 +91,173 @@ class It(Driver):
 
 
 @pytest.fixture
-async def it(directory: Path) -> AsyncIterator[It]:
+async def driver(directory: Path) -> AsyncIterator[ReleasedDriver]:
     """Make a driver with two devices."""
-    driver = It(directory)
+    driver = ReleasedDriver(directory)
     driver.scan(device("a"), device("b"))
     async with driver.running_component():
         yield driver
 
 
-async def test_a_released_device_has_a_taint_until_it_is_reset(it: It) -> None:
+async def test_a_released_device_has_a_taint_until_it_is_reset(driver: ReleasedDriver) -> None:
     """The scheduler gives it to no claim meanwhile, and no pod counts as its user; the other device is free."""
-    async with it.running():
-        await it.use("u1", "a")
+    async with driver.running():
+        await driver.use("u1", "a")
 
-        assert it.taints() == {"a": "being reset, after claim team/claim-u1 was released"}
-        assert it.records.holders() == {}
-        assert it.cdi_files() == []
-        await wait_until(lambda: it.resets.begun, "the reset")
-        it.resets.go_on.set()
-        await wait_until(lambda: not it.taints(), "no taint")
+        assert driver.taints() == {"a": "being reset, after claim team/claim-u1 was released"}
+        assert driver.records.holders() == {}
+        assert driver.cdi_files() == []
+        await wait_until(lambda: driver.resets.begun, "the reset")
+        driver.resets.go_on.set()
+        await wait_until(lambda: not driver.taints(), "no taint")
 
-    assert it.records.all() == []
-    assert it.resets.begun == [share_key(STUB, Device("a"))]
+    assert driver.records.all() == []
+    assert driver.resets.begun == [share_key(STUB, Device("a"))]
 
 
-async def test_without_the_attribute_nothing_is_reset(it: It) -> None:
+async def test_without_the_attribute_nothing_is_reset(driver: ReleasedDriver) -> None:
     """A device is then reset for its next container only."""
-    it.plugin.reset_when_released = False
-    async with it.running():
-        await it.use("u1", "a")
+    driver.plugin.reset_when_released = False
+    async with driver.running():
+        await driver.use("u1", "a")
 
-    assert it.taints() == {}
-    assert it.records.all() == []
+    assert driver.taints() == {}
+    assert driver.records.all() == []
 
 
-async def test_a_failed_reset_leaves_the_device_unhealthy_with_the_reason(it: It) -> None:
+async def test_a_failed_reset_leaves_the_device_unhealthy_with_the_reason(driver: ReleasedDriver) -> None:
     """It stays so until a reset of it succeeds; the record of the claim is gone anyway."""
-    it.resets.outcome = Outcome.FAILED
-    it.resets.go_on.set()
-    async with it.running():
-        await it.use("u1", "a")
-        await wait_until(lambda: not it.records.all(), "no record")
+    driver.resets.outcome = Outcome.FAILED
+    driver.resets.go_on.set()
+    async with driver.running():
+        await driver.use("u1", "a")
+        await wait_until(lambda: not driver.records.all(), "no record")
 
     key = share_key(STUB, Device("a"))
-    assert it.taints() == {"a": f"reset of {key}: failed"}
-    assert RESET in it.store.record(key).faults
-    it.store_api.allocate("u2", "a")
+    assert driver.taints() == {"a": f"reset of {key}: failed"}
+    assert RESET in driver.store.record(key).faults
+    driver.store_api.allocate("u2", "a")
     with pytest.raises(ClaimRejected, match="device a is not healthy: reset of"):
-        await it.prepare("u2")
+        await driver.prepare("u2")
 
 
-async def test_a_claim_waits_for_the_reset_and_needs_no_other(it: It, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_claim_waits_for_the_reset_and_needs_no_other(
+    driver: ReleasedDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It was allocated before the scheduler saw the taint; if it were rejected, its pod would wait for a minute."""
-    waits, settle = asyncio.Event(), it.released.settle
+    waits, settle = asyncio.Event(), driver.released.settle
 
     async def settle_seen(uid: str, devices: Iterable[tuple[str, Device]]) -> Collection[str]:
         waits.set()
         return await settle(uid, devices)
 
-    monkeypatch.setattr(it.released, "settle", settle_seen)
-    async with it.running():
-        await it.use("u1", "a")
-        it.resets.before.clear()
+    monkeypatch.setattr(driver.released, "settle", settle_seen)
+    async with driver.running():
+        await driver.use("u1", "a")
+        driver.resets.before.clear()
         waits.clear()
-        it.store_api.allocate("u2", "a", "b")
-        preparing = asyncio.ensure_future(it.prepare("u2"))
+        driver.store_api.allocate("u2", "a", "b")
+        preparing = asyncio.ensure_future(driver.prepare("u2"))
         await waits.wait()
-        await wait_until(lambda: it.resets.begun, "the reset")
+        await wait_until(lambda: driver.resets.begun, "the reset")
         assert not preparing.done()
-        it.resets.go_on.set()
+        driver.resets.go_on.set()
 
         assert await preparing == ["a", "b"]
 
-    assert it.resets.before == ["b"]
+    assert driver.resets.before == ["b"]
 
 
-async def test_a_claim_is_reset_again_if_nothing_waited_for_the_reset(it: It) -> None:
+async def test_a_claim_is_reset_again_if_nothing_waited_for_the_reset(driver: ReleasedDriver) -> None:
     """A device is clean either way: another process may have used it since."""
-    it.resets.go_on.set()
-    async with it.running():
-        await it.use("u1", "a")
-        await wait_until(lambda: not it.records.all(), "no record")
-        it.resets.before.clear()
-        it.store_api.allocate("u2", "a")
-        await it.prepare("u2")
+    driver.resets.go_on.set()
+    async with driver.running():
+        await driver.use("u1", "a")
+        await wait_until(lambda: not driver.records.all(), "no record")
+        driver.resets.before.clear()
+        driver.store_api.allocate("u2", "a")
+        await driver.prepare("u2")
 
-    assert it.resets.before == ["a"]
+    assert driver.resets.before == ["a"]
 
 
-async def test_another_pod_can_have_the_same_claim_after_its_reset(it: It) -> None:
+async def test_another_pod_can_have_the_same_claim_after_its_reset(driver: ReleasedDriver) -> None:
     """Claims outlive pods, unless they are from a template."""
-    async with it.running():
-        await it.use("u1", "a")
-        preparing = asyncio.ensure_future(it.prepare("u1"))
-        await wait_until(lambda: it.resets.begun, "the reset")
-        it.resets.go_on.set()
+    async with driver.running():
+        await driver.use("u1", "a")
+        preparing = asyncio.ensure_future(driver.prepare("u1"))
+        await wait_until(lambda: driver.resets.begun, "the reset")
+        driver.resets.go_on.set()
 
         assert await preparing == ["a"]
-        (record,) = it.records.all()
+        (record,) = driver.records.all()
         assert record.state is ClaimState.PREPARED
 
 
-async def test_a_claim_that_another_process_still_resets_is_refused(it: It) -> None:
+async def test_a_claim_that_another_process_still_resets_is_refused(driver: ReleasedDriver) -> None:
     """Its record is not replaced: it protects the device until the other process has ended the reset."""
-    await it.use("u1", "a")
-    it.restart()
+    await driver.use("u1", "a")
+    driver.restart()
 
     with pytest.raises(ClaimRejected, match="its devices are still being reset"):
-        await it.prepare("u1")
-    it.store_api.allocate("u2", "a")
+        await driver.prepare("u1")
+    driver.store_api.allocate("u2", "a")
     with pytest.raises(ClaimRejected, match="device a is being reset, after claim team/claim-u1"):
-        await it.prepare("u2")
+        await driver.prepare("u2")
 
 
-async def test_a_restart_resumes(it: It, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_restart_resumes(driver: ReleasedDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     """The devices have their taint from the start on, and the record ends with the reset."""
     monkeypatch.setattr(released, "KILL_TIMEOUT", 0)
-    async with it.running():
-        await it.use("u1", "a")
-        await wait_until(lambda: it.resets.begun, "the reset")
+    async with driver.running():
+        await driver.use("u1", "a")
+        await wait_until(lambda: driver.resets.begun, "the reset")
 
-    it.restart()
-    it.released.find()
-    assert "a" in it.taints()
-    it.resets.go_on.set()
-    async with it.running():
-        await wait_until(lambda: not it.taints(), "no taint")
-    assert it.records.all() == []
-    assert len(it.resets.begun) == 2
+    driver.restart()
+    driver.released.find()
+    assert "a" in driver.taints()
+    driver.resets.go_on.set()
+    async with driver.running():
+        await wait_until(lambda: not driver.taints(), "no taint")
+    assert driver.records.all() == []
+    assert len(driver.resets.begun) == 2
 
 
-async def test_a_repeated_release_changes_nothing(it: It) -> None:
+async def test_a_repeated_release_changes_nothing(driver: ReleasedDriver) -> None:
     """The kubelet repeats it after its restart."""
-    async with it.running():
-        await it.use("u1", "a")
-        await it.preparation.release("u1")
-        (record,) = it.records.all()
+    async with driver.running():
+        await driver.use("u1", "a")
+        await driver.preparation.release("u1")
+        (record,) = driver.records.all()
         assert record.state is ClaimState.RESETTING
 
 
-async def test_only_one_process_resets_a_device(it: It) -> None:
+async def test_only_one_process_resets_a_device(driver: ReleasedDriver) -> None:
     """During an upgrade, the other hub's process leaves it alone as long as the first one lives."""
-    await it.use("u1", "a")
-    with existing_lock(it.directory / "claims/u1.json", writable=True) as file:
+    await driver.use("u1", "a")
+    with existing_lock(driver.directory / "claims/u1.json", writable=True) as file:
         assert try_lock(file)
-        it.restart()
-        async with it.running():
-            await wait_until(lambda: "a" in it.taints(), "the taint")
+        driver.restart()
+        async with driver.running():
+            await wait_until(lambda: "a" in driver.taints(), "the taint")
             await asyncio.sleep(0.05)
-    assert it.resets.begun == []
+    assert driver.resets.begun == []
 
 
-async def test_a_device_with_another_user_or_a_cordon_is_not_reset(it: It, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_device_with_another_user_or_a_cordon_is_not_reset(
+    driver: ReleasedDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another claim may have a share of it, and an administrator may want to look at it as it is."""
     monkeypatch.setattr(AnyPlugin, "reset_blocked", lambda _plugin, _shares: "", raising=False)
-    it.scan(device("a", physical="card"), device("b", physical="card"), device("c"))
-    it.store_api.allocate("u2", "b")
-    await it.prepare("u2")
-    it.store_api.allocate("u3", "c")
-    await it.prepare("u3")
-    it.store.set_admin_fault(share_key(STUB, Device("c")), CORDON, "cordoned")
-    async with it.running():
-        await it.use("u1", "a")
-        await it.preparation.release("u3")
+    driver.scan(device("a", physical="card"), device("b", physical="card"), device("c"))
+    driver.store_api.allocate("u2", "b")
+    await driver.prepare("u2")
+    driver.store_api.allocate("u3", "c")
+    await driver.prepare("u3")
+    driver.store.set_admin_fault(share_key(STUB, Device("c")), CORDON, "cordoned")
+    async with driver.running():
+        await driver.use("u1", "a")
+        await driver.preparation.release("u3")
 
-    assert [each.uid for each in it.records.all()] == ["u2"]
-    assert it.resets.begun == []
+    assert [each.uid for each in driver.records.all()] == ["u2"]
+    assert driver.resets.begun == []

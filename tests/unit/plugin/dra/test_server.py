@@ -30,7 +30,7 @@ class Sockets:
 
 
 @pytest.fixture
-async def it(directory: Path) -> AsyncIterator[Sockets]:
+async def sockets(directory: Path) -> AsyncIterator[Sockets]:
     """Serve."""
     sockets = Sockets(directory)
     await sockets.server.bind()
@@ -39,9 +39,9 @@ async def it(directory: Path) -> AsyncIterator[Sockets]:
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["registration", "service"])
-async def test_connections_have_a_limit(it: Sockets, number: int) -> None:
+async def test_connections_have_a_limit(sockets: Sockets, number: int) -> None:
     """More are closed at once: a process without a free file descriptor could not report that it is alive."""
-    clients = [await asyncio.open_unix_connection(it.paths[number]) for _ in range(MAX_CONNECTIONS + 30)]
+    clients = [await asyncio.open_unix_connection(sockets.paths[number]) for _ in range(MAX_CONNECTIONS + 30)]
     for _, writer in clients:
         writer.write(_PREFACE)
     async with asyncio.timeout(60):
@@ -51,11 +51,11 @@ async def test_connections_have_a_limit(it: Sockets, number: int) -> None:
     assert len([answer for answer in answers if isinstance(answer, bytes) and answer]) <= MAX_CONNECTIONS
 
 
-async def test_a_reason_of_the_kubelet_has_a_limit(it: Sockets) -> None:
+async def test_a_reason_of_the_kubelet_has_a_limit(sockets: Sockets) -> None:
     """The plugin's report, which has it for each resource, stays readable."""
     status = wire.RegistrationStatus(plugin_registered=False, error="\x01\n" * 1_000_000)
-    async with grpc.aio.insecure_channel(unix_target(it.paths[0])) as channel:
+    async with grpc.aio.insecure_channel(unix_target(sockets.paths[0])) as channel:
         await RegistrationStub(channel).NotifyRegistrationStatus(status)
-    assert it.registration.accepted is False
-    assert len(it.registration.error) == ERROR_CHARACTERS
-    assert it.registration.error.isprintable()
+    assert sockets.registration.accepted is False
+    assert len(sockets.registration.error) == ERROR_CHARACTERS
+    assert sockets.registration.error.isprintable()

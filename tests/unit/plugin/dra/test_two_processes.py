@@ -14,7 +14,7 @@ from tests.unit.plugin.dra.drakit import Driver, device
 
 
 @pytest.fixture
-async def it(directory: Path) -> AsyncIterator[Driver]:
+async def driver(directory: Path) -> AsyncIterator[Driver]:
     """Make a driver with a device."""
     driver = Driver(directory)
     driver.scan(device("a"))
@@ -22,23 +22,23 @@ async def it(directory: Path) -> AsyncIterator[Driver]:
         yield driver
 
 
-async def test_a_call_that_begins_to_prepare_after_the_release_is_refused(it: Driver) -> None:
+async def test_a_call_that_begins_to_prepare_after_the_release_is_refused(driver: Driver) -> None:
     """The newer hub knows nothing of the claim when it releases it, and the older one may be about to prepare it."""
-    it.store_api.allocate("u1", "a")
-    it.ownership.others = ["newer"]
-    await it.new_preparation().release("u1")
+    driver.store_api.allocate("u1", "a")
+    driver.ownership.others = ["newer"]
+    await driver.new_preparation().release("u1")
 
     with pytest.raises(ClaimRejected, match="it has just been released"):
-        await it.prepare("u1")
-    assert it.records.active() == []
+        await driver.prepare("u1")
+    assert driver.records.active() == []
 
 
 @pytest.mark.parametrize(("state", "files"), [(ClaimState.RELEASED, 0), (ClaimState.PREPARED, 1)])
 async def test_a_call_that_another_process_has_overtaken_changes_nothing(
-    it: Driver, state: ClaimState, files: int
+    driver: Driver, state: ClaimState, files: int
 ) -> None:
     """During an upgrade, the newer hub may get the release or a repeated call while the older one still works."""
-    newer = it.new_preparation()
+    newer = driver.new_preparation()
     begun, go_on = threading.Event(), threading.Event()
 
     def answer(devices: Sequence[Device]) -> Allocation:
@@ -46,11 +46,11 @@ async def test_a_call_that_another_process_has_overtaken_changes_nothing(
         go_on.wait(10)
         return Allocation.merge(devices)
 
-    it.plugin.answer = answer
-    it.store_api.allocate("u1", "a")
-    older = asyncio.ensure_future(it.prepare("u1"))
+    driver.plugin.answer = answer
+    driver.store_api.allocate("u1", "a")
+    older = asyncio.ensure_future(driver.prepare("u1"))
     await asyncio.to_thread(begun.wait, 10)
-    it.plugin.answer = Allocation.merge
+    driver.plugin.answer = Allocation.merge
     if files:
         await newer.prepare("team", "claim-u1", "u1")
     else:
@@ -59,5 +59,5 @@ async def test_a_call_that_another_process_has_overtaken_changes_nothing(
 
     with pytest.raises(ClaimRejected, match="another process has released or prepared it in the meantime"):
         await older
-    (record,) = it.records.all()
-    assert (record.state, len(it.cdi_files())) == (state, files)
+    (record,) = driver.records.all()
+    assert (record.state, len(driver.cdi_files())) == (state, files)
