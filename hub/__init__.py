@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hub.api.affinity import AllocationHint, best_numa_nodes, read_allocation_hint
     from hub.api.cdi import CDI_DIRECTORY, CdiSpecFiles, cdi_spec
     from hub.api.device import Allocation, Device, DeviceNode, Excluded, Mount, Unmatched
-    from hub.api.health import ProbePolicy, RecoveryPolicy
+    from hub.api.health import RecoveryPolicy, ResetRetryPolicy
     from hub.api.host import Host
     from hub.api.kernel import (
         PCI_ADDRESS,
@@ -60,12 +60,12 @@ __all__ = [
     "NoDevices",
     "PciFunction",
     "Plugin",
-    "ProbePolicy",
     "ProgramFailed",
     "RecoveryPolicy",
     "RequestRejected",
     "ResetDevice",
     "ResetFailed",
+    "ResetRetryPolicy",
     "Runtime",
     "Sample",
     "ServiceError",
@@ -106,7 +106,7 @@ _HOMES = {
     "hub.api.mistakes": ("validation_problem",),
     "hub.api.settings": ("parse_yaml",),
     "hub.api.device": ("Allocation", "Device", "DeviceNode", "Excluded", "Mount", "Unmatched"),
-    "hub.api.health": ("ProbePolicy", "RecoveryPolicy"),
+    "hub.api.health": ("RecoveryPolicy", "ResetRetryPolicy"),
     "hub.api.host": ("Host",),
     "hub.api.runtime": ("FileLock", "Runtime"),
     "hub.api.reset": ("ResetDevice", "ResetFailed"),

@@ -15,12 +15,12 @@ class RecoveryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds over which recoveries are counted."""
 
 
-class ProbePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """When resets of broken devices are tried again."""
+class ResetRetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """When the reset of a broken device is retried."""
 
     interval: float = 5
     """Seconds between checks of which devices are due."""
     max_interval: float = 300
     """Maximum seconds between retries for one device; the delay doubles with each failure."""
     startup_delay: float = 30
-    """Seconds after a kubelet starts during which it may not yet know which container uses which device."""
+    """Seconds to wait after a kubelet starts, because it may not yet know which container uses which device."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from hub.api.device import Allocation, Device, Excluded, Unmatched
-from hub.api.health import ProbePolicy, RecoveryPolicy
+from hub.api.health import RecoveryPolicy, ResetRetryPolicy
 from hub.api.host import Host
 from hub.api.metrics import Metric
 from hub.api.runtime import Runtime
@@ -102,7 +102,7 @@ class Plugin:
             the resets that are still running takes up to 3.
         max_reset_failures: The number of failed resets in a row that makes a device unhealthy until a reset succeeds.
         recovery: When an unhealthy device becomes healthy again.
-        probing: When resets of broken devices are tried again.
+        reset_retry: When the reset of a broken device is retried.
         hint_kind: The kind of its devices, such as "gpu", if other plugins may choose devices that are close to those
             that a container has just got: see `hub.read_allocation_hint`.
         notes: What administrators should know about the settings, such as one that has no effect. The status, the log
@@ -125,7 +125,7 @@ class Plugin:
     reset_timeout: float = 25.0
     max_reset_failures: int = 3
     recovery: RecoveryPolicy = RecoveryPolicy()
-    probing: ProbePolicy = ProbePolicy()
+    reset_retry: ResetRetryPolicy = ResetRetryPolicy()
     hint_kind: str = ""
     notes: Collection[str] = ()
 

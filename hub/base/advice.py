@@ -5,13 +5,13 @@ import re
 import msgspec
 
 import hub
-from hub import Allocation, Device, DeviceNode, Excluded, Host, Metric, Mount, ProbePolicy, RecoveryPolicy, Sample
+from hub import Allocation, Device, DeviceNode, Excluded, Host, Metric, Mount, RecoveryPolicy, ResetRetryPolicy, Sample
 from hub.base.untrusted import is_there
 from hub.base.wording import did_you_mean
 
 _KINDS: tuple[type[msgspec.Struct], ...] = (
     *(Device, DeviceNode, Mount, Excluded, Allocation),
-    *(Metric, Sample, RecoveryPolicy, ProbePolicy),
+    *(Metric, Sample, RecoveryPolicy, ResetRetryPolicy),
 )
 """The classes that an author creates; msgspec's errors do not name the class."""
 

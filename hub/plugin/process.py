@@ -34,7 +34,7 @@ from hub.plugin.kubeletapi import ApiParts, KubeletApi
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership, Role
 from hub.plugin.report import Reporter
-from hub.plugin.resets.prober import Prober
+from hub.plugin.resets.retrier import Retrier
 from hub.plugin.resets.service import ResetService
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class PluginProcess:
         claims = self._records.holders if self._records else dict
         self._holders = Holders(plugin_dir, self._inventory, self._status, self._history, claims)
         self._resets = ResetService(plugin, self._health, self._inventory, self._metrics, self._status)
-        self._prober = self._make_prober(plugin, plugin_dir)
+        self._retrier = self._make_retrier(plugin, plugin_dir)
         self._api = self._make_api(plugin, plugin_dir, files, retired)
         self._labels = NodeLabels(files.features_dir, files.name, self._inventory, self._ownership)
         self._scanner = Scanner(plugin, self._inventory, self._labels, self._metrics)
@@ -103,8 +103,8 @@ class PluginProcess:
             status=self._status,
         )
 
-    def _make_prober(self, plugin: Plugin, plugin_dir: Path) -> Prober:
-        return Prober(
+    def _make_retrier(self, plugin: Plugin, plugin_dir: Path) -> Retrier:
+        return Retrier(
             plugin,
             plugin_dir,
             inventory=self._inventory,
@@ -194,7 +194,7 @@ class PluginProcess:
         yield "scan", self._scan
         yield "check of files and sockets", self._keep_checking
         yield "query for devices in use", self._holders.run
-        yield "recovery of devices", self._prober.run
+        yield "recovery of devices", self._retrier.run
         yield "admin socket", self._admin.run
         # Last: importing asyncinotify takes a few milliseconds, in which the others could already run.
         if self._ownership.is_shared:

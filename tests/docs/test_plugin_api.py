@@ -46,7 +46,7 @@ def test_every_attribute_of_a_plugin_is_documented() -> None:
     assert rows == {name: _shown(getattr(plugin, name)) for name in rows}
 
 
-@pytest.mark.parametrize("kind", [hub.RecoveryPolicy, hub.ProbePolicy])
+@pytest.mark.parametrize("kind", [hub.RecoveryPolicy, hub.ResetRetryPolicy])
 def test_every_field_of_a_policy_is_documented(kind: type[msgspec.Struct]) -> None:
     """Each field is documented with its default."""
     rows = [[cell.strip("`") for cell in cells[:2]] for cells in TUTORIAL.table(f"`hub.{kind.__name__}` field")]

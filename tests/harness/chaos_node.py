@@ -19,11 +19,11 @@ from hub.cli.commands.run import run; run()
 """The hub, which restarts a plugin soon however often it was killed."""
 
 RESETTING = """
-from hub import ProbePolicy, RecoveryPolicy
+from hub import ResetRetryPolicy, RecoveryPolicy
 from plugins.stub import Stub
 
 class Resetting(Stub):
-    probing = ProbePolicy(interval=0.2, max_interval=1, startup_delay=0)
+    reset_retry = ResetRetryPolicy(interval=0.2, max_interval=1, startup_delay=0)
     recovery = RecoveryPolicy(max_recoveries=1_000_000)
 """
 """The stub. A device whose resets were killed three times in a row is soon reset again, however often that happens."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from types import NoneType
 from typing import NamedTuple
 
-from hub.api.health import ProbePolicy, RecoveryPolicy
+from hub.api.health import RecoveryPolicy, ResetRetryPolicy
 from hub.api.plugin import MAX_RESET_TIMEOUT, Plugin
 from hub.base.failures import short_repr
 from hub.base.place import place_of_attribute, place_of_class
@@ -181,7 +181,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
         ("reset_resources", "reset_clears_broken"), ((NoneType, Collection), "resource names, or None for all")
     ),
     "recovery": ((RecoveryPolicy,), "a hub.RecoveryPolicy"),
-    "probing": ((ProbePolicy,), "a hub.ProbePolicy"),
+    "reset_retry": ((ResetRetryPolicy,), "a hub.ResetRetryPolicy"),
     "hint_kind": ((str,), 'a word such as "gpu"'),
     "notes": ((Collection,), "a list of sentences"),
 }

@@ -19,13 +19,13 @@ from hub.plugin.resets.service import ResetService
 from hub.reset.result import Outcome
 
 PARALLEL = 2
-"""Concurrent probes; containers do not wait for them."""
+"""Maximum number of concurrent retries; containers do not wait for them."""
 
 MAX_DOUBLINGS = 16
 """Maximum exponent of the growing delay; larger exponents would overflow a float."""
 
 
-class Prober:
+class Retrier:
     """Decides which broken devices are reset again, and when.
 
     Args:
@@ -48,7 +48,7 @@ class Prober:
         holders: Holders,
     ) -> None:
         self._plugin = plugin
-        self._policy = plugin.probing
+        self._policy = plugin.reset_retry
         self._kubelet_socket = plugin_dir / KUBELET_SOCKET
         self._inventory = inventory
         self._health = health
@@ -63,7 +63,7 @@ class Prober:
         self._log = get_logger()
 
     async def run(self) -> None:
-        """Probe until cancelled, if the plugin has a reset."""
+        """Retry resets until cancelled, if the plugin has a reset."""
         if not self._plugin.reset:
             await asyncio.Event().wait()
         while True:
@@ -84,7 +84,7 @@ class Prober:
         now = time.monotonic()
         due = [key for key in broken if self._next.get(key, 0) <= now and not self._resets.is_stuck(key)]
         if due and self._kubelet and now >= self._earliest:
-            await asyncio.gather(*map(self._probe_if_free, due))
+            await asyncio.gather(*map(self._retry_if_free, due))
 
     def _broken(self) -> list[str]:
         """Return the devices that a reset may repair; none if another hub owns them."""
@@ -100,12 +100,12 @@ class Prober:
         ]
 
     def _forget_all_but(self, broken: Iterable[str]) -> None:
-        """Forget devices that work again: one that breaks later is probed as if for the first time."""
+        """Forget devices that work again: one that breaks later is retried as if for the first time."""
         for key in self._failures.keys() - set(broken):
             self._next.pop(key, None)
             del self._failures[key]
 
-    async def _probe_if_free(self, key: str) -> None:
+    async def _retry_if_free(self, key: str) -> None:
         async with self._slots:
             # Queried every time: the answer is stale a moment later.
             is_known = await self._holders.refresh()
@@ -115,9 +115,9 @@ class Prober:
             failures = self._failures.get(key, 0) + 1
             delay = min(self._policy.interval * 2 ** min(failures, MAX_DOUBLINGS), self._policy.max_interval)
             try:
-                works = await self._probe(key)
-            except Exception:  # noqa: BLE001 - the other probes continue
-                self._log.exception("probe failed", device=key)
+                works = await self._retry(key)
+            except Exception:  # noqa: BLE001 - the other retries continue
+                self._log.exception("reset retry failed", device=key)
                 works = False
             if works:
                 self._next.pop(key, None)
@@ -125,7 +125,7 @@ class Prober:
             else:
                 self._failures[key], self._next[key] = failures, time.monotonic() + delay
 
-    async def _probe(self, key: str) -> bool:
+    async def _retry(self, key: str) -> bool:
         """Reset a broken device; return whether that succeeded."""
         if key not in self._inventory.physical_devices():
             return False

@@ -152,7 +152,7 @@ class ResetService:
         self._status.mark_changed()
 
     def _log_result(self, level: str, event: str, key: str, name: str, result: ResetResult) -> None:
-        """Log a result, and log repeats only at debug level: containers and probes are retried in loops."""
+        """Log a result, and log repeats only at debug level: containers are retried in loops, and so are resets."""
         if self._logged.get(key) == result.cause:
             level = "debug"
         self._logged[key] = result.cause

@@ -54,7 +54,8 @@ async def test_a_shared_gpu_is_never_reset(node: Node, kubelet: FakeKubelet) -> 
 async def test_a_fatal_xid_is_fixed_by_a_reset(node: Node, kubelet: FakeKubelet) -> None:
     """At the `reset` level the plugin resets an unused broken GPU by itself, and allocates it again."""
     gpus = GpuNode(node, "single")
-    quick = "from plugins.gpu import GPU\nclass P(GPU):\n    probing = ProbePolicy(interval=0.1, startup_delay=0)\n"
+    retry = "ResetRetryPolicy(interval=0.1, startup_delay=0)"
+    quick = f"from plugins.gpu import GPU\nclass P(GPU):\n    reset_retry = {retry}\n"
     config = "dphub: {health: {interval: 0.2, stable_for: 0}, reset: {nvidia.com/gpu: reset}}"
     plugin = gpus.start(config, target=node.write_plugin(quick))
     await kubelet.wait_for(GPU, 1)

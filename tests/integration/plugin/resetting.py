@@ -1,4 +1,4 @@
-"""A stub whose resets fail, and which is probed at short intervals."""
+"""A stub whose resets fail, and are retried at short intervals."""
 
 import pytest
 
@@ -10,10 +10,10 @@ from hub.testing.waiting import wait_until
 from tests.harness.node import Node, dialled
 
 QUICK = (
-    "from hub.api.health import ProbePolicy\n"
+    "from hub.api.health import ResetRetryPolicy\n"
     "from plugins.stub import Stub\n"
     "class P(Stub):\n"
-    "    probing = ProbePolicy(interval=0.1, max_interval=0.2, startup_delay={settling})\n"
+    "    reset_retry = ResetRetryPolicy(interval=0.1, max_interval=0.2, startup_delay={settling})\n"
 )
 
 CONFIG = "{reset: true, reset_timeout: 5}"

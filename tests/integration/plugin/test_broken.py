@@ -14,7 +14,7 @@ PLUGIN = """
 class P(Plugin):
     resource = "example.com/stub"
     scan_interval = 0.05
-    probing = ProbePolicy(interval=0.1, max_interval=0.2, startup_delay=0)
+    reset_retry = ResetRetryPolicy(interval=0.1, max_interval=0.2, startup_delay=0)
     {settings}
 
     def devices(self):

@@ -1,4 +1,4 @@
-"""Devices that break and recover: probes and flapping."""
+"""Devices that break and recover: retried resets and flapping."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ from tests.integration.plugin.resetting import (
 )
 
 
-async def test_probes_that_fail_are_reported_once(node: Node, kubelet: FakeKubelet) -> None:
+async def test_retries_that_fail_are_reported_once(node: Node, kubelet: FakeKubelet) -> None:
     """A device that stays broken does not fill the log; the status says what reported the fault, and when."""
     plugin = await resetting_plugin(node, kubelet)
     node.faults("reset: {stub-0: {do: fail, text: no answer}}")
@@ -42,8 +42,8 @@ async def test_probes_that_fail_are_reported_once(node: Node, kubelet: FakeKubel
     assert len(plugin.lines("devices recovered")) == 1
 
 
-async def test_a_held_device_is_not_probed_while_another_is(node: Node, kubelet: FakeKubelet) -> None:
-    """A device that a pod uses is never probed, however often others are; once the pod is gone, it is."""
+async def test_a_held_device_is_not_reset_while_another_is(node: Node, kubelet: FakeKubelet) -> None:
+    """A device that a pod uses is never reset again, however often others are; once the pod is gone, it is."""
     plugin = await resetting_plugin(node, kubelet)
     pod = await kubelet.admit("pod", {STUB: 1})
     node.faults("reset: {stub-0: {do: raise, text: held}, stub-1: {do: fail, text: free}}")
@@ -59,7 +59,7 @@ async def test_a_held_device_is_not_probed_while_another_is(node: Node, kubelet:
     await kubelet.wait_for(STUB, 3)
 
 
-async def test_nothing_is_probed_while_a_kubelet_is_new(node: Node, kubelet: FakeKubelet) -> None:
+async def test_nothing_is_reset_while_a_kubelet_is_new(node: Node, kubelet: FakeKubelet) -> None:
     """The kubelet may not know yet which container holds which device."""
     plugin = await resetting_plugin(node, kubelet, settling=1.5)
     node.faults("reset: {stub-0: {do: fail}}")
@@ -72,7 +72,7 @@ async def test_nothing_is_probed_while_a_kubelet_is_new(node: Node, kubelet: Fak
     assert time.monotonic() - begin > 1.5
 
 
-async def test_without_pod_resources_nothing_is_probed(node: Node) -> None:
+async def test_without_pod_resources_nothing_is_reset(node: Node) -> None:
     """It is unknown which devices are in use, so any may be; the log says so once."""
     async with FakeKubelet(node.plugin_dir, pod_resources_socket=node.directory / "elsewhere") as kubelet:
         plugin = await resetting_plugin(node, kubelet)
@@ -85,8 +85,8 @@ async def test_without_pod_resources_nothing_is_probed(node: Node) -> None:
         assert reset_count(plugin, "failed") == 6
 
 
-async def test_hanging_probes_do_not_delay_resets_for_containers(node: Node, kubelet: FakeKubelet) -> None:
-    """Two are probed at a time, and eight containers' resets run alongside them."""
+async def test_hanging_retries_do_not_delay_resets_for_containers(node: Node, kubelet: FakeKubelet) -> None:
+    """Two are retried at a time, and eight containers' resets run alongside them."""
     config = "{reset: true, reset_timeout: 20, resources: [{devices: 12}]}"
     plugin = await resetting_plugin(node, kubelet, devices=12, config=config)
     broken = [f"stub-{n}" for n in range(4)]
@@ -97,12 +97,12 @@ async def test_hanging_probes_do_not_delay_resets_for_containers(node: Node, kub
     def running() -> int:
         return len(psutil.Process(plugin.pid).children())
 
-    await wait_until(lambda: running() == 2, "two probes")
+    await wait_until(lambda: running() == 2, "two retries")
     async with dialled(node.sockets()[0]) as client:
         hanging = client.PreStartContainer(
             wire.PreStartContainerRequest(devices_ids=[f"stub-{n}" for n in range(4, 12)])
         )
-        await wait_until(lambda: running() == 10, "eight resets and two probes")
+        await wait_until(lambda: running() == 10, "eight resets and two retries")
         hanging.cancel()
     await wait_until(lambda: running() <= 2, "the end of the resets")
 

@@ -271,6 +271,6 @@ async def test_resets_leave_no_descriptor_behind(node: Node) -> None:
             await reset()
         await wait_until(lambda: held() <= before, f"{before} descriptors")
     state = await _state(plugin, lambda state: state.reset_counts.get("ok") == 153)
-    # The device that fails is also probed, and fails then; how often depends on how long all this takes.
+    # The reset of the device that fails is also retried, and fails then; how often depends on how long all this takes.
     assert state.reset_counts.keys() == {"ok", "crashed"}
     assert state.reset_counts["crashed"] >= 51

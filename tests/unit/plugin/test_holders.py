@@ -1,4 +1,4 @@
-"""Which container uses which device, as a plugin process knows it, and what it probes, tested in this process."""
+"""Which container uses which device, as a plugin process knows it, and which resets it retries."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hub.api.device import Device
-from hub.api.health import ProbePolicy
+from hub.api.health import ResetRetryPolicy
 from hub.api.host import Host
 from hub.api.plugin import Plugin, Settings
 from hub.api.runtime import Runtime
@@ -21,7 +21,7 @@ from hub.plugin import holders as module
 from hub.plugin.health.record import Fault
 from hub.plugin.history import History
 from hub.plugin.holders import Holder, Holders
-from hub.plugin.resets.prober import Prober
+from hub.plugin.resets.retrier import Retrier
 from hub.plugin.resets.service import ResetService
 from hub.testing.waiting import wait_until
 from tests.unit.plugin.plugin_setup import STUB, CountingStore, Setup
@@ -165,10 +165,10 @@ class _FailingStore(CountingStore):
 
 class _Resettable(Plugin):
     reset = "nowhere:reset"
-    probing = ProbePolicy(interval=0.01, startup_delay=0)
+    reset_retry = ResetRetryPolicy(interval=0.01, startup_delay=0)
 
 
-async def test_an_error_does_not_end_the_probes(plugin_dir: Path) -> None:
+async def test_an_error_does_not_end_the_retries(plugin_dir: Path) -> None:
     """It is logged once, and the next round takes place."""
     it = Setup(_FailingStore)
     store = it.store
@@ -176,10 +176,10 @@ async def test_an_error_does_not_end_the_probes(plugin_dir: Path) -> None:
     plugin = _Resettable(Settings(), Host(), Runtime())
     holders = Holders(plugin_dir, it.inventory, it.status, it.history)
     resets = ResetService(plugin, store, it.inventory, it.metrics, it.status)
-    prober = Prober(plugin, plugin_dir, inventory=it.inventory, health=store, resets=resets, holders=holders)
+    retrier = Retrier(plugin, plugin_dir, inventory=it.inventory, health=store, resets=resets, holders=holders)
     it.scan(Device("a"))
     with capture_logs() as log:
-        running = asyncio.create_task(Tasks(it.status, retry=0).run("recovery", prober.run))
+        running = asyncio.create_task(Tasks(it.status, retry=0).run("recovery", retrier.run))
         async with asyncio.timeout(TIMEOUT):
             await store.done.wait()
         running.cancel()

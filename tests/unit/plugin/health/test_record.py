@@ -27,7 +27,7 @@ def _pass(now: float, policy: RecoveryPolicy = QUIET) -> Step:
 
 
 def _try(now: float = 150) -> Step:
-    return lambda record: record.begin_recovery("a probe reset", now)
+    return lambda record: record.begin_recovery("a retried reset", now)
 
 
 def _flaps(count: int) -> list[Step]:
@@ -35,7 +35,7 @@ def _flaps(count: int) -> list[Step]:
 
 
 NEEDS_QUIET = "recovering, waiting for 30 s without a fault, after: driver failed"
-PROBED = "recovering, waiting for a probe reset (was: driver failed)"
+RETRIED = "recovering, waiting for a retried reset (was: driver failed)"
 HELD = f"recovered 3 times within 3600 s; {HOW}"
 CORDON: Step = lambda record: record.set_admin_fault("cordon", "cordoned", 100)  # noqa: E731 - a step like those above
 UNHOLD: Step = lambda record: record.clear_admin_fault("cordon")  # noqa: E731 - a step like those above
@@ -52,16 +52,16 @@ TABLE: list[tuple[str, list[Step], Health, str]] = [
     ("quiet long enough", [_fail(), _clear(), _pass(230)], Health.HEALTHY, ""),
     ("a fault while recovering", [_fail(), _clear(), _fail("reset")], Health.UNHEALTHY, "reset failed"),
     ("no recovery time asked for", [_fail(), _clear(policy=AT_ONCE)], Health.HEALTHY, ""),
-    ("a probe begins", [_fail(), _try()], Health.RECOVERING, PROBED),
-    ("time does not end a probe", [_fail(), _try(), _pass(9999)], Health.RECOVERING, PROBED),
-    ("a probe fails", [_fail(), _try(), _fail()], Health.UNHEALTHY, "driver failed"),
-    ("a probe is given up", [_fail(), _try(), HealthRecord.abort_recovery], Health.UNHEALTHY, "driver failed"),
+    ("a retry begins", [_fail(), _try()], Health.RECOVERING, RETRIED),
+    ("time does not end a retry", [_fail(), _try(), _pass(9999)], Health.RECOVERING, RETRIED),
+    ("a retry fails", [_fail(), _try(), _fail()], Health.UNHEALTHY, "driver failed"),
+    ("a retry is given up", [_fail(), _try(), HealthRecord.abort_recovery], Health.UNHEALTHY, "driver failed"),
     ("recovery time is not given up", [_fail(), _clear(), HealthRecord.abort_recovery], Health.RECOVERING, NEEDS_QUIET),
-    ("a probe succeeds", [_fail(), _try(), _clear(policy=AT_ONCE)], Health.HEALTHY, ""),
-    ("nothing to probe", [_try()], Health.HEALTHY, ""),
+    ("a retry succeeds", [_fail(), _try(), _clear(policy=AT_ONCE)], Health.HEALTHY, ""),
+    ("nothing to retry", [_try()], Health.HEALTHY, ""),
     ("three recoveries", _flaps(3), Health.HEALTHY, ""),
     ("a fourth within the hour", _flaps(4), Health.UNHEALTHY, HELD),
-    ("a flapping device is not probed", [*_flaps(4), _try()], Health.UNHEALTHY, HELD),
+    ("a flapping device is not retried", [*_flaps(4), _try()], Health.UNHEALTHY, HELD),
     ("time does not end it", [*_flaps(4), _pass(99_999)], Health.UNHEALTHY, HELD),
     ("a fourth after the hour", [*_flaps(3), _fail(now=5000), _clear(now=5000, policy=AT_ONCE)], Health.HEALTHY, ""),
     ("an administrator releases it", [*_flaps(4), RELEASE], Health.HEALTHY, ""),
