@@ -56,7 +56,7 @@ async def usage(trees: Sequence[Sequence[int]], seconds: float) -> list[Usage]:
 class _Counts:
     processor: float
     wake_ups: dict[tuple[int, int], int]
-    """By process and thread."""
+    """Keyed by process and thread."""
     of_grpc: frozenset[tuple[int, int]]
 
     @classmethod

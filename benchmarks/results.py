@@ -20,7 +20,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 Results = dict[str, Result]
-"""By benchmark."""
+"""Keyed by benchmark."""
 
 
 def read_results(path: Path) -> Results:

@@ -94,7 +94,7 @@ class Loaded(msgspec.Struct, frozen=True):
     """All cases."""
 
     peers: Mapping[str, Peer]
-    """By the stem of the file."""
+    """Keyed by the stem of the file."""
     not_yet: Mapping[str, Mapping[str, Any]]
     """Results here that will become those of the other plugin: by the stem of the file, and the case."""
     hardware: Hardware

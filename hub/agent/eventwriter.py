@@ -25,10 +25,10 @@ from hub.base.untrusted import UnreadableError
 from hub.status.view import View
 
 MOST_WAITING = 500
-"""The events that wait for the API server; if there are more, the oldest are dropped."""
+"""Maximum number of events that wait for the API server; if there are more, the oldest are dropped."""
 
 _MOST_REJECTIONS = 12
-"""Rejections by the API server after which an event is dropped."""
+"""Number of rejections by the API server after which an event is dropped."""
 
 
 class EventWriter:

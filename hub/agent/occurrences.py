@@ -21,8 +21,8 @@ _INTENDED = {"cordon", "annotation", "admin", "held"}
 _NAMED = 4
 
 MOST_ABSENT = 1 << 14
-"""The unhealthy devices that are remembered while they are absent, such as all of a plugin that restarts. A faulty
-plugin may give its devices new names each time."""
+"""Maximum number of unhealthy devices that are remembered while they are absent, such as all of a plugin that restarts.
+A faulty plugin may give its devices new names each time."""
 
 
 class Pod(NamedTuple):

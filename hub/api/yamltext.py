@@ -113,7 +113,7 @@ class _Expansion:
     def __init__(self, path: Path | str) -> None:
         self._path = path
         self._known: dict[int, _Size | None] = {}
-        """By node; None while a node is being measured."""
+        """Keyed by node; None while a node is being measured."""
 
     def measure(self, node: yaml.Node) -> _Size:
         """Return what a node expands to.

@@ -34,7 +34,7 @@ class Owner(NamedTuple):
     hub: str = ""
     """The hub that registered the resource last, or that is registering it; empty if none has."""
     since: int = 0
-    """When the kubelet had accepted that, in the time of `instances.now`; 0 while it has not."""
+    """When the kubelet had accepted that, by the clock of `instances.now`; 0 while it has not."""
 
 
 class OwnerFile:

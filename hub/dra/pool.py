@@ -1,4 +1,7 @@
-"""The ResourceSlices of one driver on this node: what they should be, and what has to be written for that. Pure."""
+"""The ResourceSlices of one driver on this node: what they should be, and what has to be written.
+
+Nothing here reads or writes anything itself.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence

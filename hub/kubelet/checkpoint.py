@@ -29,7 +29,7 @@ MAX_NAMES = 65_536
 those that containers hold every five seconds."""
 
 HeldDevices = Mapping[str, tuple[int, ...]]
-"""By id, the NUMA nodes that a device had when it was allocated."""
+"""The NUMA nodes that a device had when it was allocated, by device id."""
 
 
 class _Entry(msgspec.Struct, rename="pascal"):
@@ -37,7 +37,7 @@ class _Entry(msgspec.Struct, rename="pascal"):
 
     resource_name: str
     device_ids: dict[int, list[str] | None] | None = msgspec.field(name="DeviceIDs")
-    """By NUMA node; a device near several is in several lists."""
+    """Keyed by NUMA node; a device near several is in several lists."""
 
 
 class _Data(msgspec.Struct, rename="pascal"):

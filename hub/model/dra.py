@@ -73,7 +73,7 @@ class PublicationState(msgspec.Struct, frozen=True, omit_defaults=True):
     """The state of a publication."""
 
     published: bool = False
-    """Whether the slices at the API server are those of the last publication."""
+    """Whether the slices on the API server are those of the last publication."""
     pool: str = ""
     """The name of the pool, which is that of the node."""
     problem: str = ""

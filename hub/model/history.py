@@ -61,6 +61,6 @@ class NodeHistory(msgspec.Struct, frozen=True):
     """The allocations of all plugins of a node: `/history` is this as JSON."""
 
     plugins: Mapping[str, tuple[Allocation, ...]] = {}
-    """By plugin, in the order of its file."""
+    """Keyed by plugin, in the order of its file."""
     unreadable: Mapping[str, str] = {}
     """Plugins whose history cannot be read, each with the reason."""

@@ -29,7 +29,7 @@ class Receiver:
     """Listens while this process is the one that acts.
 
     Args:
-        path: Where.
+        path: The path of the socket.
         instance: The name of the process's hub.
         take: Carries out a request; raises `ServiceError` if it is not one.
         is_acting: Whether no newer hub on the node has such a process.

@@ -82,7 +82,7 @@ class History:
         self._current: dict[_Key, Allocation] = {}
         self._ended: deque[Allocation] = deque(maxlen=KEPT)
         self._seconds: dict[_Key, int] = {}
-        """By resource and namespace, those of allocations that have ended; the latest to end last."""
+        """The sums of allocations that have ended, by resource and namespace; the latest to end last."""
         self._answered = 0
         """The time of the last answer."""
 
@@ -216,7 +216,7 @@ def _health_of(devices: DeviceList, name: str, now: int) -> HealthChange:
 
 
 def _sum_of(allocation: Allocation) -> _Key:
-    """Return the sum to which an allocation counts: its resource, and the namespace of its container."""
+    """Return the sum that an allocation counts toward: its resource, and the namespace of its container."""
     return allocation.resource, allocation.holder.partition("/")[0]
 
 

@@ -47,7 +47,7 @@ _REMEDIES = {
     "broken": ("once repaired: ", "dphub uncordon"),
     "reset": ("", "dphub reset"),
 }
-"""By the source of a device's fault: when to run a command, and the command, which takes the device."""
+"""When to run a command, and the command, which takes the device; by the source of the device's fault."""
 
 REASONS = 8
 """Maximum number of reasons that are listed individually, of one resource or of what one plugin excludes. Where

@@ -98,7 +98,7 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings, lock: HeldL
     _log.info("hub stopped")
     if kubelet.plugin_dir_replaced:
         return Exit.PLUGIN_DIR_REPLACED
-    return Exit.OK if arbiter.all_ended else Exit.FAILED
+    return Exit.OK if arbiter.all_exited else Exit.FAILED
 
 
 def _tasks(

@@ -95,7 +95,7 @@ def _chosen(settings: AMDSettings, gpus: Sequence[Gpu], excluded: dict[str, str]
 
 
 def _named(settings: AMDSettings, gpus: Sequence[Gpu]) -> tuple[dict[str, tuple[str, int]], list[Gpu]]:
-    """Return the resource and number of shares by GPU, as far as the settings name them, and the other GPUs."""
+    """Return the resource and number of shares of each GPU that the settings name, and the other GPUs."""
     named: dict[str, tuple[str, int]] = {}
     rest = []
     for gpu in gpus:

@@ -15,7 +15,7 @@ def prefer(
         available: The devices that can be allocated.
         required: Those that will be allocated in any case.
         size: The number of devices to choose.
-        order: The place of each device in the resource, by resource and id.
+        order: The position of each device in the resource, by resource and id.
     """
     by_id = {device.id: device for device in available}
     kept = {device.id for device in required}

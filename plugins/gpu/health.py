@@ -31,9 +31,9 @@ class XidFaults:
         self._policy = policy
         self._lock = threading.Lock()
         self._recovering: defaultdict[str, dict[int, bool]] = defaultdict(dict)
-        """By UUID, the codes and whether each was reported."""
+        """The codes and whether each was reported, by UUID."""
         self._fatal: defaultdict[str, dict[int, set[str]]] = defaultdict(dict)
-        """By UUID, the codes and the devices for which each was reported."""
+        """The codes and the devices for which each was reported, by UUID."""
         self._counts: Counter[str] = Counter()
         self._log = structlog.get_logger()
 

@@ -31,10 +31,10 @@ _FAMILIES: Mapping[tuple[int, int], str] = {
     (12, 0): "blackwell",
     (13, 0): "rubin",
 }
-"""By the first compute capability; a higher minor number of the same major one belongs to the last that is lower."""
+"""Keyed by the first compute capability; a higher minor number of the same major one belongs to the last lower one."""
 
 _MODES = {"030000": "graphics", "030200": "compute"}
-"""By PCI class: that of a VGA controller, and that of a 3D controller."""
+"""Keyed by PCI class: that of a VGA controller, and that of a 3D controller."""
 
 
 def node_labels(settings: GPUSettings, state: DriverState, shares: Sequence[Share], host: Host) -> Labels:

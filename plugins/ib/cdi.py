@@ -32,7 +32,7 @@ class CdiNames:
         return bool(self._strategies)
 
     def update(self, pools: Sequence[tuple[Pool, DeviceNodes]]) -> str:
-        """Write a specification for each kind of devices; return why containers cannot use the names, else empty.
+        """Write a specification for each kind of devices; return why containers cannot use the names, or "".
 
         Pools of one kind have the same files for an HCA.
         """

@@ -77,7 +77,7 @@ class _Faults(msgspec.Struct):
     """The part of the fault file that is used here."""
 
     reset: dict[str, ResetFault] = {}
-    """By device id, or `*`."""
+    """Keyed by device id, or `*`."""
 
 
 def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - as decoded from JSON

@@ -33,7 +33,7 @@ class Admissions:
         self._executor = ThreadPoolExecutor()
         self.admitted: set[str] = set()
         self.failed: dict[str, str] = {}
-        """By name, why."""
+        """Why each pod failed, by name."""
 
     def __enter__(self) -> Self:
         self._loop = self._executor.submit(self._run)

@@ -25,7 +25,7 @@ def control_groups(name: str) -> Iterator[list[Path]]:
 
 
 def remove(group: Path, seconds: float = 30) -> None:
-    """Remove a cgroup and those in it, as soon as their last processes have ended."""
+    """Remove a cgroup and those in it, as soon as their last processes have exited."""
     end = time.monotonic() + seconds
     for directory, _, _ in os.walk(group, topdown=False):
         while True:

@@ -15,7 +15,7 @@ USERS = {
     "viewer": ("viewer", "admins"),
     "kubelet": (f"system:node:{NODE}", "system:nodes"),
 }
-"""By program or role, its user and group. The controllers create what pods need, so they may do anything here."""
+"""The user and group of each program or role. The controllers create what pods need, so they may do anything here."""
 
 _ETCD = "http://127.0.0.1:2379"
 

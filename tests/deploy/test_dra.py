@@ -116,7 +116,7 @@ def test_a_policy_denies_the_slices_of_other_nodes(objects: list[Object]) -> Non
 
 
 def test_the_token_is_where_no_library_looks(objects: list[Object]) -> None:
-    """But where the component does; bound to the pod, short-lived, and for root only."""
+    """It is mounted only where the component is; it is bound to the pod, short-lived, and for root only."""
     mounts = {each["name"]: Path(each["mountPath"]) for each in container(objects)["volumeMounts"]}
     assert mounts["dra-account"] == ACCOUNT_DIR
     (volume,) = [each for each in pod(objects)["volumes"] if each["name"] == "dra-account"]

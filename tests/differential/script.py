@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 A, B = "example.com/a", "example.com/b"
 PLUGINS = {"a-old": A, "a-new": A, "a-third": A, "b-old": B, "b-new": B}
-"""By name, the resource of each plugin; several plugins of one resource are old and new processes at the same time."""
+"""The resource of each plugin, by the plugin's name; plugins of one resource are old and new processes at once."""
 
 WAYS = {"again": 6, "given up": 1, "late": 1}
 """The ways to register, and how frequent each is."""

@@ -86,7 +86,7 @@ func (k *kubelet) prepare(ctx context.Context, wanted pod) error {
 	return k.manager.PrepareResources(ctx, k.add(wanted))
 }
 
-// unprepare unprepares the claims of a pod whose containers have ended, and removes the pod if that succeeds.
+// unprepare unprepares the claims of a pod whose containers have exited, and removes the pod if that succeeds.
 func (k *kubelet) unprepare(ctx context.Context, ended pod) error {
 	err := k.manager.UnprepareResources(ctx, ended.spec())
 	if err == nil {

@@ -109,7 +109,7 @@ func (o *output) send(message any) {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
 	if err := o.encoder.Encode(message); err != nil {
-		// The test process has ended.
+		// The test process has exited.
 		os.Exit(1)
 	}
 }

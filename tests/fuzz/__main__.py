@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.fuzz.engine import Find, Fuzzer, Outcome
+from tests.fuzz.engine import Finding, Fuzzer, Outcome
 from tests.fuzz.registry import TARGETS
 from tests.fuzz.target import Target
 
@@ -21,7 +21,7 @@ DIRECTORY = Path("build/fuzz")
 
 
 def main() -> int:
-    """Run what the command line asks for; the exit code is 1 if there was a find."""
+    """Run what the command line asks for; the exit code is 1 if there was a finding."""
     asked = _arguments().parse_args()
     if asked.replay:
         return _replay(asked.replay)
@@ -36,8 +36,8 @@ def main() -> int:
     if asked.json:
         asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(outcomes), indent=1))
     total = sum(outcome.inputs for outcome in outcomes)
-    found = sum(len(outcome.finds) for outcome in outcomes)
-    print(f"{'all':20} {total:9} inputs {sum(outcome.seconds for outcome in outcomes):7.0f} s, {found} finds")
+    found = sum(len(outcome.findings) for outcome in outcomes)
+    print(f"{'all':20} {total:9} inputs {sum(outcome.seconds for outcome in outcomes):7.0f} s, {found} findings")
     return bool(found)
 
 
@@ -49,20 +49,21 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--target", action="append", choices=TARGETS, help="by default all; can be repeated")
     parser.add_argument("--seed", type=int, help="by default a new one each time")
     parser.add_argument("--json", type=Path, help="a file for the outcome")
-    parser.add_argument("--replay", type=Path, help="the file of a find")
+    parser.add_argument("--replay", type=Path, help="the file of a finding")
     return parser
 
 
 def _fuzz(name: str, seed: int, inputs: int | None, seconds: float) -> Outcome:
     with opened(name) as target:
         outcome = Fuzzer(name, target, seed).run(inputs, None if inputs else seconds)
-    print(f"{_line(outcome)}, {len(outcome.finds)} finds", flush=True)
-    for number, find in enumerate(outcome.finds):
+    print(f"{_line(outcome)}, {len(outcome.findings)} findings", flush=True)
+    for number, finding in enumerate(outcome.findings):
         DIRECTORY.mkdir(parents=True, exist_ok=True)
         path = DIRECTORY / f"{name}-{seed}-{number}.json"
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(find), indent=1))
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(finding), indent=1))
         print(
-            f"    {outcome.times[find.problem]} x {find.problem}\n    python -m tests.fuzz --replay {path}", flush=True
+            f"    {outcome.times[finding.problem]} x {finding.problem}\n    python -m tests.fuzz --replay {path}",
+            flush=True,
         )
     return outcome
 
@@ -74,9 +75,9 @@ def _line(outcome: Outcome) -> str:
 
 
 def _replay(path: Path) -> int:
-    find = msgspec.json.decode(path.read_bytes(), type=Find)
-    with opened(find.target) as target:
-        again = Fuzzer(find.target, target, 0).replay(find.pieces)
+    finding = msgspec.json.decode(path.read_bytes(), type=Finding)
+    with opened(finding.target) as target:
+        again = Fuzzer(finding.target, target, 0).replay(finding.pieces)
     print(again.trace if again else "no problem")
     return bool(again)
 

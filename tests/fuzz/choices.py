@@ -118,7 +118,7 @@ class Choices:
 
 
 def edited(choices: Choices, valid: bytes, most: int = 4) -> bytes:
-    """Change a few places of a valid input."""
+    """Change a few bytes of a valid input."""
     content = valid
     for _ in range(1 + choices.below(most)):
         content = choices.of(_EDITS)(choices, content)

@@ -30,7 +30,7 @@ BATCH = 250
 """Inputs with one seed."""
 
 TRIES = 200
-"""How many shorter inputs that still fail are tried for one find."""
+"""How many shorter inputs that still fail are tried for one finding."""
 
 GROWTH_BYTES = 128 * 1024 * 1024
 """By how much the memory of a process may grow over all inputs after the first batch."""
@@ -38,7 +38,7 @@ GROWTH_BYTES = 128 * 1024 * 1024
 _PROJECT = Path(__file__).parents[2]
 
 
-class Find(msgspec.Struct, frozen=True):
+class Finding(msgspec.Struct, frozen=True):
     """An input that makes the code fail."""
 
     target: str
@@ -61,7 +61,7 @@ class Outcome(msgspec.Struct, frozen=True):
     seconds: float
     cpu: float
     """CPU time of this process in seconds."""
-    finds: tuple[Find, ...]
+    findings: tuple[Finding, ...]
     times: dict[str, int] = {}
     """How many inputs showed each problem."""
 
@@ -81,10 +81,10 @@ class Fuzzer:
         self._seed = seed
         self._guard = Guard()
         self._inputs = 0
-        self._finds: dict[str, Find] = {}
+        self._findings: dict[str, Finding] = {}
         self._times: dict[str, int] = {}
         self._batch = ""
-        self._new: dict[str, Find] = {}
+        self._new: dict[str, Finding] = {}
         self._tries = 0
 
     def run(self, inputs: int | None = None, seconds: float | None = None) -> Outcome:
@@ -98,11 +98,11 @@ class Fuzzer:
                 before = before or self._memory()
         if self._memory() - before > GROWTH_BYTES:
             self._keep(Growth(f"memory grew by more than {GROWTH_BYTES >> 20} MiB"), ())
-            self._finds |= self._new
+            self._findings |= self._new
         elapsed, used = time.monotonic() - began, time.process_time() - cpu
-        return Outcome(self._name, self._seed, self._inputs, elapsed, used, tuple(self._finds.values()), self._times)
+        return Outcome(self._name, self._seed, self._inputs, elapsed, used, tuple(self._findings.values()), self._times)
 
-    def replay(self, pieces: Input) -> Find | None:
+    def replay(self, pieces: Input) -> Finding | None:
         """Consume one input again."""
         with self._guard.running():
             return self._consume(pieces)
@@ -116,9 +116,9 @@ class Fuzzer:
         try:
             return resident_bytes(self._target.server() or "self")
         except FileNotFoundError:
-            # The process has ended; the target finds that with any input, and knows more about it.
+            # The process has exited; the target finds that with any input, and knows more about it.
             self._consume([])
-            self._finds |= self._new
+            self._findings |= self._new
             return 0
 
     def _run_batch(self, number: int, inputs: int) -> None:
@@ -137,18 +137,18 @@ class Fuzzer:
         )
         @hypothesis.given(st.binary(min_size=12, max_size=48))
         def consume(recipe: bytes) -> None:
-            find = self._consume(self._target.make(Choices(recipe)))
+            finding = self._consume(self._target.make(Choices(recipe)))
             # What takes long is not shortened: each try takes as long.
-            if find and find.problem not in self._finds and not find.is_slow and self._tries < TRIES:
+            if finding and finding.problem not in self._findings and not finding.is_slow and self._tries < TRIES:
                 self._tries += 1
-                raise _Found(find.problem)
+                raise _Found(finding.problem)
 
-        with _finds_expected(self._new):
+        with _findings_expected(self._new):
             consume()
-        self._finds |= self._new
+        self._findings |= self._new
 
-    def _consume(self, pieces: Input) -> Find | None:
-        """Consume an input; return the find if it is one."""
+    def _consume(self, pieces: Input) -> Finding | None:
+        """Consume an input; return the finding, or None."""
         self._inputs += 1
         try:
             with self._guard.input():
@@ -159,17 +159,17 @@ class Fuzzer:
             return self._keep(error, pieces)
         return None
 
-    def _keep(self, error: BaseException, pieces: Input) -> Find:
+    def _keep(self, error: BaseException, pieces: Input) -> Finding:
         problem = f"{_place(error)}: {type(error).__name__}"
         if isinstance(error, (AssertionError, Growth)):
             problem = f"{type(error).__name__}: {error}"
         self._times[problem] = self._times.get(problem, 0) + 1
         trace = "".join(traceback.format_exception(error))[-6000:]
-        find = Find(self._name, problem, tuple(pieces), isinstance(error, (Hang, Growth)), self._batch, trace)
+        finding = Finding(self._name, problem, tuple(pieces), isinstance(error, (Hang, Growth)), self._batch, trace)
         known = self._new.get(problem)
-        if known is None or _size(find) <= _size(known):
-            self._new[problem] = find
-        return find
+        if known is None or _size(finding) <= _size(known):
+            self._new[problem] = finding
+        return finding
 
 
 class _Found(Exception):
@@ -177,7 +177,7 @@ class _Found(Exception):
 
 
 @contextmanager
-def _finds_expected(found: dict[str, Find]) -> Iterator[None]:
+def _findings_expected(found: dict[str, Finding]) -> Iterator[None]:
     """Ignore the failure of a batch that was already recorded, flaky ones included."""
     try:
         yield
@@ -186,8 +186,8 @@ def _finds_expected(found: dict[str, Find]) -> Iterator[None]:
             raise
 
 
-def _size(find: Find) -> int:
-    return sum(len(piece.text) + 1 for piece in find.pieces)
+def _size(finding: Finding) -> int:
+    return sum(len(piece.text) + 1 for piece in finding.pieces)
 
 
 def _place(error: BaseException) -> str:

@@ -26,7 +26,7 @@ class Piece(msgspec.Struct, frozen=True, omit_defaults=True):
     """A message, or a file of a directory."""
 
     text: str = ""
-    """Its content, or the target of a link: one character for each byte (Latin-1), so that a find can be read."""
+    """Its content, or the target of a link: one character for each byte (Latin-1), so that a finding can be read."""
     name: str = ""
     """The path of a file, in the same encoding."""
     kind: Kind = Kind.FILE

@@ -32,7 +32,7 @@ class Target:
         raise NotImplementedError
 
     def consume(self, pieces: Input) -> None:
-        """Give the code an input. What it raises and has not declared is a find."""
+        """Give the code an input. What it raises and has not declared is a finding."""
         raise NotImplementedError
 
     def server(self) -> int | None:

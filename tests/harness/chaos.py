@@ -4,7 +4,7 @@ A long run, with several nodes in parallel:
 
     python -m tests.harness.chaos --count 10000 --nodes 8
 
-The harness plays what restarts a hub on a cluster: the container runtime, when its process has ended, and the liveness
+The harness plays what restarts a hub on a cluster: the container runtime, when its process has exited, and the liveness
 probe, when it does not answer. Everything else has to come back by itself.
 """
 

@@ -57,7 +57,7 @@ class ChaosNode(OperatedNode):
         """Return whether every plugin is registered and every device can be allocated.
 
         Args:
-            without: A process that must have ended, and been replaced where it was the hub or a plugin.
+            without: A process that must have exited, and been replaced where it was the hub or a plugin.
         """
         found = {resource: each.allocatable for resource, each in self.kubelet.capacity().items()}
         if found != self.wanted or (without and not is_over(without)) or (status := self.status()) is None:
@@ -84,7 +84,7 @@ class ChaosNode(OperatedNode):
         return found
 
     async def keep_hub_running(self) -> None:
-        """Start a hub when the last one has ended, and kill one that does not answer the liveness probe."""
+        """Start a hub when the last one has stopped, and kill one that does not answer the liveness probe."""
         while True:
             assert self.hub
             failures = 0
@@ -134,7 +134,7 @@ def _part_of_reset(process: psutil.Process) -> str:
 
 
 def is_over(process: psutil.Process) -> bool:
-    """Return whether a process has ended; one that was stopped may not."""
+    """Return whether a process has exited; one that was stopped may not."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -86,7 +86,7 @@ class KubeletProgram:
 
     program: GoProgram
     interfaces: Mapping[str, str]
-    """By version, the file version_*.go with its interfaces, which is also a build tag."""
+    """The file version_*.go with each version's interfaces; its name is also a build tag."""
     part: str
     """The part of the kubelet, in words."""
 

@@ -47,7 +47,7 @@ class GpuNode:
         return found
 
     def end_daemons(self) -> None:
-        """Kill the MPS daemons; the plugins, which would start others, must have ended."""
+        """Kill the MPS daemons; the plugins, which would start others, must have exited."""
         for pid in self.daemons():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -119,7 +119,7 @@ class HubProcess:
     def wait_event(self, event: str, *, count: int = 1, **fields: object) -> Event:
         """Wait for the given number of such events, and return the last of them."""
         wait_until(
-            lambda: len(self.events(event, **fields)) >= count or self.has_ended(),
+            lambda: len(self.events(event, **fields)) >= count or self.has_exited(),
             f"{count} x {event} {fields} in\n{self.text()}",
         )
         found = self.events(event, **fields)
@@ -131,8 +131,8 @@ class HubProcess:
         for name in names:
             self.wait_event("plugin started", plugin=name)
 
-    def has_ended(self) -> bool:
-        """Whether the hub has ended."""
+    def has_exited(self) -> bool:
+        """Whether the hub has stopped."""
         assert self.process is not None
         return self.process.poll() is not None
 
@@ -142,8 +142,8 @@ class HubProcess:
         pid: int = self.events("plugin started", plugin=name)[-1]["pid"]
         return pid
 
-    def wait_ended(self) -> int:
-        """Wait until the hub has ended, and return its exit code."""
+    def wait_for_exit(self) -> int:
+        """Wait until the hub has stopped, and return its exit code."""
         assert self.process is not None
         try:
             return self.process.wait(WAIT_SECONDS)
@@ -153,12 +153,12 @@ class HubProcess:
     def stop(self, signum: int = signal.SIGTERM) -> int:
         """End the hub with a signal, and return its exit code."""
         os.kill(self.pid, signum)
-        return self.wait_ended()
+        return self.wait_for_exit()
 
     def kill(self) -> None:
         """Kill the hub and its plugins."""
         if self.process is not None:
-            family = [] if self.has_ended() else psutil.Process(self.pid).children(recursive=True)
+            family = [] if self.has_exited() else psutil.Process(self.pid).children(recursive=True)
             self.process.kill()
             self.process.wait()
             for child in family:

@@ -153,7 +153,7 @@ class UpgradeNode(Node):
         """Those that have not been asked to end, the oldest first."""
         self.ending: list[asyncio.Task[None]] = []
         self.served_at: dict[str, int] = {}
-        """When the socket of each hub was seen last, in the time of `instances.now`."""
+        """When the socket of each hub was seen last, by the clock of `instances.now`."""
         self._numbers = count()
 
     @property

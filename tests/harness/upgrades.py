@@ -31,7 +31,7 @@ class Run:
     """Changes at random on one node.
 
     Attributes:
-        ends: How many hubs have ended.
+        ends: How many hubs have stopped.
         events: What was done, with the seconds since the start.
     """
 

@@ -76,7 +76,7 @@ func (r *reporter) report(what event) {
 
 func (r *reporter) write(message any) {
 	if err := r.encoder.Encode(message); err != nil {
-		// The test process has ended.
+		// The test process has exited.
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

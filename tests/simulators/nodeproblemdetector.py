@@ -95,7 +95,7 @@ class Detector:
 
     Args:
         monitor: The monitor.
-        places: What is in another place on this machine, by its path in the monitor.
+        places: What is at another path on this machine, by its path in the monitor.
         environment: The environment of the scripts.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""A stand-in for the API server, as far as `kubectl dphub` asks it: the list of pods, and the pages of their hubs.
+"""A stand-in for the part of the API server that `kubectl dphub` uses: the list of pods, and the pages of their hubs.
 
 What it answers is in a file, which is read for each request: see `Scenario`.
 """
@@ -39,7 +39,7 @@ class Scenario(msgspec.Struct):
     pods: list[dict[str, Any]] = []
     """As the API server lists them."""
     pages: dict[str, Answer] = {}
-    """By "POD PAGE"; of a page that is not here, the API server says that it does not exist."""
+    """Keyed by "POD PAGE"; of a page that is not here, the API server says that it does not exist."""
     execs: dict[str, Answer] = {}
     """What `kubectl exec` prints, by "POD PAGE"; the code is its exit code."""
     listed: Answer = Answer()

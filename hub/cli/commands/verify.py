@@ -1,4 +1,4 @@
-"""`dphub verify`: checks whether a device plugin, in any language, behaves as the kubelet and pods need it."""
+"""`dphub verify`: checks whether a device plugin, in any language, behaves as the kubelet and pods require."""
 
 from __future__ import annotations
 

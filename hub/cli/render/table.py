@@ -23,7 +23,7 @@ Cell = str | Text
 
 _Line = list[Segment]
 _Widths = Mapping[int, int]
-"""By the number of the column; columns without a width are below the rows."""
+"""Keyed by the number of the column; columns without a width are below the rows."""
 
 
 class Column(NamedTuple):

@@ -1,4 +1,4 @@
-"""Finds methods of a plugin that return a value of the wrong type, as far as their source shows."""
+"""Finds methods of a plugin that return a value of the wrong type, to the extent that their source shows it."""
 
 import ast
 import inspect

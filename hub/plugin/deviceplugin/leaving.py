@@ -92,7 +92,7 @@ class Leaving:
     async def _end_last_stream(self) -> None:
         """End it if another hub has the resource, as seen under the lock.
 
-        Other hubs may leave, too: when one has ended, the kubelet may call this one, until the owner registers again.
+        Other hubs may leave, too: when one has stopped, the kubelet may call this one, until the owner registers again.
         """
         while True:
             async with self._handover.locked():

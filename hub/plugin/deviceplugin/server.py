@@ -14,7 +14,7 @@ from hub.base.sockets import another_socket_name, decoy_socket_name, is_served
 from hub.kubelet.channel import SERVER_OPTIONS, unix_target
 
 MAX_STREAMS = 8
-"""The kubelet's streams, after which old ones are ended: each registration opens one more."""
+"""Number of the kubelet's streams above which old ones are ended: each registration opens one more."""
 
 IDLE_SECONDS = 60
 """Seconds after which a connection without a call is closed: a kubelet before 1.37 keeps that of a stream that this
@@ -38,7 +38,7 @@ class Stream:
         return self._over.is_set()
 
     def end(self) -> None:
-        """Have it ended."""
+        """Request its end."""
         self._over.set()
 
     async def wait_for(self, change: Coroutine[None, None, None]) -> None:

@@ -50,7 +50,7 @@ class Departures:
     def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._sleep = sleep
         self._departures: dict[str, Departure] = {}
-        """By the id of each device that is still advertised."""
+        """Keyed by the id of each device that is still advertised."""
         self._allocations: set[asyncio.Future[None]] = set()
 
     @property

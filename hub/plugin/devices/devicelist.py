@@ -20,7 +20,7 @@ class ScannedDevices(msgspec.Struct, frozen=True):
     """
 
     devices: Mapping[str, Device] = {}
-    """By id, in the plugin's order."""
+    """Keyed by id, in the plugin's order."""
     reason: str = ""
     """Why there is no device, or the devices are unknown."""
     problems: tuple[str, ...] = ()

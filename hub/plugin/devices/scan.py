@@ -37,7 +37,7 @@ class Scan(msgspec.Struct, frozen=True):
     """The result of one scan."""
 
     resources: Mapping[str, ScannedDevices] = {}
-    """By name, including those that the plugin declares without having a device for them."""
+    """Keyed by name, including those that the plugin declares without having a device for them."""
     reason: str = ""
     """Why the plugin has no device, or its devices are unknown."""
     fault: bool = False

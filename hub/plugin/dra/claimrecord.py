@@ -14,7 +14,7 @@ class ClaimState(StrEnum):
     PREPARING = "preparing"
     PREPARED = "prepared"
     RESETTING = "resetting"
-    """The pod has ended, and the devices are being reset."""
+    """The pod has terminated, and the devices are being reset."""
     RELEASED = "released"
 
 
@@ -53,7 +53,7 @@ class ClaimRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_resetting(self) -> bool:
-        """Whether its pod has ended, and its devices are being reset."""
+        """Whether its pod has terminated, and its devices are being reset."""
         return self.state is ClaimState.RESETTING
 
     @property

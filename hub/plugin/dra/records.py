@@ -9,7 +9,7 @@
     prepared   Prepare again                  prepared: the same answer, from the record
     prepared   Unprepare: release()           (none)
     prepared   Unprepare: begin_reset()       resetting: its devices are held until they are reset
-    resetting  the reset has ended: remove()  (none)
+    resetting  the reset has finished: remove()  (none)
     released   a minute later                 (none)
 
 The files last as long as the CDI files: until the node reboots. Then the kubelet asks for every claim to be prepared

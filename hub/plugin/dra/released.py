@@ -50,7 +50,7 @@ class ReleasedClaims:
         self._driver = driver
         self._records = records
         self._claims: dict[str, ClaimRecord] = {}
-        """By uid."""
+        """Keyed by uid."""
         self._left: set[str] = set()
         """The uids of those whose reset another process may have begun."""
         self._begun: set[str] = set()

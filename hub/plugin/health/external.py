@@ -53,7 +53,7 @@ class ExternalFaults:
         self._problem = ""
         self._files: dict[str, _File] = {}
         self._faults: dict[str, dict[str, Fault]] = {}
-        """By device, then by file."""
+        """Keyed by device, then by file."""
         self._rejected: dict[str, str] = {}
         self._log = get_logger()
 

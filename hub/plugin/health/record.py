@@ -91,7 +91,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
     """The health of one physical device; its fields are kept across restarts."""
 
     faults: dict[str, Fault] = {}
-    """By source, the oldest first."""
+    """Keyed by source, the oldest first."""
     admin_faults: dict[str, Fault] = {}
     """An administrator's faults, by source. They hide the state that the other faults give it, and do not change it."""
     recovering_since: float = 0

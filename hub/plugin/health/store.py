@@ -19,7 +19,7 @@ from hub.plugin.health.record import ADMIN_RESET, BROKEN, EXTERNAL, HELD, PLUGIN
 from hub.plugin.ownership import Ownership, Role
 
 HeldFaults = Mapping[tuple[str, str], Fault]
-"""By resource and id, which pod has a device."""
+"""The pod that has each device, by resource and id."""
 
 
 class DeviceHealth(NamedTuple):

@@ -19,7 +19,7 @@ from hub.plugin.resets.service import ResetService
 from hub.reset.result import Outcome
 
 PARALLEL = 2
-"""Maximum number of concurrent retries; containers do not wait for them."""
+"""Maximum number of concurrent resets; containers do not wait for them."""
 
 MAX_DOUBLINGS = 16
 """Maximum exponent of the growing delay; larger exponents would overflow a float."""

@@ -83,7 +83,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         """All plugin processes that have not been reaped, by process id."""
         self.stopped = asyncio.Event()
         """Set when all plugins were asked to stop and have exited, or will not exit."""
-        self.all_ended = False
+        self.all_exited = False
         self.stop_requested = asyncio.Event()
         self.stopping: asyncio.Task[None] | None = None
         """The task that stops the hub, once a stop was requested."""
@@ -158,7 +158,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
 
     async def _close_watchers(self) -> None:
         ended = await asyncio.gather(*(watcher.close() for watcher in self.watchers))
-        self.all_ended = all(ended)
+        self.all_exited = all(ended)
 
     async def _start_watchers(self, watcher_iter_func: Callable[[], Iterable[PluginWatcher]] | None = None) -> None:
         watchers = (watcher_iter_func or self.iter_watchers)()

@@ -284,19 +284,19 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         except NoSuchProcess:
             return False
         grace = self.graceful_timeout if graceful_timeout is None else graceful_timeout
-        if await self._has_ended(process, grace):
+        if await self._has_exited(process, grace):
             return True
-        if is_handing_over(self._heartbeat, process.pid) and await self._has_ended(process, HANDOVER_TIMEOUT):
+        if is_handing_over(self._heartbeat, process.pid) and await self._has_exited(process, HANDOVER_TIMEOUT):
             return True
         self._log.warning("plugin stop timed out", pid=process.pid, grace_seconds=grace)
         # Including its children: each plugin leads its own process group.
         os.killpg(process.pid, signal.SIGKILL)
-        if await self._has_ended(process, KILL_SECONDS):
+        if await self._has_exited(process, KILL_SECONDS):
             return True
         self._log.error("plugin survived SIGKILL", pid=process.pid)
         return False
 
-    async def _has_ended(self, process: WatchedProcess, seconds: float) -> bool:
+    async def _has_exited(self, process: WatchedProcess, seconds: float) -> bool:
         """Wait for a process to exit; return whether it has exited in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

@@ -81,7 +81,7 @@ class _Rejections(logging.Handler):
     def add(self, record: logging.LogRecord | None = None) -> None:
         """Count a rejected request, or an error in the hub's own code, which is logged with its traceback.
 
-        Tornado itself fails at some requests, such as one for a port of thousands of digits: these are rejected.
+        Tornado itself fails on some requests, such as one for a port of thousands of digits: these are rejected.
         """
         self._count += 1
         now = time.monotonic()

@@ -76,4 +76,4 @@ _PLACES: dict[str, Callable[[Object], Iterator[Place]]] = {
     "DRAListTypeAttributes": _list_attributes,
     "DRANodeAllocatableResources": _of_devices("nodeAllocatableResourceMappings"),
 }
-"""By gate, where in a slice its fields are."""
+"""Where in a slice the fields of each gate are."""

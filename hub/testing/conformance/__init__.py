@@ -1,4 +1,4 @@
-"""A conformance kit: checks whether a device plugin, in any language, behaves as the kubelet and pods need it.
+"""A conformance kit: checks whether a device plugin, in any language, behaves as the kubelet and pods require.
 
 A *rule* says what a plugin does, and checks it. Rules check a *subject*: the plugin, with the fake kubelet that it
 talks to. What rules find is the *report*.

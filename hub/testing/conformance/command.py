@@ -75,7 +75,7 @@ class PluginCommand:
     async def kill(self) -> None:
         """Kill the process and its children."""
         if self._process is not None:
-            # The group may be gone, or have children although the process itself has ended.
+            # The group may be gone, or have children although the process itself has exited.
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()

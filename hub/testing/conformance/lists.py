@@ -61,7 +61,7 @@ async def healthy(subject: Subject) -> list[str]:
     source=_UPDATE,
 )
 async def first_list(subject: Subject) -> Findings:
-    """Measure."""
+    """Measure the time until the first list."""
     listing, limit = await subject.once(watched), subject.limits.quick
     seconds = await _first_to_kubelet(subject) if subject.has_kubelet else listing.first_after
     if seconds is None:

@@ -181,7 +181,7 @@ class Subject:
         return None
 
     async def until_serving(self, limit: float) -> Registered | None:
-        """Wait until it is registered and serves; return its registration, or None if its process has ended."""
+        """Wait until it is registered and serves; return its registration, or None if its process has exited."""
         end = time.monotonic() + limit
         while (found := await self.serving()) is None and time.monotonic() < end and not self.exit:  # noqa: ASYNC110 - polls
             await asyncio.sleep(POLL_SECONDS)
@@ -202,7 +202,7 @@ class Subject:
         return [each for each in self.kubelet.lists(self.resource or None) if each.start == self.kubelet.starts]
 
     async def until(self, condition: Callable[[], object], limit: float) -> bool:
-        """Wait until a condition is true or the process has ended; return whether the condition is true."""
+        """Wait until a condition is true or the process has exited; return whether the condition is true."""
         end = time.monotonic() + limit
         while not condition():
             if time.monotonic() > end or self.exit:

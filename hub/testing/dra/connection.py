@@ -19,7 +19,7 @@ SERVICES = {
     "v1.DRAPlugin": "k8s.io.kubelet.pkg.apis.dra.v1",
     "v1beta1.DRAPlugin": "k8s.io.kubelet.pkg.apis.dra.v1beta1",
 }
-"""By the name that a driver gives, the package of the service on the wire."""
+"""The package of the service on the wire, by the name that a driver gives."""
 
 HEALTH_SERVICES = {"v1.DRAResourceHealth": "v1", "v1alpha1.DRAResourceHealth": "v1alpha1"}
 """The same for the health service."""

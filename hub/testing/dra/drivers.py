@@ -52,7 +52,7 @@ class Drivers:
                 raise result
 
     def get(self, driver: str) -> DriverConnection:
-        """Return the instance that is called: the connected one that registered last, else the one that did.
+        """Return the instance that is called: the last to register of those connected, or of all.
 
         Raises:
             DraError: none is registered.

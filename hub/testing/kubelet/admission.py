@@ -11,7 +11,7 @@ from hub.testing.kubelet.devices import DeviceManager, PluginEndpoint
 from hub.testing.kubelet.model import AdmissionError, AdvertisedDevice, Container, ContainerAllocation, Pod
 
 Requests = Mapping[str, Mapping[str, int]]
-"""By container and resource, the number of requested devices."""
+"""The number of requested devices, by container and resource."""
 
 
 class Admission:

@@ -150,7 +150,7 @@ class Container:
 
     name: str
     allocations: dict[str, ContainerAllocation] = field(default_factory=dict)
-    """By resource, in the order in which they were allocated."""
+    """Keyed by resource, in the order in which they were allocated."""
     dynamic: list[DynamicResource] = field(default_factory=list)
     """Its devices of claims."""
     started: bool = False

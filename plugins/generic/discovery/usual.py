@@ -14,7 +14,7 @@ _USUAL: Mapping[str, str] = {
     "/dev/video*": "video device",
     "/dev/snd/controlC*": "sound card",
 }
-"""By pattern, what its files are. What every node has, such as /dev/kvm, is not here."""
+"""What the files that match each pattern are. What every node has, such as /dev/kvm, is not listed."""
 
 
 def usual_hardware(host: Host) -> Iterator[str]:

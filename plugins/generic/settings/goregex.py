@@ -1,4 +1,4 @@
-"""Regular expressions that were written for Go's library, as far as Python's supports the same syntax."""
+"""Regular expressions that were written for Go's library, where Python's supports the same syntax."""
 
 import re
 import warnings

@@ -52,7 +52,7 @@ class CdiFiles:
         self.problem = f"the CDI file contains no driver: {missing}" if missing else ""
 
     def write(self) -> str:
-        """Write the specifications, and remove earlier ones; return why that failed, else empty."""
+        """Write the specifications, and remove earlier ones; return why that failed, or an empty string."""
         try:
             self._cdi_files.keep(self._specs)
         except OSError as error:

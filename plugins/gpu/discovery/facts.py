@@ -133,7 +133,7 @@ class Topology(msgspec.Struct, frozen=True):
     """How the GPUs are connected. It does not change while a driver is running."""
 
     links: Mapping[tuple[str, str], Link] = {}
-    """By pair of UUIDs, the smaller one first."""
+    """Keyed by pair of UUIDs, the smaller one first."""
 
     def link(self, one: str, other: str) -> Link:
         """Return the connection of two GPUs; the weakest one if it is unknown."""

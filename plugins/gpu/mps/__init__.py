@@ -123,7 +123,7 @@ class MpsDaemons:
                 self._log.warning("mps failed", resource=resource, reason=reason)
 
     def _keep_running(self, resource: str, limits: MpsLimits, known: MpsLimits | None) -> str:
-        """Start a daemon, or change its known limits, if needed; return why that failed, else empty."""
+        """Start a daemon, or change its known limits, if needed; return why that failed, or an empty string."""
         daemon = MpsDaemon(self._paths, self._root, resource)
         try:
             if not daemon.is_running():

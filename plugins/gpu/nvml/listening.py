@@ -30,7 +30,7 @@ class XidListener:
         self._failure = ""
         """Why listening failed for all GPUs at the last attempt."""
         self._handles: dict[str, Any] = {}
-        """By UUID, the GPUs that are listened to."""
+        """The GPUs that are listened to, by UUID."""
         self._names: dict[int | None, str] = {}
         self._migs: dict[tuple[str, int, int], str] = {}
 

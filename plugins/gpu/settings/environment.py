@@ -53,7 +53,7 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "IMEX_CHANNEL_IDS": ("imex.channelIDs", _numbers),
     "IMEX_REQUIRED": ("imex.required", _boolean),
 }
-"""By variable, the key that it sets and how its text is read; an empty variable sets nothing."""
+"""The key that each variable sets and how its text is read; an empty variable sets nothing."""
 
 
 def apply_environment(settings: GPUSettings, environment: Mapping[str, str]) -> GPUSettings:

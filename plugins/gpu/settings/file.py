@@ -223,7 +223,7 @@ class HubSection(Settings, frozen=True):
     health: HealthSettings = HealthSettings()
     cdi: CdiSettings = CdiSettings()
     reset: dict[str, ResetLevel | bool] = msgspec.field(default_factory=dict)
-    """By resource, what is done to a GPU before a container that uses it starts; other resources are not reset. YAML
+    """What is done to a GPU before a container that uses it starts, by resource; other resources are not reset. YAML
     reads `off` as `false`, so `false` means the same."""
     exclude: tuple[str, ...] = ()
     """GPUs or MIG devices that are not advertised, by index ("0", "0:1"), UUID or PCI address."""

@@ -36,7 +36,7 @@ class DriverBinder:
         self._host = host
         self._directory = directory
         self._tries: dict[str, tuple[float, float]] = {}
-        """By function, the time of its next attempt (0: at once), and the delay after that."""
+        """The time of each function's next attempt (0: at once), and the delay after that."""
         self._log = structlog.get_logger()
         self._workers: list[subprocess.Popen[bytes]] = []
 

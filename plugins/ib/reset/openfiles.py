@@ -139,7 +139,7 @@ def _threads(process: Path) -> Iterator[Path]:
 
 
 def _has_memory(thread: Path) -> bool:
-    """Return whether a thread still has its memory, so that what was listed before is complete: it may have ended."""
+    """Return whether a thread still has its memory, so that what was listed before is complete: it may have exited."""
     try:
         return not read_text(thread / "statm").startswith("0 ")
     except UnreadableError:
@@ -147,7 +147,7 @@ def _has_memory(thread: Path) -> bool:
 
 
 def _threads_apart(process: Path) -> Iterator[str]:
-    """Yield the threads whose open files may differ from those of the first one, which may even have ended first."""
+    """Yield the threads whose open files may differ from those of the first one, which may even have exited first."""
     for link in _links(process / "task"):
         thread = Path(link).name
         if thread != process.name and not _share_files(int(process.name), int(thread)):
@@ -160,7 +160,7 @@ def _share_files(one: int, other: int) -> bool:
 
 
 def _links(directory: Path) -> Iterator[str]:
-    # It ends early if the process has ended, or if this one may not inspect it.
+    # It ends early if the process has exited, or if this one may not inspect it.
     with suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
             yield entry.path

@@ -96,13 +96,13 @@ class Side:
         await self.prepare_again(pod)
 
     async def prepare_again(self, pod: str) -> None:
-        """Prepare the claims of a pod, as for a new sandbox, unless the pod has ended."""
+        """Prepare the claims of a pod, as for a new sandbox, unless the pod has terminated."""
         if pod in self._pods:
             found = await self._node.kubelet.prepare(self._pods[pod])
             self._outcome = f"prepared {sorted(self._readable(name) for name in found['main'])}"
 
     async def unprepare(self, pod: str) -> None:
-        """End a pod, unless it has ended."""
+        """End a pod, unless it has terminated."""
         if pod in self._pods:
             await self._node.kubelet.unprepare(self._pods[pod])
             del self._pods[pod]

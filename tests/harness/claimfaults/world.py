@@ -217,7 +217,7 @@ class World:
                 if self._rng.random() < 0.2:
                     await self._ask(uid)
                 if is_forced:
-                    # The scheduler gives the devices to others before the containers have ended.
+                    # The scheduler gives the devices to others before the containers have exited.
                     self._forget(uid)
                     await asyncio.sleep(self._rng.random() * 0.02)
                 self.hardware.end_use(devices)

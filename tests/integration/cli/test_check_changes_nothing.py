@@ -104,7 +104,7 @@ def test_gpus(node: Checked) -> None:
 
 
 def test_gpus_whose_driver_lacks_libraries(node: Checked) -> None:
-    """What keeps containers from their devices is still reported, as far as reading shows it."""
+    """What keeps containers from their devices is still reported, where reading is enough to see it."""
     SimulatedNode(node.root, "pair")
     directory = node.root / "usr/lib/x86_64-linux-gnu"
     for path in directory.iterdir():

@@ -141,7 +141,7 @@ async def test_no_hub() -> None:
 
 
 async def test_devices_and_who_holds_them(node: OperatedNode) -> None:
-    """The list has every device with its place and type, and the container that has it, as the kubelet reports."""
+    """The list shows every device with its location and type, and the container that has it, as the kubelet reports."""
     pod = await node.kubelet.admit("trainer", {GPU: 2, HCA: 1})
     said = await node.dphub("devices", "--json")
     devices = {device["id"]: device for device in map(json.loads, said.out.splitlines())}

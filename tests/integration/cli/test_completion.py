@@ -107,7 +107,7 @@ def test_a_word_with_a_colon(run_dir: RunDir) -> None:
     assert _asked(run_dir.path, "dphub cordon '0000:1b:") == ["0000:1b:00.0"]
 
 
-def test_a_word_with_a_blank(run_dir: RunDir) -> None:
+def test_a_word_with_a_space(run_dir: RunDir) -> None:
     """Members of pools are completed with their resource where their number alone names more than one device."""
     assert _asked(run_dir.path, "dphub cordon rdma/o") == [r"rdma/other\ 0"]
     assert _asked(run_dir.path, "dphub cordon 'rdma/pool ") == ["rdma/pool 0", "rdma/pool 1"]

@@ -40,7 +40,7 @@ async def test_a_device_is_reset_and_given_again(node: ClaimNode) -> None:
 
 
 async def test_a_failed_reset_is_a_taint_with_the_reason_until_one_succeeds(node: ClaimNode) -> None:
-    """The pod has ended anyway."""
+    """The pod has terminated anyway."""
     plugin = _start(node)
     (name,) = await node.published(PLUGIN, 1)
     pod, _ = await node.run(PLUGIN, STUB, "first")

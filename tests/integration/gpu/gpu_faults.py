@@ -30,7 +30,7 @@ class RandomFaults:
     """A node on which everything fails, one thing after the other.
 
     Args:
-        node: Where.
+        node: The node.
         kubelet: Its kubelet.
         rng: Decides what fails.
     """

@@ -53,7 +53,7 @@ def test_a_process_that_is_left_fails_the_run(tmp_path: Path, more: str, blamed:
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_process_that_has_ended_does_not(tmp_path: Path) -> None:
+def test_a_process_that_has_exited_does_not(tmp_path: Path) -> None:
     """A test whose processes have all ended passes."""
     done = _run(tmp_path, TIDY)
     assert done.returncode == 0, done

@@ -168,7 +168,7 @@ zmq.Socket.bind = bind
 def test_socket_that_cannot_be_bound(make_hub: Callable[[str], HubProcess], directory: Path) -> None:
     """A hub that circusctl could not reach does not start, whereas circusd exits with 0 here."""
     hub = make_hub(GOOD).start(code=UNBOUND)
-    assert hub.wait_ended() == Exit.FAILED
+    assert hub.wait_for_exit() == Exit.FAILED
     assert f"dphub run: cannot listen in {directory / 'run'}" in hub.text()
     assert "Traceback" not in hub.text()
     assert not hub.events("plugin started")

@@ -53,7 +53,7 @@ def test_stop_and_start_of_all(make_hub: MakeHub) -> None:
 
 
 def test_reload_never_runs_two_processes(make_hub: MakeHub, directory: Path) -> None:
-    """`circusctl reload a` starts the new process after the old one has ended; circus starts it before that."""
+    """`circusctl reload a` starts the new process after the old one has exited; circus starts it before that."""
     hub = make_hub(watcher("a", ignoring_sigterm(directory, grace=0.3))).start()
     wait_ignoring_sigterm(hub)
     assert hub.ask("reload", "a", "--waiting") == "ok"

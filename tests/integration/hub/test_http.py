@@ -48,7 +48,7 @@ def test_http_on_every_address(make_hub: MakeHub) -> None:
     asked = dphub("health", f"--run-dir={hub.run_dir}")
     assert (asked.returncode, asked.stdout) == (Exit.OK, "ok\n")
     os.kill(hub.pid, signal.SIGKILL)
-    hub.wait_ended()
+    hub.wait_for_exit()
     gone = dphub("health", f"--run-dir={hub.run_dir}")
     assert gone.returncode == Exit.USAGE
     assert "no hub is running in" in gone.stderr
@@ -77,5 +77,5 @@ def test_an_address_that_is_taken(make_hub: MakeHub) -> None:
     wait_until(lambda: Reader(RunDir(hub.run_dir)).status(running=True).hub.report.http == address, "the hub to listen")
     hub.stop()
     hub = make_hub(watcher("a")).start(env={"DPHUB_HTTP": "nowhere"})
-    assert hub.wait_ended() == Exit.USAGE
+    assert hub.wait_for_exit() == Exit.USAGE
     assert 'is "nowhere", expected HOST:PORT such as 127.0.0.1:9880, or off' in hub.text()

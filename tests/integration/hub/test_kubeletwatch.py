@@ -40,7 +40,7 @@ def test_the_hub_stops_when_its_plugin_directory_was_removed(make_hub: Callable[
     with mounted(real) as hub.plugin_dir:
         hub.start().wait_plugins("a")
         real.rmdir()
-        assert hub.wait_ended() == Exit.PLUGIN_DIR_REPLACED
+        assert hub.wait_for_exit() == Exit.PLUGIN_DIR_REPLACED
     assert "plugin directory removed" in hub.events("hub stopping")[0]["reason"]
     assert not is_alive(hub.plugin_pid("a"))
 

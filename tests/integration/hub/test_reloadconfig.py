@@ -91,7 +91,7 @@ def test_sigterm_in_the_middle_of_a_reload(make_hub: MakeHub, directory: Path) -
     os.kill(hub.pid, signal.SIGTERM)
     hub.wait_event("hub stopping")
     os.killpg(hub.plugin_pid("a"), signal.SIGKILL)
-    assert hub.wait_ended() == Exit.OK
+    assert hub.wait_for_exit() == Exit.OK
     assert not is_alive(hub.plugin_pid("a"))
     assert not hub.events("plugin started", plugin="b")
     assert "Traceback" not in hub.text()

@@ -84,7 +84,7 @@ def test_quit_is_a_clean_stop(make_hub: MakeHub, words: tuple[str, ...]) -> None
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
     assert hub.ask(*words) == "ok"
-    assert hub.wait_ended() == Exit.OK
+    assert hub.wait_for_exit() == Exit.OK
     assert not is_alive(hub.plugin_pid("a"))
 
 
@@ -107,7 +107,7 @@ def test_signals_while_stopping_change_nothing(make_hub: MakeHub, directory: Pat
     hub.wait_event("hub stopping")
     os.kill(hub.pid, signal.SIGTERM)
     os.kill(hub.pid, signal.SIGINT)
-    assert hub.wait_ended() == Exit.OK
+    assert hub.wait_for_exit() == Exit.OK
     assert len(hub.events("hub stopping")) == len(hub.events("hub stopped")) == 1
     assert "Traceback" not in hub.text()
 
@@ -128,7 +128,7 @@ def test_plugins_end_with_a_killed_hub(make_hub: MakeHub) -> None:
     hub = make_hub(watcher("a") + watcher("b")).start()
     hub.wait_plugins("a", "b")
     os.kill(hub.pid, signal.SIGKILL)
-    hub.wait_ended()
+    hub.wait_for_exit()
     wait_until(lambda: not is_alive(hub.plugin_pid("a")) and not is_alive(hub.plugin_pid("b")), "plugins gone")
 
 

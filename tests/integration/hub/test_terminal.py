@@ -64,7 +64,7 @@ def test_a_hub_ends_with_its_terminal(make_hub: StartHub, terminal: Terminal) ->
     terminal.run(hub, "SIG_DFL")
     plugin = hub.plugin_pid("a")
     terminal.close()
-    assert hub.wait_ended() == Exit.OK
+    assert hub.wait_for_exit() == Exit.OK
     assert hub.wait_event("hub stopping")["reason"] == "terminal closed"
     assert not is_alive(plugin)
 

@@ -93,7 +93,7 @@ def running(script: str) -> Iterator[subprocess.Popen[bytes]]:
     ],
 )
 def test_a_process_that_holds_a_device(how: str) -> None:
-    """It is found even if only a thread has the file, if its first thread has ended, or if it is only mapped."""
+    """It is found even if only a thread has the file, if its first thread has exited, or if it is only mapped."""
     with running(HIDE + how) as process:
         found = list(processes_with_open(Host(Path("/")), {ZERO}))
     assert [text for text in found if text.startswith(f"process {process.pid} (")] != [], found

@@ -43,7 +43,7 @@ IGNORING_SIGNALS = "    import hub.reset.process as process\n    process.ResetPr
 async def test_a_stuck_reset(
     node: Node, kubelet: FakeKubelet, stopped: list[psutil.Process], *, cancelled: bool
 ) -> None:
-    """Its device is unhealthy, even for the next plugin process, until it has ended; no process touches the device."""
+    """Its device is unhealthy, even for the next plugin process, until it has exited; no process touches the device."""
     plugin = await resetting_plugin(node, kubelet, more=IGNORING_SIGNALS)
     node.faults("reset: {stub-0: {do: hang in C}}")
     async with dialled(node.sockets()[0]) as client:

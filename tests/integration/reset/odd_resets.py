@@ -87,8 +87,8 @@ def shut_everything(_device: ResetDevice, _settings: Any) -> None:  # noqa: ANN4
     os.closerange(0, 256)
 
 
-def clean_up_at_sigterm(_device: ResetDevice, settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
-    """Clean up at SIGTERM."""
+def clean_up_on_sigterm(_device: ResetDevice, settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
+    """Clean up on SIGTERM."""
 
     def clean_up(*_: object) -> NoReturn:
         Path(settings["file"]).write_text("clean", encoding="utf-8")

@@ -61,7 +61,7 @@ async def test_a_device_is_reset_once_at_a_time(runs: ResetRuns, tmp_path: Path)
 
 @pytest.mark.parametrize("parallel", [1, 8])
 async def test_waiting_counts_against_the_deadline(runs: ResetRuns, tmp_path: Path, parallel: int) -> None:
-    """A call that gets no device or no place in time says so, and the first call is unaffected."""
+    """A call that gets no device or no slot in time says so, and the first call is unaffected."""
     file = tmp_path / "go"
     resetter = runs.resetter("tests.integration.reset.odd_resets:wait_for_file", {"file": str(file)}, parallel=parallel)
     first = asyncio.create_task(reset(resetter, "first"))
@@ -75,7 +75,7 @@ async def test_waiting_counts_against_the_deadline(runs: ResetRuns, tmp_path: Pa
 
 
 async def test_a_cancelled_call_ends_its_resets_first(runs: ResetRuns) -> None:
-    """When the cancellation returns, all processes have ended, and the devices are free."""
+    """When the cancellation returns, all processes have exited, and the devices are free."""
     actions = {"a": "hang", "b": "hang in C", "c": "leave and hang"}
     resetter = runs.stub({device: {"do": action} for device, action in actions.items()})
     call = asyncio.create_task(reset(resetter, [*actions, "d"]))
@@ -109,7 +109,7 @@ async def test_a_reset_may_clean_up(runs: ResetRuns, tmp_path: Path) -> None:
     """It gets SIGTERM, and some time, before it is killed."""
     file = tmp_path / "note"
     resetter = runs.resetter(
-        "tests.integration.reset.odd_resets:clean_up_at_sigterm",
+        "tests.integration.reset.odd_resets:clean_up_on_sigterm",
         {"file": str(file)},
         term_timeout=LONG,
         kill_timeout=2 * LONG,
@@ -120,7 +120,7 @@ async def test_a_reset_may_clean_up(runs: ResetRuns, tmp_path: Path) -> None:
 
 
 async def test_a_reset_that_survives_is_stuck(runs: ResetRuns, no_signals: pytest.MonkeyPatch) -> None:
-    """No call waits for it, its device is not touched until it has ended, and then the device is free again."""
+    """No call waits for it, its device is not touched until it has exited, and then the device is free again."""
     resetter = runs.resetter("tests.integration.reset.odd_resets:pause", parallel=1, kill_timeout=0.5)
     result = (await reset(resetter, "bad", SHORT))["bad"]
     assert result.outcome is Outcome.STUCK
@@ -142,7 +142,7 @@ async def test_a_reset_that_survives_is_stuck(runs: ResetRuns, no_signals: pytes
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     await wait_until(lambda: not resetter.holder("bad") and not resetter.holder("other"), "free devices")
-    # A device is free when its process has ended; reaping it may take a moment longer.
+    # A device is free when its process has exited; reaping it may take a moment longer.
     await wait_until(lambda: not runs.processes() and not children(), "no process")
 
 
@@ -192,7 +192,7 @@ async def test_a_cancelled_reset_that_survives_is_reported(runs: ResetRuns, no_s
 
 
 async def test_unbounded_resets_wait_for_no_other(runs: ResetRuns, tmp_path: Path) -> None:
-    """They take no place and need none."""
+    """They take no slot and need none."""
     file = tmp_path / "go"
     resetter = runs.resetter("tests.integration.reset.odd_resets:wait_for_file", {"file": str(file)}, parallel=1)
     first = asyncio.create_task(reset(resetter, "first"))

@@ -207,7 +207,7 @@ async def test_many_upgrades_leave_few_streams() -> None:
 
 @KUBELETS
 async def test_hubs_that_leave_together_end_one_after_another(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - see above
-    """When one has ended, kubelet 1.37 and later may call the other, which waits until the newest registers again."""
+    """When one has stopped, kubelet 1.37 and later may call the other, which waits until the newest registers again."""
     async with upgrade_node(distinguishes_sockets=distinguishes_sockets) as node:
         first, admissions = node.hubs[0], Admissions(node.kubelet)
         with admissions.running():

@@ -181,7 +181,7 @@ class P(Plugin):
 
 
 async def test_a_newer_plugin_with_a_fault() -> None:
-    """It takes over nothing while the older one serves, and reports that; once that has ended, it serves anyway."""
+    """It takes over nothing while the older one serves, and reports that; once that has stopped, it serves anyway."""
     config = "[watcher:p]\ncmd = python -m hub.plugin {directory}/p.py:P\n# {watchdog}\n"
     async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:
         older = node.hub

@@ -53,7 +53,7 @@ class SimulatedGpu:
     values: dict[str, int] = field(default_factory=dict)
     """Whatever else is not zero."""
     failures: dict[str, int] = field(default_factory=dict)
-    """By function."""
+    """Keyed by function."""
     processes: list[tuple[int, int, int, int, str]] = field(default_factory=list)
     graphics_processes: list[tuple[int, int, int, int, str]] = field(default_factory=list)
     node: bool = True
@@ -75,7 +75,7 @@ MIG_LAYOUTS: dict[str, list[tuple[str, int, int, int, int, int]]] = {
     ],
     "compute": [("1c.3g.20gb", 1, 0, 3, 1, 20), ("1c.3g.20gb", 1, 1, 3, 1, 20), ("3g.20gb", 2, 0, 3, 3, 20)],
 }
-"""By name: profile, GPU instance, compute instance, GPU slices, compute slices, GB."""
+"""Keyed by name: profile, GPU instance, compute instance, GPU slices, compute slices, GB."""
 
 CUBE_MESH = {
     (0, 1): 1, (0, 2): 1, (0, 3): 2, (0, 4): 2, (1, 2): 2, (1, 3): 1, (1, 5): 2, (2, 3): 2, (2, 6): 1, (3, 7): 1,
@@ -142,7 +142,7 @@ LACKS: dict[str, dict[str, int]] = {
         )
     },
 }  # fmt: skip
-"""By profile, what does not exist there."""
+"""What does not exist in each profile."""
 
 DRIVERS = {"old2": "470.256.02", "unified": "580.95.05", "vgpu": "550.163.01", "wsl2": "572.83"}
 

@@ -76,7 +76,7 @@ def test_topics() -> None:
         (["status", "--jsn"], "Did you mean '--json'?"),
     ],
 )
-def test_a_typing_error(words: list[str], meant: str) -> None:
+def test_a_typo(words: list[str], meant: str) -> None:
     """The error suggests the word that was probably meant."""
     ended = _dphub(*words)
     assert (ended.exit_code, meant in ended.output) == (Exit.USAGE, True), ended.output

@@ -96,7 +96,7 @@ class AmdRun:
 
 
 def _name(identifier: str) -> str:
-    """Return the name of a device in the cases: the place of its card, and that of its partition on the card."""
+    """Return the name of a device in the cases: the position of its card, and that of its partition on the card."""
     gpu, colons, share = identifier.partition("::")
     pci, dash, partition = gpu.partition("-")
     return f"{OAM.index(pci.split(':')[1])}{':' if dash else ''}{partition}{colons}{share}"

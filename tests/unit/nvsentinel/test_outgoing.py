@@ -27,7 +27,7 @@ def test_a_broken_device() -> None:
 
 
 def test_its_recovery_has_the_same_entities() -> None:
-    """So that NVSentinel ends the right event."""
+    """This lets NVSentinel end the right event."""
     broken = replace(BROKEN, physical="GPU-1", pci=("0000:1b:00.0",))
     (before,) = _events(plugin(broken))
     (after,) = _events(plugin(replace(broken, healthy=True, reason="", source="", health="healthy")))
@@ -36,7 +36,7 @@ def test_its_recovery_has_the_same_entities() -> None:
 
 
 def test_what_nvsentinel_has_reported_is_not_sent_back() -> None:
-    """Neither as unhealthy nor as healthy; what another program has reported, or the plugin has found, is sent."""
+    """It is sent neither as unhealthy nor as healthy; what another program reported, or the plugin found, is sent."""
     theirs = replace(BROKEN, source="external", reason="reported by nvsentinel/GpuMemWatch: row 7 is bad")
     assert _events(plugin(theirs)) == []
     (other,) = _events(plugin(replace(theirs, reason="reported by memory-test: row 7 is bad")))

@@ -1,4 +1,4 @@
-"""Why a plugin process ended, as far as it logged the reason."""
+"""Why a plugin process ended, if it logged the reason."""
 
 import json
 import time

@@ -95,7 +95,7 @@ def test_a_hub_that_hangs_is_queried_once() -> None:
     assert kubectl.commands == []  # type: ignore[attr-defined]
 
 
-def test_a_missing_right_is_named() -> None:
+def test_a_missing_permission_is_named() -> None:
     """One line for the whole cluster names the permission and the namespace."""
     fleet, _, _ = fleet_of(_with_exec(_many(forbidden("pods/proxy")), NO_EXEC))
     with pytest.raises(HubError) as error:
@@ -106,7 +106,7 @@ def test_a_missing_right_is_named() -> None:
     )
 
 
-def test_without_the_right_to_the_proxy_the_other_right_is_enough() -> None:
+def test_without_permission_for_the_proxy_the_other_permission_is_enough() -> None:
     """A user who may run commands in the pods sees everything."""
     fleet, _, _ = fleet_of(_with_exec(_many(forbidden("pods/proxy")), encoded(status())))
     assert len(fleet.query("/status", NodeStatus).values) == NODES

@@ -100,7 +100,7 @@ async def test_later_allocations_keep_no_device(finishing: Finishing) -> None:
         assert finishing.advertised == ""
 
 
-async def test_an_allocation_that_fails_has_ended(finishing: Finishing) -> None:
+async def test_a_failed_allocation_counts_as_finished(finishing: Finishing) -> None:
     """It counts as ended, for example if its kubelet has died."""
     with suppress(asyncio.CancelledError), finishing.departures.allocation():
         await finishing.update(A | B, B)

@@ -95,7 +95,7 @@ async def test_a_device_that_cannot_be_used_has_a_taint_until_it_can() -> None:
 
 
 async def test_pods_are_evicted_only_from_devices_that_do_not_work(tmp_path: Path) -> None:
-    """And only if an administrator wants that: not for a cordon or a failed scan, nor from a recovering device."""
+    """This is done only if an administrator wants it: not for a cordon, a failed scan, or a recovering device."""
     setup = Setup(lambda path, _policy, ownership: CountingStore(path, RecoveryPolicy(stable_for=60), ownership))
     setup.scan(Device("a", unhealthy="hot"), Device("b", broken="dead"), Device("c"), Device("d", unhealthy="hot"))
     setup.store.set_admin_fault(share_key(STUB, Device("c")), CORDON, "cordoned")

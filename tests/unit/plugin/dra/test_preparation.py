@@ -120,7 +120,7 @@ async def test_an_administrators_claim_may_have_a_device_that_is_in_use(driver: 
 
 
 async def test_claims_are_counted_by_state(driver: Driver) -> None:
-    """For the metrics."""
+    """The metrics use these counts."""
     driver.store_api.allocate("u1", "a")
     await driver.prepare("u1")
     driver.records.reserve(ClaimRecord("u2", "team", "claim-u2", ClaimState.PREPARING, time.time()))

@@ -195,7 +195,7 @@ async def test_another_pod_can_have_the_same_claim_after_its_reset(driver: Relea
 
 
 async def test_a_claim_that_another_process_still_resets_is_refused(driver: ReleasedDriver) -> None:
-    """Its record is not replaced: it protects the device until the other process has ended the reset."""
+    """Its record is not replaced: it protects the device until the other process has finished the reset."""
     await driver.use("u1", "a")
     driver.restart()
 

@@ -45,7 +45,7 @@ class Allocator:
         self._answers = ContainerEdits(settings, paths, files)
 
     def give(self, *numbers: int) -> Allocation:
-        """Return what a container gets for shares by their place in the list."""
+        """Return what a container gets for shares by their position in the list."""
         return self._answers.allocation([self.shares[number] for number in numbers])
 
     def problem(self, share: Share) -> str:

@@ -74,7 +74,7 @@ async def test_a_driver_has_only_its_rights_and_its_node() -> None:
     assert 'cannot list resource "resourceclaims" in API group "resource.k8s.io"' in listed.message
 
 
-async def test_a_token_that_has_ended_is_unauthorized() -> None:
+async def test_a_revoked_token_is_unauthorized() -> None:
     """A driver whose token was replaced has to read the new one."""
     async with api() as (server, _):
         token = server.driver_token(NODE)

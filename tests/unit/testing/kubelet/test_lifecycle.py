@@ -85,7 +85,7 @@ async def test_every_start_has_a_socket_of_another_identity() -> None:
 
 
 async def test_verbs_can_be_repeated() -> None:
-    """Starting a running kubelet and ending one that has ended do nothing."""
+    """Starting a running kubelet and stopping a stopped one do nothing."""
     async with node() as it:
         await it.kubelet.start()
         assert it.kubelet.starts == 1
