@@ -12,7 +12,7 @@ from hub.model.node import Condition, NodeStatus, PluginStatus, Severity
 from hub.status.problems import device_problems, is_plugin_ready
 
 PREFIX = "Dphub"
-"""The beginning of the reasons of all conditions of the agent, by which it recognizes those of an earlier one."""
+"""The prefix of the reasons of the agent's conditions, by which it recognizes those of an earlier agent."""
 
 HEALTHY = "DphubDevicesHealthy"
 UNHEALTHY = "DphubDevicesUnhealthy"

@@ -29,7 +29,7 @@ class ResetDevice(msgspec.Struct, frozen=True):
 
 
 class ResetFailed(Exception):
-    """Raised by a reset that did not succeed; people see exactly this text as the reason.
+    """Raised by a reset that did not succeed; exactly this text is shown as the reason.
 
     All other exceptions are failures too; their reason begins with the name of the exception's type.
     """

@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from hub.base.printable import printable_json
-from hub.base.removal import make_room
+from hub.base.removal import clear_path
 from hub.base.untrusted import MAX_STATE, MissingError, UnreadableError, decode_json, read_bytes
 
 State = TypeVar("State")
@@ -26,7 +26,7 @@ def replace_bytes(path: Path, content: bytes, *, mode: int) -> None:
     scratch = path.with_name(f".{path.name}.{threading.get_native_id()}")
     try:
         # Created, never opened: what is there may be a pipe, or a link to another file.
-        make_room(scratch)
+        clear_path(scratch)
         with scratch.open("xb") as file:
             # Not by the path, in whose place another process may have put a link by now.
             os.fchmod(file.fileno(), mode)
@@ -34,7 +34,7 @@ def replace_bytes(path: Path, content: bytes, *, mode: int) -> None:
         try:
             scratch.replace(path)
         except IsADirectoryError:
-            make_room(path)
+            clear_path(path)
             scratch.replace(path)
     except OSError:
         scratch.unlink(missing_ok=True)
@@ -58,7 +58,7 @@ def read_file(path: Path, kind: type[State], *, max_bytes: int = MAX_STATE) -> S
         return None
 
 
-def put_aside(path: Path) -> str:
+def set_aside(path: Path) -> str:
     """Rename a file that cannot be read, so that a new one does not overwrite it; return where it is now."""
     aside = path.with_suffix(".unreadable")
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hub.base.removal import make_room_for_file
+from hub.base.removal import clear_path_for_file
 
 
 def open_lock(path: str | os.PathLike[str]) -> int:
@@ -22,7 +22,7 @@ def open_lock(path: str | os.PathLike[str]) -> int:
         OSError: it cannot be created.
     """
     # What no process could lock would never be removed otherwise.
-    make_room_for_file(Path(path))
+    clear_path_for_file(Path(path))
     return _open(path, os.O_RDWR | os.O_CREAT)
 
 

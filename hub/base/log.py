@@ -18,7 +18,7 @@ from hub.base.printable import printable, printable_lines
 if TYPE_CHECKING:
     import structlog
 else:
-    # structlog loads rich only to colour tracebacks, which costs each process 4 MB and 30 ms, and greenlet for programs
+    # structlog loads rich only to color tracebacks, which costs each process 4 MB and 30 ms, and greenlet for programs
     # that use it.
     with without_packages("rich", "greenlet"):
         import structlog

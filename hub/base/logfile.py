@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hub.base.removal import make_room_for_file
+from hub.base.removal import clear_path_for_file
 
 MAX_BYTES = 1024 * 1024
 """Maximum size of a file in bytes. It is then renamed, replacing the previous one."""
@@ -74,10 +74,10 @@ class LogFile:
     def _append(self, line: bytes) -> None:
         if self._file is not None and self._size + len(line) > MAX_BYTES:
             self._close()
-            make_room_for_file(rotated(self._path))
+            clear_path_for_file(rotated(self._path))
             self._path.replace(rotated(self._path))
         if self._file is None:
-            make_room_for_file(self._path)
+            clear_path_for_file(self._path)
             self._file = os.open(self._path, _FLAGS, 0o600)
             self._size = os.fstat(self._file).st_size
         os.write(self._file, line)

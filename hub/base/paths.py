@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hub.base.errors import ConfigError
 from hub.base.nodedir import node_path
-from hub.base.removal import make_room
+from hub.base.removal import clear_path
 from hub.base.sockets import SOCKET_PATH_BYTES, resource_file_stem
 from hub.base.wording import counted
 
@@ -225,7 +225,7 @@ class RunDir:
             if not path.name.startswith("."):
                 with suppress(FileNotFoundError):
                     if path.lstat().st_uid not in (0, os.geteuid()):
-                        make_room(path)
+                        clear_path(path)
 
     def _check_path(self, *, create: bool = False) -> None:
         """Check that no other user can lead the hub to a directory of their choice, now or later."""

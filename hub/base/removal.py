@@ -1,4 +1,4 @@
-"""Makes room for a file of ours in a directory into which other processes can write."""
+"""Clears the path of a file of ours in a directory into which other processes can write."""
 
 import stat
 import time
@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def make_room(path: Path) -> None:
+def clear_path(path: Path) -> None:
     """Remove what is at a path; rename a directory, which may contain anything, and take any time to remove.
 
     Raises:
@@ -18,7 +18,7 @@ def make_room(path: Path) -> None:
         path.rename(path.with_name(f".replaced.{time.time_ns()}"))
 
 
-def make_room_for_file(path: Path) -> None:
+def clear_path_for_file(path: Path) -> None:
     """Remove what is at a path, unless it is a regular file.
 
     Raises:
@@ -26,7 +26,7 @@ def make_room_for_file(path: Path) -> None:
     """
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(path.lstat().st_mode):
-            make_room(path)
+            clear_path(path)
 
 
 def make_directory(path: Path) -> None:
@@ -36,5 +36,5 @@ def make_directory(path: Path) -> None:
         OSError: it cannot be created.
     """
     if path.is_symlink() or not path.is_dir():
-        make_room(path)
+        clear_path(path)
         path.mkdir(exist_ok=True)

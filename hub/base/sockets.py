@@ -121,7 +121,7 @@ _STEM_CHARACTERS = 240
 
 
 def resource_file_stem(resource: str) -> str:
-    """Return the beginning of the name of a file about a resource."""
+    """Return the prefix of the name of a file about a resource."""
     stem = resource.replace("/", "_")
     return stem if len(stem) <= _STEM_CHARACTERS else f"{stem[: _STEM_CHARACTERS - 8]}~{_digest(stem)}"
 

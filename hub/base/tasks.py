@@ -36,7 +36,7 @@ class Tasks:
         """Run a task until cancelled, and restart it whenever it fails or returns.
 
         Args:
-            name: The task's name, as people see it.
+            name: The task's name, as it is displayed.
             work: Starts the task.
         """
         loop = asyncio.get_running_loop()

@@ -12,7 +12,7 @@ from hub.apiserver.ratelimit import RateLimit
 from hub.base.exits import Exit
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
-from hub.base.removal import make_room
+from hub.base.removal import clear_path
 from hub.base.statusfile import StatusFile
 from hub.base.stopsignals import stop_event
 from hub.base.tasks import Tasks
@@ -65,7 +65,7 @@ class DraComponent:
             OSError: the socket cannot be created.
         """
         # It may be left by a process that was killed; the hub runs one process of a name at a time.
-        make_room(self._path)
+        clear_path(self._path)
         server = await asyncio.start_unix_server(self._accept, self._path, limit=LINE_BYTES)
         try:
             yield

@@ -75,7 +75,7 @@ def _holders(answer: wire.ListPodResourcesResponse) -> Iterator[tuple[tuple[str,
         _OddAnswer: there are too many of something, or a name is too long.
     """
     items = 0
-    room = _Room()
+    room = _Budget()
     for pod in answer.pod_resources:
         items += 1 + len(pod.containers)
         for container in pod.containers:
@@ -92,8 +92,8 @@ def _holders(answer: wire.ListPodResourcesResponse) -> Iterator[tuple[tuple[str,
             raise _OddAnswer
 
 
-class _Room:
-    """The room that is left for devices in the files of the plugin."""
+class _Budget:
+    """The space that is left for devices in the files of the plugin."""
 
     def __init__(self) -> None:
         self._devices = MAX_DEVICES
@@ -102,7 +102,7 @@ class _Room:
         """The sizes of names that many devices have in common."""
 
     def take(self, resource: str, device: str, holder: str) -> None:
-        """Take the room of a device.
+        """Reserve the space of a device.
 
         Raises:
             _OddAnswer: there is not enough.

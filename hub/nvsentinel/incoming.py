@@ -16,7 +16,7 @@ from hub.rpc import ServiceError
 from hub.status.externalreports import ExternalReports
 
 WRITER = "nvsentinel"
-"""The beginning of the reports' sources, and of the names of their files."""
+"""The prefix of the reports' sources and of their file names."""
 
 _LONGEST_NAME = 100
 _LONGEST_REASON = 500

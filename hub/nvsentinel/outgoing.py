@@ -15,7 +15,7 @@ AGENT = "device-plugin-hub"
 CHECK = "DphubDeviceHealth"
 
 REPORTED = "reported by nvsentinel/"
-"""The beginning of the reason of a device that NVSentinel has reported, see `hub.nvsentinel.incoming`."""
+"""The prefix of the reason of a device that NVSentinel has reported, see `hub.nvsentinel.incoming`."""
 
 _NO_FAULT = INTENDED_SOURCES | {"admin"}
 """The sources of what an administrator does to a device."""

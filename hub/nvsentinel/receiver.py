@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 
 from hub.base.log import get_logger
-from hub.base.removal import make_room
+from hub.base.removal import clear_path
 from hub.base.sockets import file_identity
 from hub.base.ticks import sleep_until_tick
 from hub.kubelet.channel import SERVER_OPTIONS, unix_target
@@ -59,7 +59,7 @@ class Receiver:
         server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_CALLS)
         handlers = dict.fromkeys(METHODS, grpc.unary_unary_rpc_method_handler(self._handle))
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        make_room(self._scratch)
+        clear_path(self._scratch)
         try:
             # A gRPC server that stops unlinks the path that it was given, even if another server's socket is there.
             server.add_insecure_port(unix_target(self._scratch))
@@ -71,7 +71,7 @@ class Receiver:
         try:
             self._scratch.chmod(0o600)
             if self._path.is_dir() and not self._path.is_symlink():
-                make_room(self._path)
+                clear_path(self._path)
             self._scratch.replace(self._path)
             self._log.info("NVSentinel events accepted", socket=str(self._path))
             while file_identity(self._path) == ours and self._is_acting():

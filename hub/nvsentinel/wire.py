@@ -122,7 +122,7 @@ def _encoded(event: HealthEvent) -> bytes:
 
 
 def _field(number: int, value: int | str | bytes) -> bytes:
-    """Encode a field of a message; one that has its default takes no room."""
+    """Encode a field of a message; one that has its default takes no space."""
     if not value:
         return b""
     if isinstance(value, int):

@@ -20,7 +20,7 @@ from hub.base.jsonfile import digest
 from hub.base.log import LogFormat, LogLevel, configure, get_logger
 from hub.base.nodedir import NODE_DIR
 from hub.base.paths import EXTERNAL_DIR, INSTANCE, INSTANCE_NAME, KUBELET_SOCKET, PLUGIN_DIR, SERVING_DIR, RunDir
-from hub.base.removal import make_directory, make_room
+from hub.base.removal import clear_path, make_directory
 from hub.base.sockets import kubelet_identity
 from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
 from hub.model.plugin import DRIVER_VARIABLE, EVICT_VARIABLE, ConfigFile
@@ -256,7 +256,7 @@ def _write_stacks_to(path: Path) -> None:
     """Have the interpreter write the stacks of all threads when it crashes, and when the hub is about to kill it."""
     try:
         # Created, never opened: what is there may be a pipe, or a link to another file.
-        make_room(path)
+        clear_path(path)
         file = path.open("x", encoding="utf-8")
     except OSError as error:
         get_logger().warning("stack file not created", file=str(path), reason=str(error))

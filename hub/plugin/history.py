@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from hub.base.jsonfile import put_aside, read_file
+from hub.base.jsonfile import read_file, set_aside
 from hub.base.log import get_logger
 from hub.base.statusfile import StatusFile
 from hub.base.untrusted import UnreadableError
@@ -190,7 +190,7 @@ class History:
             if self._path and (found := read_file(self._path, AllocationHistory)):
                 history, answered = found, int(self._path.lstat().st_mtime)
         except (UnreadableError, OSError) as error:
-            kept = put_aside(self._path) if self._path else ""
+            kept = set_aside(self._path) if self._path else ""
             get_logger().warning("history unreadable", reason=str(error), kept=kept)
         self._ended = deque((each for each in history.allocations if each.until), maxlen=KEPT)
         self._current = {(each.resource, each.device): each for each in history.allocations if not each.until}

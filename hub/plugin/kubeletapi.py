@@ -47,7 +47,7 @@ class ResourceView(NamedTuple):
     registrations: int
     detail: str = ""
     omitted: Collection[str] = ()
-    """The ids of the devices for which the API has no room."""
+    """The ids of the devices that do not fit into the API's message."""
     problems: tuple[str, ...] = ()
     failing: str = ""
     rejection: Rejection | None = None

@@ -177,7 +177,7 @@ class Ownership:
         """Return the newest hub that is serving a resource, if that is not ours; empty if none is."""
         return next((name for name in reversed(self.newer) if self._has_socket(name, resource)), "")
 
-    def neighbours_of(self, resource: str) -> set[str]:
+    def neighbors_of(self, resource: str) -> set[str]:
         """Return the other hubs with a socket for a resource; the kubelet may have a stream from each of them."""
         return {name for name in self.others if self._has_socket(name, resource)}
 

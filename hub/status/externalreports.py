@@ -29,7 +29,7 @@ class ExternalReports:
 
     Args:
         directory: The directory that plugins read.
-        writer: The beginning of the files' names.
+        writer: The prefix of the file names.
     """
 
     def __init__(self, directory: Path, writer: str) -> None:

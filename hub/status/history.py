@@ -37,7 +37,7 @@ def matching_allocations(
     Args:
         status: The node, which knows the names of the devices that it has now.
         known: All allocations.
-        wanted: A plugin, a resource, a device by any of its names, the beginning of an id, or a pod as "POD",
+        wanted: A plugin, a resource, a device by any of its names, a prefix of an id, or a pod as "POD",
             "NAMESPACE/POD" or "NAMESPACE/POD/CONTAINER"; all allocations if it is None.
 
     Raises:

@@ -132,7 +132,7 @@ def matching_devices(status: NodeStatus, wanted: str | None = None) -> list[Know
 
     Args:
         status: The node.
-        wanted: A plugin, a resource, the name of a device, or the beginning of an id; all devices if it is None.
+        wanted: A plugin, a resource, the name of a device, or a prefix of an id; all devices if it is None.
     """
     known = [*known_devices(status), *_removed(status)]
     if wanted is None:

@@ -19,7 +19,7 @@ from hub.base.instances import running_hubs
 from hub.base.log import get_logger
 from hub.base.paths import RunDir, user_name
 from hub.base.printable import printable
-from hub.base.removal import make_room
+from hub.base.removal import clear_path
 from hub.base.sockets import file_identity
 from hub.base.ticks import sleep_until_tick
 from hub.base.untrusted import UnreadableError, decode_json
@@ -153,14 +153,14 @@ class ExternalSocket:
 def _bound(path: Path) -> socket.socket:
     """Return a socket that listens at a path; a client finds the previous one there, or this one."""
     scratch = path.with_name(f".{path.stem}.new")
-    make_room(scratch)
+    clear_path(scratch)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         listening.bind(str(scratch))
         scratch.chmod(0o600)
         listening.listen(CONNECTIONS)
         if path.is_dir() and not path.is_symlink():
-            make_room(path)
+            clear_path(path)
         scratch.replace(path)
     except OSError:
         listening.close()

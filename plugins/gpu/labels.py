@@ -92,7 +92,7 @@ def _whole(settings: GPUSettings, gpus: Sequence[Gpu]) -> Labels:
 
 
 def _divided(gpu: Gpu) -> dict[str, object]:
-    return {"product": _sanitised(gpu.name), "replicas": 0, "sharing-strategy": Sharing.NONE}
+    return {"product": _sanitized(gpu.name), "replicas": 0, "sharing-strategy": Sharing.NONE}
 
 
 def _migs(settings: GPUSettings, gpus: Sequence[Gpu], shares: Sequence[Share]) -> Labels:
@@ -114,7 +114,7 @@ def _migs(settings: GPUSettings, gpus: Sequence[Gpu], shares: Sequence[Share]) -
         found |= _mig(settings, resource, profile, devices)
     divided = [gpu for gpu in gpus if gpu.mig]
     if strategy is MigStrategy.SINGLE and divided and not served:
-        product = f"{_sanitised(divided[0].name)}-MIG-INVALID"
+        product = f"{_sanitized(divided[0].name)}-MIG-INVALID"
         none = {"product": product, "count": 0, "replicas": 0, "sharing-strategy": "", "memory": 0}
         found |= _prefixed(GPU_RESOURCE, none)
     return found
@@ -137,7 +137,7 @@ def _mig(settings: GPUSettings, resource: str, profile: str, devices: Sequence[t
 
 def _advertised(settings: GPUSettings, resource: str, *product: str) -> dict[str, object]:
     """Describe how devices are shared. Their product says that they are, unless the name of their resource does."""
-    parts = list(map(_sanitised, product))
+    parts = list(map(_sanitized, product))
     mode = settings.sharing.mode
     entry = next((each for each in mode.entries if each.name == resource), None) if mode else None
     if not mode or not entry:
@@ -148,7 +148,7 @@ def _advertised(settings: GPUSettings, resource: str, *product: str) -> dict[str
     return {"product": "-".join(parts), "replicas": entry.replicas, "sharing-strategy": strategy}
 
 
-def _sanitised(text: str) -> str:
+def _sanitized(text: str) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9\-_. ]", "", text).split())
 
 
@@ -158,7 +158,7 @@ def _family(major: int, minor: int) -> str:
 
 
 def _machine(host: Host) -> str:
-    return _sanitised(read_attribute(host.path(_MACHINE))) or _UNKNOWN
+    return _sanitized(read_attribute(host.path(_MACHINE))) or _UNKNOWN
 
 
 def _mode(host: Host, gpus: Sequence[Gpu]) -> str:

@@ -10,7 +10,7 @@ from plugins.intel.discovery.xpumd import Part, Severity, read_health
 from plugins.intel.settings import IntelSettings, XpumdSeverity
 
 PACKAGE, MEMORY = "pkg", "vram"
-"""The beginnings of the names of a GPU's own temperature, and of those of its memory."""
+"""The name prefixes of a GPU's own temperatures and of its memory's."""
 
 VALID_FOR = 60.0
 """Seconds for which a report by xpumd counts: it may be restarted, and a response may leave GPUs out."""

@@ -24,7 +24,7 @@ version = 2
   sandbox_image = "{image}"
   # Its profiles would be loaded into the kernel of the machine.
   disable_apparmor = true
-  # A root user in a container of a developer or of CI may lack the right to lower a score.
+  # A root user in a container of a developer or of CI may lack permission to lower a score.
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{plugins}"

@@ -78,7 +78,7 @@ def test_every_key_of_the_shared_plugins_file_is_there() -> None:
     assert accepted >= SHARED_KEYS
 
 
-def test_settings_for_the_old_behaviour_are_accepted(tmp_path: Path) -> None:
+def test_settings_for_the_old_behavior_are_accepted(tmp_path: Path) -> None:
     """The settings that restore the shared plugin's behavior are accepted together."""
     wanted = [
         text

@@ -24,7 +24,7 @@ class GoProgram:
     """A program, whose builds are named by version and a digest of its sources."""
 
     name: str
-    """The beginning of the builds' names."""
+    """The prefix of the builds' names."""
     module: str
     directory: Path
     """Its sources; `versions` in it locks the modules of each version."""

@@ -108,7 +108,7 @@ def _wanted(host: Path, manifest: dict[str, Any], without: str = "") -> Wanted:
 
 
 async def _status(pod: Pod) -> str:
-    """Return what `dphub status` shows, with one blank between words."""
+    """Return what `dphub status` shows, with one space between words."""
     return " ".join((await pod.exec("dphub", "status"))[1].split())
 
 

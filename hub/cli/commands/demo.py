@@ -95,7 +95,7 @@ def _stop_on_signals() -> None:
 
 
 class _Screen:
-    """Output for people: each step as it happens."""
+    """Human-readable output: each step as it happens."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)

@@ -114,7 +114,7 @@ def _is_running(run_dir: RunDir) -> bool:
 
 
 def _print(lines: Iterable[str]) -> None:
-    # The lines are printable, but for the colours of the renderer.
+    # The lines are printable, but for the colors of the renderer.
     sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()
 

@@ -34,7 +34,7 @@ PATHS = "^/api/v1/namespaces/{}/pods(/[^/]+:[0-9]+/proxy/(status|history))?$"
 """What the proxy passes on: the list of pods, and two pages of a pod."""
 
 _LOG_LINE = re.compile(r"[IWEF]\d{4} ")
-"""The beginning of a line that kubectl writes for its developers."""
+"""The prefix of a line that kubectl writes for its developers."""
 
 _STATUS = re.compile(rb"HTTP/1\.\d +(\d{3})( |\Z)")
 

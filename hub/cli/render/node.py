@@ -73,7 +73,7 @@ def last_known(status: NodeStatus) -> Iterator[RenderableType]:
 
 
 def health_text(device: DeviceStatus) -> Text:
-    """Describe a device's health in one word, in its colour."""
+    """Describe a device's health in one word, in its color."""
     word = health_of(device)
     return Text(word, _HEALTH.get(word, "yellow"))
 

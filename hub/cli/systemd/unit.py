@@ -13,7 +13,7 @@ from hub.cli.systemd.kubelets import Kubelet
 UNIT = "dphub.service"
 
 MARK = "# Written by dphub install-service,"
-"""The beginning of a unit file that this command wrote, and may replace and remove."""
+"""The prefix of a unit file that this command wrote, and may replace and remove."""
 
 ENVIRONMENT = Path("/etc/dphub/environment")
 """Variables for the hub, which an administrator may write."""

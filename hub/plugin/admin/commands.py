@@ -213,7 +213,7 @@ def _record_keys(key: str, shares: _Shares) -> Collection[str]:
 
 
 def _describe(key: str, shares: _Shares) -> str:
-    """Return the device with the attributes that let an administrator recognise it."""
+    """Return the device with the attributes that let an administrator recognize it."""
     first, *others = [device.attributes for devices in shares.values() for device in devices] or [{}]
     common = [
         f"{words}{first[name]}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from hub.base.log import get_logger
-from hub.base.removal import make_room
+from hub.base.removal import clear_path
 from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.admin import LINE_BYTES, Request, Response
 from hub.plugin.admin.commands import AdminCommands
@@ -40,7 +40,7 @@ class AdminServer:
             await asyncio.Event().wait()
             return
         # It may be left by a process that was killed; the hub runs one process of a name at a time.
-        make_room(self._path)
+        clear_path(self._path)
         server = await asyncio.start_unix_server(self._accept, self._path, limit=LINE_BYTES)
         try:
             # Not serve_forever: since Python 3.12 it waits for its clients at the end, silent ones too.

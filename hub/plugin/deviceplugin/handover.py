@@ -59,7 +59,7 @@ class Handover:
         self._server = server
         self._ownership = ownership
         self._file = ownership.owner_file(resource)
-        self._neighbours: set[str] = set()
+        self._neighbors: set[str] = set()
         self._ended = ""
         self._ended_at = 0
         self.is_detached = False
@@ -72,7 +72,7 @@ class Handover:
 
     @property
     def is_served_by(self) -> str:
-        """Which newer hub serves the resource, for people."""
+        """Which newer hub serves the resource, for display."""
         return f"{self._ownership.describe(self.newer)} is serving it"
 
     @property
@@ -146,7 +146,7 @@ class Handover:
             register: Registers the resource with the kubelet, on a socket.
         """
         # The kubelet may not have seen yet that one has just ended.
-        hubs = self._neighbours | {self._ended} - {""}
+        hubs = self._neighbors | {self._ended} - {""}
         self.is_detached = bool(hubs) and await self._detach_kubelet(", ".join(sorted(hubs)), register)
         self._file.complete()
 
@@ -171,7 +171,7 @@ class Handover:
         """Return whether the kubelet calls another hub, which does not need this process any more."""
         self._look()
         owner = self._file.read()
-        if not owner.since or owner.hub not in self._neighbours:
+        if not owner.since or owner.hub not in self._neighbors:
             return False
         has_repeated = owner.since > self._ended_at or _seconds_since(self._ended_at) > REPEAT_TIMEOUT
         return has_repeated and _seconds_since(owner.since) >= LINGER
@@ -179,17 +179,17 @@ class Handover:
     def _note_ended(self) -> None:
         """Find whether another hub has just ended: until the kubelet has seen that, the registration is not final."""
         hub = self._file.replaced_by
-        if hub and hub not in self._neighbours:
+        if hub and hub not in self._neighbors:
             # It came and went between checks.
             self._set_ended(hub)
         elif _seconds_since(self._ended_at) >= SEEN_AFTER:
             self._ended = ""
 
     def _look(self) -> None:
-        found = self._ownership.neighbours_of(self._resource)
-        if ended := self._neighbours - found:
+        found = self._ownership.neighbors_of(self._resource)
+        if ended := self._neighbors - found:
             self._set_ended(min(ended))
-        self._neighbours = found
+        self._neighbors = found
 
     def _set_ended(self, hub: str) -> None:
         self._ended, self._ended_at = hub, now()

@@ -26,7 +26,7 @@ class ListMessage(NamedTuple):
 
     message: ListAndWatchResponse
     omitted: frozenset[str] = frozenset()
-    """The ids of the devices for which the message has no room."""
+    """The ids of the devices that do not fit into the message."""
 
     @property
     def problem(self) -> str:
@@ -43,7 +43,7 @@ def encode_list(devices: DeviceList) -> ListMessage:
     message = ListAndWatchResponse()
     omitted: set[str] = set()
     room = MESSAGE_BYTES
-    # Devices that containers hold come first: they must not be among those that are omitted. But half of the room is
+    # Devices that containers hold come first: they must not be among those that are omitted. But half of the space is
     # for those that the plugin offers, since a faulty kubelet may name any number of others.
     for name, device in {**devices.departing, **devices.devices}.items():
         is_offered = name in devices.devices

@@ -59,7 +59,7 @@ class HeldDevices:
 
     def _offered_now(self) -> frozenset[str]:
         """Return the resources that another hub offers through the device plugin API."""
-        return frozenset(name for name in self._inventory.names if self._ownership.neighbours_of(name))
+        return frozenset(name for name in self._inventory.names if self._ownership.neighbors_of(name))
 
     def _by_hubs(self) -> Iterator[tuple[tuple[str, str], str]]:
         for resource, device in self._inventory.all_devices():

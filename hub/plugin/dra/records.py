@@ -25,7 +25,7 @@ from pathlib import Path
 
 import msgspec
 
-from hub.base.jsonfile import put_aside, read_file, replace_file
+from hub.base.jsonfile import read_file, replace_file, set_aside
 from hub.base.locks import existing_lock, open_lock, try_lock
 from hub.base.log import get_logger
 from hub.base.removal import make_directory
@@ -214,7 +214,7 @@ class ClaimRecords:
         try:
             return read_file(path, ClaimRecord)
         except UnreadableError as error:
-            self._log.error("claim record unreadable", reason=str(error), kept=put_aside(path))
+            self._log.error("claim record unreadable", reason=str(error), kept=set_aside(path))
             return None
 
     def _write(self, record: ClaimRecord) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from hub.api.device import Device
 from hub.api.health import RecoveryPolicy
-from hub.base.jsonfile import put_aside, read_file
+from hub.base.jsonfile import read_file, set_aside
 from hub.base.log import get_logger
 from hub.base.processid import ProcessId
 from hub.base.statusfile import StatusFile
@@ -269,7 +269,7 @@ def _read(path: Path | None) -> dict[str, HealthRecord]:
     try:
         records = read_file(path, dict[str, HealthRecord]) or {}
     except UnreadableError as error:
-        get_logger().error("health file unreadable", reason=str(error), kept=put_aside(path))
+        get_logger().error("health file unreadable", reason=str(error), kept=set_aside(path))
         return {}
     for record in records.values():
         record.abort_recovery()

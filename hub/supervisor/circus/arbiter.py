@@ -29,7 +29,7 @@ from hub.base.errors import ConfigError, HubError
 from hub.base.featurefiles import feature_file
 from hub.base.log import get_logger
 from hub.base.optional import optional
-from hub.base.removal import make_room
+from hub.base.removal import clear_path
 from hub.model.hub import RestartReason
 from hub.supervisor.circus import commands  # noqa: F401 - circus discovers its commands by their class
 from hub.supervisor.circus.changes import ReloadResult
@@ -122,7 +122,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         """
         try:
             for path in (self._settings.run_dir.circus_socket, self._settings.run_dir.events):
-                make_room(path)
+                clear_path(path)
             await self.start()
         except (zmq.ZMQError, OSError) as error:
             raise HubError(f"cannot listen in {self._settings.run_dir.path}: {error.strerror}") from None

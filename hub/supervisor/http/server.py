@@ -20,7 +20,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 
 from hub.base.errors import ConfigError
 from hub.base.log import get_logger
-from hub.base.removal import make_room
+from hub.base.removal import clear_path
 from hub.base.sockets import file_identity
 from hub.base.ticks import sleep_until_tick
 from hub.status.reader import Reader
@@ -73,7 +73,7 @@ async def serve_socket(path: Path, reader: Reader) -> None:
     while True:
         if not path.is_socket():  # noqa: ASYNC240 - blocks no longer than any access to the run directory
             # Something of another process. Tornado replaces nothing but sockets.
-            make_room(path)
+            clear_path(path)
         # A new one each time: the last one's socket is closed with it.
         server = HTTPServer(pages)
         try:

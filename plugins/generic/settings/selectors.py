@@ -103,7 +103,7 @@ class PciSelector(Settings, frozen=True):
     device: Hex | None = None
     """The device, such as "5001"."""
     class_: Class | None = msgspec.field(default=None, name="class")
-    """The class, or the beginning of it: "12" for all accelerators, "1200" for processing accelerators."""
+    """The class, or a prefix of it: "12" for all accelerators, "1200" for processing accelerators."""
     address: Annotated[
         str,
         msgspec.Meta(

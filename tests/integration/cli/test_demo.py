@@ -106,7 +106,7 @@ def _has_pending(pid: int, number: signal.Signals) -> bool:
 
 
 def test_an_unknown_command_is_one_clear_error() -> None:
-    """A typing error names the word, exits with 2, and starts nothing."""
+    """A typo names the word, exits with 2, and starts nothing."""
     failed = subprocess.run([DPHUB, "dmeo"], check=False, capture_output=True, text=True, timeout=WAIT_SECONDS)
     assert failed.returncode == 2
     assert "dmeo" in failed.stderr

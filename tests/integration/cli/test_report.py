@@ -31,7 +31,7 @@ async def test_a_report_and_its_withdrawal(node: OperatedNode) -> None:
 
 
 async def test_a_device_that_no_plugin_has(node: OperatedNode) -> None:
-    """A typing error is an error that suggests the device, and nothing is reported; a report can still be withdrawn."""
+    """A typo is an error that suggests the device, and nothing is reported; a report can still be withdrawn."""
     said = await node.dphub("report", "stub-l", *_SOURCE, "--reason", "row 7 is bad")
     assert said.code == 2, said
     assert "there is no device stub-l; dphub devices lists the devices" in said.err

@@ -58,8 +58,8 @@ PROBLEMS = {
     ),
     "a string that is not": ({"pattern": "c"}, "pattern", "expected text that matches '^[ab]$'"),
     "a key that is missing": ({"parts": [{}]}, "parts[0]", 'the key "name" is missing'),
-    "a misspelt key": ({"nams": []}, "", 'unknown key "nams"; did you mean names?'),
-    "a misspelt value": ({"mode": "c"}, "mode", "unknown value 'c', expected one of a, b"),
+    "a misspelled key": ({"nams": []}, "", 'unknown key "nams"; did you mean names?'),
+    "a misspelled value": ({"mode": "c"}, "mode", "unknown value 'c', expected one of a, b"),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from hub.base.locks import existing_lock, is_locked, open_lock, try_lock
 
 
-def test_a_lock_is_tested_without_the_right_to_write(tmp_path: Path) -> None:
+def test_a_lock_is_tested_without_write_permission(tmp_path: Path) -> None:
     """A command sees which hubs are running even if it can only read the run directory."""
     path = tmp_path / "lock"
     holder = open_lock(path)

@@ -67,7 +67,7 @@ def _devices(run_dir: RunDir, *words: str) -> list[str]:
         (["-n", "1"], ["mlx5_0"]),
         (["--plugin", "gpu"], ["GPU-12345678::0", "GPU-12345678", "GPU-old-1"]),
         (["rdma/hca"], ["mlx5_0"]),
-        # A physical device, with its shares; a PCI address; a device that is no longer there; the beginning of an id.
+        # A physical device, with its shares; a PCI address; a device that is no longer there; a prefix of an id.
         (["GPU-12345678"], ["GPU-12345678::0", "GPU-12345678"]),
         (["1b:00.0"], ["GPU-12345678::0", "GPU-12345678"]),
         ([f"{GPU} GPU-12345678"], ["GPU-12345678::0", "GPU-12345678"]),

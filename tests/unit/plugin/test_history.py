@@ -215,7 +215,7 @@ async def test_the_history_is_bounded(path: Path, clock: Clock) -> None:
     "content", ["{nonsense", '{"allocations": [{"resource": 1}]}', '{"ended": [{"seconds": 1.5}]}']
 )
 async def test_a_file_that_cannot_be_read_affects_only_the_history(path: Path, clock: Clock, content: str) -> None:
-    """It is put aside, the log gives the reason, and a new history begins; nothing else is affected."""
+    """It is set aside, the log gives the reason, and a new history begins; nothing else is affected."""
     _write(path, content)
     process = Process(path, clock, Device("a"))
     with capture_logs() as log:

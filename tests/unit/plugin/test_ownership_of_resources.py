@@ -60,12 +60,12 @@ def test_a_hub_that_serves_the_resource_can_take_it_over(upgrade: Upgrade) -> No
         assert upgrade.role() is Role.SUPERSEDED
         assert upgrade.ownership.may_be_taken_over(RESOURCE)
         assert upgrade.ownership.newer_of(RESOURCE) == "third"
-        assert upgrade.ownership.neighbours_of(RESOURCE) == {"third"}
+        assert upgrade.ownership.neighbors_of(RESOURCE) == {"third"}
     _write_report(upgrade.third, RunState.STOPPED)
     upgrade.ownership.refresh()
     assert not upgrade.ownership.may_be_taken_over(RESOURCE)
     assert upgrade.ownership.newer_of(RESOURCE) == ""
-    assert upgrade.ownership.neighbours_of(RESOURCE) == {"third"}
+    assert upgrade.ownership.neighbors_of(RESOURCE) == {"third"}
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ class OtherHub:
     def __init__(self) -> None:
         self.resources: set[str] = {STUB}
 
-    def neighbours_of(self, resource: str) -> set[str]:
+    def neighbors_of(self, resource: str) -> set[str]:
         """Return the hub if it serves the resource."""
         return {"older"} if resource in self.resources else set()
 

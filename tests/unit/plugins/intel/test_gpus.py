@@ -50,7 +50,7 @@ def test_an_integrated_gpu(tmp_path: Path) -> None:
     assert gpu.attributes == {"device id": "0x9a49", "driver": "i915"}
 
 
-def test_data_centre_gpus(tmp_path: Path) -> None:
+def test_data_center_gpus(tmp_path: Path) -> None:
     """They are in the order of their addresses, on their NUMA nodes, whatever other controllers the node has."""
     devices, excluded = scan(eight_max(tmp_path))
     assert not excluded

@@ -64,7 +64,7 @@ async def test_a_field_selector_selects_and_refuses_unknown_fields() -> None:
     assert (unknown.status, unknown.message) == (400, 'field label not supported: "spec.pool"')
 
 
-async def test_a_driver_has_only_its_rights_and_its_node() -> None:
+async def test_a_driver_has_only_its_permissions_and_its_node() -> None:
     """A driver cannot list claims, and cannot publish devices for another node."""
     async with api() as (_, client):
         listed = await client.call("GET", "/apis/resource.k8s.io/v1/resourceclaims")
