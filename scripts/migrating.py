@@ -90,7 +90,7 @@ class Hardware(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generic: dict[str, dict[str, Any]]
 
 
-class Loaded(msgspec.Struct, frozen=True):
+class LoadedCases(msgspec.Struct, frozen=True):
     """All cases."""
 
     peers: Mapping[str, Peer]
@@ -100,14 +100,14 @@ class Loaded(msgspec.Struct, frozen=True):
     hardware: Hardware
 
 
-def load_cases(directory: Path = CASES) -> Loaded:
+def load_cases(directory: Path = CASES) -> LoadedCases:
     """Read all cases, with the results that differ only for now."""
     not_yet = yaml.safe_load((directory / "not_yet.yaml").read_text(encoding="utf-8")) or {}
     peers = {
         path.stem: _with_not_yet(_read(path, Peer), not_yet.get(path.stem, {}))
         for path in sorted((directory / "cases").glob("*.yaml"))
     }
-    return Loaded(peers, not_yet, _read(directory / "hardware.yaml", Hardware))
+    return LoadedCases(peers, not_yet, _read(directory / "hardware.yaml", Hardware))
 
 
 def _read(path: Path, kind: type[Any]) -> Any:  # noqa: ANN401 - a value of the kind
@@ -135,7 +135,7 @@ def _with_not_yet(peer: Peer, not_yet: Mapping[str, Any]) -> Peer:
     )
 
 
-def make_page(loaded: Loaded) -> str:
+def make_page(loaded: LoadedCases) -> str:
     """Return the whole page."""
     peers: dict[str, list[Group]] = {}
     for peer in loaded.peers.values():

@@ -4,8 +4,8 @@
     ----------  -------------------------------------------------  ----------------------------------------------
     STANDBY     this process is not serving yet                    acquire(): to ACTIVE, or SUPERSEDED
     ACTIVE      it is serving, and no newer hub's plugin is        a newer one starts to serve: to SUPERSEDED
-    SUPERSEDED  it and a newer hub's plugin are both serving       the newer one leaves or exits: to ACTIVE
-    LEAVING     it is about to exit; another hub's plugin serves
+    SUPERSEDED  it and a newer hub's plugin are both serving       the newer one hands over or exits: to ACTIVE
+    EXITING     it is about to exit; another hub's plugin serves
 
 A hub whose plugin is not serving yet, or is about to exit, or has stopped, leaves the devices to the others.
 
@@ -39,7 +39,7 @@ class Role(Enum):
     STANDBY = auto()
     ACTIVE = auto()
     SUPERSEDED = auto()
-    LEAVING = auto()
+    EXITING = auto()
 
 
 class Ownership:
@@ -68,7 +68,7 @@ class Ownership:
         self._plugin = plugin
         self._plugin_dir = plugin_dir
         self._acquired = False
-        self._leaving = False
+        self._exiting = False
         self._lock = ServingLock(run_dir, plugin) if run_dir else None
         self._starting: list[str] = []
         self._serving_since: dict[str, int] = {}
@@ -83,8 +83,8 @@ class Ownership:
     @property
     def role(self) -> Role:
         """The role of this process."""
-        if self._leaving:
-            return Role.LEAVING
+        if self._exiting:
+            return Role.EXITING
         if not self._acquired:
             return Role.STANDBY
         return Role.SUPERSEDED if self.newer else Role.ACTIVE
@@ -149,7 +149,7 @@ class Ownership:
 
     def release(self) -> None:
         """Leave the devices to another hub, and let the other hubs know; this process is about to exit."""
-        self._leaving = True
+        self._exiting = True
         if self._lock:
             self._lock.release()
 

@@ -272,11 +272,11 @@ class PluginProcess:
         """Notice other hubs. A process in standby scans again once the older hub is gone: it then has to serve."""
         role = self._health.refresh_role()
         if self._stop.is_set():
-            self._leave(role)
+            self._yield_devices(role)
         elif role is Role.STANDBY and self._inventory.scanned and not self._ownership.older:
             self._scanner.request()
 
-    def _leave(self, role: Role) -> None:
+    def _yield_devices(self, role: Role) -> None:
         """Leave the devices to another hub's plugin if one serves; it continues with the health records."""
         ownership = self._ownership
         if role in {Role.ACTIVE, Role.SUPERSEDED} and (ownership.older or ownership.newer):

@@ -19,7 +19,7 @@ _DIGEST = 8
 _ROOM = len(f"::{MAX_DEVICES}")
 
 
-class Described(NamedTuple):
+class DescribedDevice(NamedTuple):
     """A device of a resource, with the values of all placeholders but that of the share."""
 
     resource: Resource
@@ -58,7 +58,7 @@ class Described(NamedTuple):
 class Offer(NamedTuple):
     """The devices of a resource."""
 
-    devices: list[Described]
+    devices: list[DescribedDevice]
     excluded: dict[str, str]
     """Why others are excluded, by the name of their hardware."""
 
@@ -83,7 +83,7 @@ def describe_all(resource: Resource, found: Sequence[Found]) -> Offer:
     return offer
 
 
-def describe(resource: Resource, found: Found, index: int) -> Described:
+def describe(resource: Resource, found: Found, index: int) -> DescribedDevice:
     """Return a device of a resource with the values of its placeholders.
 
     Args:
@@ -103,10 +103,10 @@ def describe(resource: Resource, found: Found, index: int) -> Described:
     inside = [path for _, path in files]
     values |= {"host_path": "".join(targets[:1]), "host_paths": ",".join(targets)}
     values |= {"path": "".join(inside[:1]), "paths": ",".join(inside)}
-    return Described(resource, found, values["id"], values, files)
+    return DescribedDevice(resource, found, values["id"], values, files)
 
 
-def shares(described: Described, fault: str) -> Iterator[Device]:
+def shares(described: DescribedDevice, fault: str) -> Iterator[Device]:
     """Return the devices that containers can be allocated.
 
     Args:
@@ -136,13 +136,13 @@ def shares(described: Described, fault: str) -> Iterator[Device]:
         )
 
 
-def _share_id(described: Described, values: Mapping[str, str]) -> str:
+def _share_id(described: DescribedDevice, values: Mapping[str, str]) -> str:
     if SHARE in described.resource.id:
         return _short(fill_template(described.resource.id, values), ID_CHARACTERS)
     return f"{described.id}::{values['share']}" if described.uses > 1 else described.id
 
 
-def _mounts(described: Described) -> Iterator[Mount]:
+def _mounts(described: DescribedDevice) -> Iterator[Mount]:
     for mount in described.resource.mounts:
         host_path, container_path = (
             fill_template(path, described.values) for path in (mount.host_path, mount.container_path)
@@ -150,7 +150,7 @@ def _mounts(described: Described) -> Iterator[Mount]:
         yield Mount(host_path, container_path, mount.read_only)
 
 
-def _mounted_files(described: Described) -> Iterator[Mount]:
+def _mounted_files(described: DescribedDevice) -> Iterator[Mount]:
     for given, path in described.files:
         if given.mount:
             yield Mount(given.file.target, path, given.read_only)
@@ -161,7 +161,7 @@ def _container_path(given: GivenFile, values: Mapping[str, str]) -> str:
     return path + _base(given.file.path) if path.endswith("/") else path
 
 
-def _attributes(described: Described) -> dict[str, str]:
+def _attributes(described: DescribedDevice) -> dict[str, str]:
     """Describe a device for administrators."""
     values, device = described.values, described.found.device
     known = {

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from hub import Device, Excluded, Host, NoDevices, Plugin, SupervisedThread, Unmatched, fill_template, watch_directories
-from plugins.generic.allocation import Described, describe_all, shares
+from plugins.generic.allocation import DescribedDevice, describe_all, shares
 from plugins.generic.discovery.devnames import dev_names
 from plugins.generic.discovery.devwatch import watched_directories
 from plugins.generic.discovery.sysfs import Sysfs
@@ -49,7 +49,7 @@ class Generic(Plugin):
         """Return what there is now."""
         sysfs = Sysfs(self.host)
         resources, others = self._current()
-        found: list[Described] = []
+        found: list[DescribedDevice] = []
         for resource in resources:
             result = _search(self.host, sysfs, resource)
             offered = describe_all(resource, result.found)
@@ -111,7 +111,7 @@ class Generic(Plugin):
         ]
         return [*self._resources, *found.resources], [*found.others, *gone]
 
-    def _check(self, described: Described) -> Check | None:
+    def _check(self, described: DescribedDevice) -> Check | None:
         health = described.resource.health
         if not health.checks:
             return None
@@ -119,7 +119,7 @@ class Generic(Plugin):
         command = () if self.runtime.is_check else _filled(described, health.command)
         return Check(file, health.content, command, health.interval, health.timeout)
 
-    def _shares(self, found: Sequence[Described]) -> list[Device]:
+    def _shares(self, found: Sequence[DescribedDevice]) -> list[Device]:
         """Return the devices that containers can be allocated, and keep what other methods need of them."""
         faults = self._checks.update({each.key: check for each in found if (check := self._check(each))})
         devices = [device for each in found for device in shares(each, faults.get(each.key, ""))]
@@ -139,5 +139,5 @@ def _search(host: Host, sysfs: Sysfs, resource: Resource) -> Search:
         return Search(excluded={"hardware": f"it cannot be read: {error}"})
 
 
-def _filled(described: Described, command: Sequence[str]) -> tuple[str, ...]:
+def _filled(described: DescribedDevice, command: Sequence[str]) -> tuple[str, ...]:
     return tuple(fill_template(word, described.values) for word in command)

@@ -27,7 +27,7 @@ FAST = {"registry_period": 0.05, "prepare_retry": 0.2, "unprepare_retry": 0.2}
 """The intervals of a kubelet, short enough for tests."""
 
 
-class Given(NamedTuple):
+class GivenDevices(NamedTuple):
     """What a runtime gives a container for the CDI names of its claims."""
 
     nodes: list[str]
@@ -151,13 +151,13 @@ class ClaimNode(Node):
         self.api.store.replace(CLAIMS, found, NAMESPACE)
         return self.schedule(claim)
 
-    async def run(self, plugin: str, resource: str, claim: str, count: int = 1) -> tuple[ClaimPod, Given]:
+    async def run(self, plugin: str, resource: str, claim: str, count: int = 1) -> tuple[ClaimPod, GivenDevices]:
         """Run a pod with a claim for devices of one resource, and return it with what its container gets."""
         self.claim(claim, {"devices": {"plugin": plugin, "resource": resource, "count": count}})
         pod = self.schedule(claim)
         return pod, await self.start_pod(pod)
 
-    async def start_pod(self, pod: ClaimPod) -> Given:
+    async def start_pod(self, pod: ClaimPod) -> GivenDevices:
         """Run a scheduled pod, and return what its container gets."""
         names = await asyncio.wait_for(self.kubelet.run(pod), _POD_SECONDS)
         return self.given(names[CONTAINER])
@@ -180,14 +180,14 @@ class ClaimNode(Node):
         """The CDI files of claims."""
         return sorted(self.root.glob("var/run/cdi/*-claim-*.json"))
 
-    def given(self, names: list[str]) -> Given:
+    def given(self, names: list[str]) -> GivenDevices:
         """Return what a runtime gives a container for CDI names."""
         edits = dict(self._edits())
         own = [edits[name] for name in names if name in edits]
         nodes = [node["path"] for each in own for node in each.get("deviceNodes", ())]
         mounts = [mount["containerPath"] for each in own for mount in each.get("mounts", ())]
         env = dict(text.split("=", 1) for each in own for text in each.get("env", ()))
-        return Given(nodes, mounts, env, [name for name in names if name not in edits])
+        return GivenDevices(nodes, mounts, env, [name for name in names if name not in edits])
 
     def _edits(self) -> Iterator[tuple[str, Object]]:
         for path in self.cdi_files:

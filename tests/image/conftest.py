@@ -13,7 +13,7 @@ import pytest
 
 from hub.testing.kubelet import FakeKubelet
 from scripts import image as built
-from tests.image.pod import Image, Pod, StartPod, Wanted
+from tests.image.pod import ContainerSpec, Image, Pod, StartPod
 
 HERE = Path(__file__).parent
 
@@ -67,7 +67,7 @@ def start_pod(image: Image) -> Iterator[StartPod]:
     """Start pods, and remove everything that is left of them at the end."""
     pods: list[Pod] = []
 
-    def start(wanted: Wanted) -> Pod:
+    def start(wanted: ContainerSpec) -> Pod:
         pods.append(Pod(image, Path(tempfile.mkdtemp(prefix="im", dir="/tmp")), wanted))
         pods[-1].start()
         return pods[-1]

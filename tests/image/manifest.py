@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from tests.deploy.manifest_tools import VALUES, charted, only
-from tests.image.pod import Wanted
+from tests.image.pod import ContainerSpec
 
 BASE = Path(__file__).parents[2] / "container" / "base"
 KERNEL = ("/dev", "/proc", "/sys")
@@ -35,7 +35,7 @@ def without_volume(manifest: dict[str, Any], volume: str) -> None:
     hub["volumeMounts"] = [mount for mount in hub["volumeMounts"] if mount["name"] != volume]
 
 
-def pod_of(manifest: dict[str, Any], host: Path) -> Wanted:
+def pod_of(manifest: dict[str, Any], host: Path) -> ContainerSpec:
     """Return what a kubelet reads out of a DaemonSet.
 
     Args:
@@ -47,7 +47,7 @@ def pod_of(manifest: dict[str, Any], host: Path) -> Wanted:
     sources = {volume["name"]: _source(volume, host) for volume in spec["volumes"]}
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
     security = container["securityContext"]
-    return Wanted(
+    return ContainerSpec(
         args=container["args"],
         env=_environment(container["env"]),
         working_dir=container["workingDir"],

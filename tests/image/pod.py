@@ -51,7 +51,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ContainerSpec:
     """What the specification of a pod says about its container."""
 
     command: list[str] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Pod:
         wanted: What it is to be like.
     """
 
-    def __init__(self, image: Image, directory: Path, wanted: Wanted) -> None:
+    def __init__(self, image: Image, directory: Path, wanted: ContainerSpec) -> None:
         self._image = image
         self._directory = directory
         self._wanted = wanted
@@ -226,5 +226,5 @@ def _own_capabilities() -> list[str]:
     return [f"CAP_{name}" for bit, name in enumerate(_CAPABILITIES.split()) if bits >> bit & 1]
 
 
-StartPod = Callable[[Wanted], Pod]
+StartPod = Callable[[ContainerSpec], Pod]
 """Starts a pod that ends with the test."""

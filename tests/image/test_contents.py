@@ -15,7 +15,7 @@ from hub._version import __version__
 from scripts import image as built
 from scripts import lock
 from tests.image.manifest import read_base
-from tests.image.pod import Image, StartPod, Wanted
+from tests.image.pod import ContainerSpec, Image, StartPod
 
 UNCHECKED_HASH = 1
 """In a file with bytecode: it is used without a check of its source (PEP 552)."""
@@ -41,7 +41,7 @@ MODULES = (
 
 
 async def _facts(start_pod: StartPod) -> dict[str, Any]:
-    pod = start_pod(Wanted(command=["python", "-c", FACTS]))
+    pod = start_pod(ContainerSpec(command=["python", "-c", FACTS]))
     assert await pod.ended(60) == 0, pod.log
     facts: dict[str, Any] = json.loads(pod.output)
     return facts
@@ -120,7 +120,7 @@ async def test_all_bytecode_is_compiled(image: Image, start_pod: StartPod) -> No
 
 async def test_no_start_compiles_anything(start_pod: StartPod) -> None:
     """What the hub and its plugins import comes from bytecode."""
-    pod = start_pod(Wanted(command=["python", "-v", "-c", f"import {MODULES}"]))
+    pod = start_pod(ContainerSpec(command=["python", "-v", "-c", f"import {MODULES}"]))
     assert await pod.ended(60) == 0, pod.log
     loaded = re.findall(r"^# code object from '(.+)'$", pod.log, re.MULTILINE)
     assert len(loaded) > 100

@@ -13,7 +13,7 @@ import pytest
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB
 from scripts import image as built
-from tests.image.pod import GRACE, Image, StartPod, Wanted
+from tests.image.pod import GRACE, ContainerSpec, Image, StartPod
 
 FIGURES = built.WORK.with_suffix(".json")
 STARTS = 7
@@ -72,7 +72,7 @@ async def test_it_starts_fast(
     seconds = []
     for _ in range(STARTS):
         begin = time.monotonic()
-        pod = start_pod(Wanted(volumes=volumes))
+        pod = start_pod(ContainerSpec(volumes=volumes))
         await kubelet.wait_for(STUB, 4, GRACE)
         seconds.append(time.monotonic() - begin)
         pod.signal("TERM")

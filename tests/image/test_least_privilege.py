@@ -18,7 +18,7 @@ import pytest
 from hub.testing.kubelet import FakeKubelet
 from plugins.ib.deviceinfo import DIRECTORY as DEVICE_INFO
 from tests.image.manifest import POD_NAME, component, pod_of, read_base, without_volume
-from tests.image.pod import GRACE, Pod, StartPod, Wanted
+from tests.image.pod import GRACE, ContainerSpec, Pod, StartPod
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.nvml.library import simulated_library
 from tests.simulators.nvml.tree import LIBRARIES
@@ -98,7 +98,7 @@ async def kubelet(host: Path) -> AsyncIterator[FakeKubelet]:
         yield kubelet
 
 
-def _wanted(host: Path, manifest: dict[str, Any], without: str = "") -> Wanted:
+def _wanted(host: Path, manifest: dict[str, Any], without: str = "") -> ContainerSpec:
     """Return the pod, without one of its volumes."""
     without_volume(manifest, without)
     wanted = pod_of(manifest, host)
@@ -230,7 +230,7 @@ async def test_only_resets_can_write_to_sys(start_pod: StartPod, host: Path, nam
     assert ("Read-only file system" in pod.log) is (code != 0)
 
 
-def _mps(host: Path, without: str = "") -> Wanted:
+def _mps(host: Path, without: str = "") -> ContainerSpec:
     """Run the pod with MPS, and the simulated daemon."""
     shutil.copy(Path(__file__).parents[1] / "simulators/nvml/nvidia-cuda-mps-control", host / "usr/bin")
     (host.parent / "config/gpu.yaml").write_text(MPS_CONFIG)

@@ -7,7 +7,7 @@ from pathlib import Path
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB
 from hub.testing.waiting import wait_until
-from tests.image.pod import GRACE, Image, StartPod, Wanted
+from tests.image.pod import GRACE, ContainerSpec, Image, StartPod
 
 RESOURCES = {"nvidia.com/gpu", "rdma/hca", STUB}
 
@@ -42,7 +42,7 @@ async def test_registration_allocation_restart_and_stop(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path], node: Path
 ) -> None:
     """All resources register, a pod gets its devices, a kubelet's restart is survived, and SIGTERM ends it in time."""
-    pod = start_pod(Wanted(volumes=volumes))
+    pod = start_pod(ContainerSpec(volumes=volumes))
     await kubelet.wait_for(STUB, 4, GRACE)
     await _all_listed(kubelet)
     admitted = await kubelet.admit("trainer", {STUB: 2})
@@ -63,7 +63,7 @@ async def test_it_writes_nowhere_but_in_its_volumes(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]
 ) -> None:
     """Even where it could write to its root file system, it writes neither bytecode nor temporary files."""
-    pod = start_pod(Wanted(volumes=volumes, read_only=False))
+    pod = start_pod(ContainerSpec(volumes=volumes, read_only=False))
     await kubelet.wait_for(STUB, 4, GRACE)
     await _all_listed(kubelet)
     await kubelet.admit("trainer", {STUB: 2})
@@ -77,18 +77,18 @@ async def test_a_pod_that_can_only_read_asks_the_hub(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]
 ) -> None:
     """The pod of `helm test` does so: it has no capability, and only the run directory, read-only."""
-    start_pod(Wanted(volumes=volumes))
+    start_pod(ContainerSpec(volumes=volumes))
     await kubelet.wait_for(STUB, 4, GRACE)
     await _all_listed(kubelet)
     run = {"/run/dphub": volumes["/run/dphub"]}
-    test = start_pod(Wanted(args=["status"], volumes=run, read_only_volumes=frozenset(run)))
+    test = start_pod(ContainerSpec(args=["status"], volumes=run, read_only_volumes=frozenset(run)))
     assert await test.ended(GRACE) == 0, test.output
     assert "No problems found" in test.output
 
 
 async def test_commands_work_by_exec(kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]) -> None:
     """`kubectl exec` finds dphub by its name, and its output is about this node, including the pods."""
-    pod = start_pod(Wanted(volumes=volumes))
+    pod = start_pod(ContainerSpec(volumes=volumes))
     await kubelet.wait_for(STUB, 4, GRACE)
     await _all_listed(kubelet)
     await kubelet.admit("trainer", {STUB: 1})
@@ -105,7 +105,7 @@ async def test_the_health_check_distinguishes_a_running_hub_from_a_hung_one(
     check = image.config["Healthcheck"]
     kind, *command = check["Test"]
     assert kind == "CMD"
-    pod = start_pod(Wanted(volumes=volumes))
+    pod = start_pod(ContainerSpec(volumes=volumes))
     await kubelet.wait_for(STUB, 4, GRACE)
     assert await pod.exec(*command) == (0, "ok\n")
 
@@ -123,7 +123,7 @@ async def test_processes_without_a_parent_leave_no_zombie(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]
 ) -> None:
     """The hub is the first process of its pod, so it reaps every process that loses its parent there."""
-    pod = start_pod(Wanted(volumes=volumes))
+    pod = start_pod(ContainerSpec(volumes=volumes))
     await _all_listed(kubelet)
     before = {process.pid for process in pod.processes()}
     assert len(before) == 1 + len(RESOURCES)
@@ -142,14 +142,14 @@ async def test_a_mounted_directory_brings_configuration_and_plugins(
     mounted.mkdir()
     (mounted / "circus.ini").write_text(OWN_CONFIG)
     (mounted / "own.py").write_text(OWN_PLUGIN)
-    start_pod(Wanted(volumes={**volumes, "/etc/dphub": mounted}))
+    start_pod(ContainerSpec(volumes={**volumes, "/etc/dphub": mounted}))
     await kubelet.wait_for("example.com/own", 1, GRACE)
     assert set(kubelet.capacity()) == {"example.com/own"}
 
 
 async def test_the_demo_runs_in_it(start_pod: StartPod) -> None:
     """`dphub demo` needs nothing but a temporary directory."""
-    pod = start_pod(Wanted(args=["demo", "--json"], scratch=["/tmp"]))  # noqa: S108 - the pod's
+    pod = start_pod(ContainerSpec(args=["demo", "--json"], scratch=["/tmp"]))  # noqa: S108 - the pod's
     assert await pod.ended(100) == 0, pod.log
     document = json.loads(pod.output)
     assert document["ok"] is True

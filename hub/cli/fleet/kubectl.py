@@ -19,7 +19,7 @@ NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _CHUNK = 1 << 16
 
 
-class Finished(NamedTuple):
+class CommandOutput(NamedTuple):
     """How a command ended, and what it printed."""
 
     code: int
@@ -66,7 +66,7 @@ class Kubectl:
         options += [f"--kubeconfig={self.kubeconfig}"] if self.kubeconfig else []
         return [program, *options, *words]
 
-    def exec_in(self, pod: str, command: Sequence[str], *, timeout: float, max_bytes: int = MAX_TEXT) -> Finished:
+    def exec_in(self, pod: str, command: Sequence[str], *, timeout: float, max_bytes: int = MAX_TEXT) -> CommandOutput:
         """Run a command in the hub's container of a pod.
 
         Raises:
@@ -76,7 +76,7 @@ class Kubectl:
         return _run(self.command("exec", pod, "--container=hub", "--", *command), timeout, max_bytes)
 
 
-def _run(command: Sequence[str], timeout: float, max_bytes: int) -> Finished:
+def _run(command: Sequence[str], timeout: float, max_bytes: int) -> CommandOutput:
     end = time.monotonic() + timeout
     try:
         process = subprocess.Popen(  # noqa: S603 - the user's kubectl, without a shell
@@ -92,7 +92,7 @@ def _run(command: Sequence[str], timeout: float, max_bytes: int) -> Finished:
             raise UnfinishedError(f"did not answer within {timeout:g} s") from None
         finally:
             process.kill()
-    return Finished(code, output, errors.decode(errors="replace").strip())
+    return CommandOutput(code, output, errors.decode(errors="replace").strip())
 
 
 def _read(process: "subprocess.Popen[bytes]", end: float, max_bytes: int) -> tuple[bytes, bytes]:

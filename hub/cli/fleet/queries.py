@@ -16,7 +16,7 @@ import msgspec
 from hub.base.errors import HubError
 from hub.base.untrusted import MAX_STATE, UnreadableError, decode_json
 from hub.base.wording import did_you_mean, first_of
-from hub.cli.fleet.kubectl import Finished, Kubectl, UnfinishedError
+from hub.cli.fleet.kubectl import CommandOutput, Kubectl, UnfinishedError
 from hub.cli.fleet.pods import HubPod, by_node, decode_pods
 from hub.cli.fleet.proxy import Proxy, Response
 
@@ -286,7 +286,7 @@ def _why_no_list(response: Response, namespace: str) -> str:
     return f"the cluster does not answer: {reason}; kubectl cluster-info shows which cluster it is"
 
 
-def _why_exec_failed(finished: Finished, namespace: str) -> str:
+def _why_exec_failed(finished: CommandOutput, namespace: str) -> str:
     if missing := _missing_permission(finished.errors, namespace):
         return missing
     printed = finished.output[: 4 * _LONGEST].decode(errors="replace")

@@ -65,7 +65,7 @@ class AdminCommands:
             service = self._ownership.is_service(newest)
             owner = self._ownership.describe(newest) if service else f"the newer hub {newest}"
             return Response(ok=False, message=f"{owner} owns this node: repeat the command with --instance {newest}")
-        if self._ownership.role is Role.LEAVING:
+        if self._ownership.role is Role.EXITING:
             return Response(
                 ok=False,
                 message="this hub is stopping, and is handing the node over to another hub: "

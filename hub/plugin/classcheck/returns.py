@@ -25,7 +25,7 @@ _WRONG: dict[str, tuple[type[ast.AST], ...]] = {
 """The values that these methods must never return."""
 
 
-class Returned(NamedTuple):
+class WrongReturn(NamedTuple):
     """A wrong value that a method returns; the text is empty if there is none."""
 
     problem: str = ""
@@ -33,21 +33,23 @@ class Returned(NamedTuple):
     """Whether the method returns nothing else."""
 
 
-def wrong_return(name: str, method: Callable[..., Any]) -> Returned:
+def wrong_return(name: str, method: Callable[..., Any]) -> WrongReturn:
     """Find a wrong return value in a method's source."""
     definition = _definition(method) if name in _EXPECTED else ast.Pass()
     nodes = list(_own_nodes(definition))
     if any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in nodes):
         is_right = name in {"devices", "prepare", "prefer"}
-        return Returned() if is_right else Returned(f"{name}() yields, expected {_EXPECTED[name]}", always=True)
+        return WrongReturn() if is_right else WrongReturn(f"{name}() yields, expected {_EXPECTED[name]}", always=True)
     returns = [node for node in nodes if isinstance(node, ast.Return)]
     wrong = [node for node in returns if node.value is None or isinstance(node.value, _WRONG[name])]
     if wrong:
-        return Returned(f"{name}() has {ast.unparse(wrong[0])!r}, expected {_EXPECTED[name]}", always=wrong == returns)
+        return WrongReturn(
+            f"{name}() has {ast.unparse(wrong[0])!r}, expected {_EXPECTED[name]}", always=wrong == returns
+        )
     if nodes and not returns and not any(isinstance(node, ast.Raise) for node in nodes):
         text = f"{name}() returns nothing, expected {_EXPECTED[name]}"
-        return Returned(text, always=not _ends_in_own_method(definition))
-    return Returned()
+        return WrongReturn(text, always=not _ends_in_own_method(definition))
+    return WrongReturn()
 
 
 def _definition(method: Callable[..., Any]) -> ast.AST:

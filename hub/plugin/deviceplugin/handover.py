@@ -93,9 +93,9 @@ class Handover:
         return not self._ownership.others
 
     @property
-    def is_leaving(self) -> bool:
+    def is_exiting(self) -> bool:
         """Whether this process leaves the resource to another hub."""
-        return self._ownership.role is Role.LEAVING
+        return self._ownership.role is Role.EXITING
 
     def refresh(self) -> None:
         """Find the hubs that are serving."""
@@ -105,7 +105,7 @@ class Handover:
     def due(self) -> str:
         """Return why this process has to register once more; empty if it need not."""
         self._look()
-        if self.newer or self.is_leaving:
+        if self.newer or self.is_exiting:
             return ""
         if self._ownership.has_hub and (hub := self._file.replaced_by):
             return f"the kubelet called hub {hub}"
@@ -133,7 +133,7 @@ class Handover:
             self.refresh()
             if _seconds_since(self._ended_at) > kubelet_age:
                 self._ended = ""
-            may_register = not (self.newer or self.is_leaving)
+            may_register = not (self.newer or self.is_exiting)
             if may_register:
                 self._note_ended()
                 self._file.begin()

@@ -28,9 +28,9 @@ from hub.base.statusfile import StatusFile
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import RegistrationStatus
 from hub.plugin.deviceplugin.connection import KubeletConnection, RegistrationError
+from hub.plugin.deviceplugin.exithandover import ExitHandover
 from hub.plugin.deviceplugin.handover import Handover
 from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
-from hub.plugin.deviceplugin.leaving import Leaving
 from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership
@@ -91,7 +91,7 @@ class Registrar:
         self._kubelet_socket = kubelet_socket
         self._connection = KubeletConnection(resource, server, kubelet_socket, options, calls=calls, notifier=notifier)
         self._handover = Handover(resource, server, ownership, notifier)
-        self._leaving = Leaving(
+        self._exiting = ExitHandover(
             resource, server, self._connection, self._handover, calls=calls, notifier=notifier, metrics=metrics
         )
         self._notifier = notifier
@@ -121,7 +121,7 @@ class Registrar:
 
     async def hand_over(self) -> None:
         """Keep serving until another hub has the resource, or none can take it over; for a limited time."""
-        await self._leaving.hand_over()
+        await self._exiting.hand_over()
 
     async def close(self) -> None:
         """End the kubelet's streams, while no other process registers, and remove the socket."""
@@ -152,7 +152,7 @@ class Registrar:
             if self._server.socket_taken:
                 self._set_status(RegistrationStatus.SOCKET_TAKEN, f"another process is using {self._server.path}")
                 await self._notifier.wait_for(lambda: not self._server.socket_taken)
-            elif self._handover.is_leaving:
+            elif self._handover.is_exiting:
                 # Until this process exits, which is soon.
                 await asyncio.Event().wait()
             elif not self._server.unused:

@@ -66,7 +66,7 @@ class DraApi:
         self._changed = ChangeCounter()
         self._held = None if retired else HeldDevices(parts, self._changed)
         self._since = time.time()
-        self._is_leaving = False
+        self._is_exiting = False
         self._state = RegistrationStatus.WAITING
         self.component = Component(run_dir.dra_socket, driver)
         self._devices = DraDevices(parts.plugin, driver, parts.inventory, evict=evict)
@@ -123,7 +123,7 @@ class DraApi:
 
     async def hand_over(self) -> None:
         """Unregister, and finish the calls that are running: another hub's driver is called from now on."""
-        self._is_leaving = True
+        self._is_exiting = True
         await self._server.close()
         await self._servicer.finish()
 
@@ -140,7 +140,7 @@ class DraApi:
         while True:
             seen = self._changed.number
             self._update_state()
-            if not (self._server.is_reachable or self._is_leaving):
+            if not (self._server.is_reachable or self._is_exiting):
                 self._log.warning("driver socket removed", socket=str(self._socket))
                 await self._server.bind()
             await self._changed.wait_beyond(seen)

@@ -34,7 +34,7 @@ class Demand(NamedTuple):
         return [each for each in free if not untolerated(each.device, self.tolerations, _REPELLING)]
 
 
-class Chosen(NamedTuple):
+class ChosenDevice(NamedTuple):
     """A device for a request."""
 
     demand: Demand
@@ -48,7 +48,7 @@ class Constraint(NamedTuple):
     requests: Sequence[str]
     """Empty for all requests."""
 
-    def allows(self, chosen: Sequence[Chosen]) -> bool:
+    def allows(self, chosen: Sequence[ChosenDevice]) -> bool:
         """Return whether these devices have the same value, of the same type."""
         concerned = [each for each in chosen if self._concerns(each.demand.name)]
         values = [cel.attribute(each.candidate.driver, each.candidate.device, self.attribute) for each in concerned]
@@ -67,11 +67,11 @@ class Problem(NamedTuple):
     offered: Sequence[Candidate]
     used: frozenset[tuple[str, str, str]]
 
-    def solve(self) -> list[Chosen] | None:
+    def solve(self) -> list[ChosenDevice] | None:
         """Return the first solution; None if there is none."""
         return next(self._solutions(0, []), None)
 
-    def _solutions(self, number: int, chosen: list[Chosen]) -> Iterator[list[Chosen]]:
+    def _solutions(self, number: int, chosen: list[ChosenDevice]) -> Iterator[list[ChosenDevice]]:
         if number == len(self.requests):
             yield chosen
             return
@@ -89,14 +89,14 @@ class Problem(NamedTuple):
                 yield from self._solutions(number + 1, found)
 
     def _choices(
-        self, demand: Demand, matching: Sequence[Candidate], size: int, chosen: list[Chosen]
-    ) -> Iterator[list[Chosen]]:
+        self, demand: Demand, matching: Sequence[Candidate], size: int, chosen: list[ChosenDevice]
+    ) -> Iterator[list[ChosenDevice]]:
         """Yield the choices of this many devices that the constraints allow."""
         if size == 0:
             yield chosen
             return
         for index, each in enumerate(matching[: len(matching) - size + 1]):
-            found = [*chosen, Chosen(demand, each)]
+            found = [*chosen, ChosenDevice(demand, each)]
             if all(constraint.allows(found) for constraint in self.constraints):
                 yield from self._choices(demand, matching[index + 1 :], size - 1, found)
 

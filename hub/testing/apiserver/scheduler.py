@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from hub.base.errors import HubError
-from hub.testing.apiserver.fitting import Chosen, Constraint, Problem, demands
+from hub.testing.apiserver.fitting import ChosenDevice, Constraint, Problem, demands
 from hub.testing.apiserver.kinds import CLAIMS, CLASSES, NODES, SLICES, Object
 from hub.testing.apiserver.pools import candidates, untolerated
 from hub.testing.apiserver.server import FakeApiServer
@@ -160,7 +160,7 @@ class Scheduler:
                 yield claim, result
 
 
-def _allocation(claim: Object, chosen: Iterable[Chosen], classes: Mapping[str, Object], node: str) -> Object:
+def _allocation(claim: Object, chosen: Iterable[ChosenDevice], classes: Mapping[str, Object], node: str) -> Object:
     results: list[Object] = []
     configs: list[Object] = []
     of_class: dict[str, list[str]] = {}

@@ -17,7 +17,7 @@ _NAMES = {wire.HEALTHY: "Healthy", wire.UNHEALTHY: "Unhealthy"}
 UNKNOWN = "Unknown"
 
 
-class Reported(msgspec.Struct):
+class ReportedHealth(msgspec.Struct):
     """What a driver has reported last about a device."""
 
     health: str
@@ -26,10 +26,10 @@ class Reported(msgspec.Struct):
     time: float
     """When the kubelet received it, in seconds since 1970; the driver's own time is ignored."""
 
-    def current(self) -> "Reported":
+    def current(self) -> "ReportedHealth":
         """Return it, or Unknown if it is too old."""
         if time.time() - self.time > self.timeout:
-            return Reported(UNKNOWN, "", self.timeout, self.time)
+            return ReportedHealth(UNKNOWN, "", self.timeout, self.time)
         return self
 
 
@@ -46,17 +46,17 @@ class HealthCache:
     def __init__(self, path: Path, *, removes: bool) -> None:
         self._path = path
         self._removes = removes
-        self._drivers: dict[str, dict[str, Reported]] = {}
+        self._drivers: dict[str, dict[str, ReportedHealth]] = {}
         try:
-            self._drivers = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, Reported]])
+            self._drivers = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, ReportedHealth]])
         except (FileNotFoundError, msgspec.DecodeError):
             # A kubelet goes on without it too.
             self._drivers = {}
 
-    def get(self, driver: str, pool: str, device: str) -> Reported:
+    def get(self, driver: str, pool: str, device: str) -> ReportedHealth:
         """Return the health of a device now."""
         found = self._drivers.get(driver, {}).get(f"{pool}/{device}")
-        return found.current() if found else Reported(UNKNOWN, "", DEFAULT_TIMEOUT, 0)
+        return found.current() if found else ReportedHealth(UNKNOWN, "", DEFAULT_TIMEOUT, 0)
 
     def update(self, driver: str, devices: Iterable[wire.DeviceHealth]) -> set[tuple[str, str]]:
         """Store a driver's list, and return the pools and names of the devices that have changed."""
@@ -87,14 +87,14 @@ class HealthCache:
         replace_bytes(self._path, msgspec.json.encode(self._drivers), mode=0o600)
 
 
-def _read(device: wire.DeviceHealth) -> Reported:
+def _read(device: wire.DeviceHealth) -> ReportedHealth:
     timeout = device.health_check_timeout_seconds
     message = device.message
     if len(message) > _MOST_CHARACTERS:
         message = f"{message[: _MOST_CHARACTERS - 3]}..."
     seconds = float(timeout) if timeout > 0 else DEFAULT_TIMEOUT
-    return Reported(_NAMES.get(device.health, UNKNOWN), message, seconds, time.time())
+    return ReportedHealth(_NAMES.get(device.health, UNKNOWN), message, seconds, time.time())
 
 
-def _differs(one: Reported, other: Reported) -> bool:
+def _differs(one: ReportedHealth, other: ReportedHealth) -> bool:
     return (one.health, one.message, one.timeout) != (other.health, other.message, other.timeout)

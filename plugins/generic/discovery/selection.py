@@ -11,7 +11,7 @@ from plugins.generic.discovery.udev import udev_properties
 ANY = "*"
 
 
-class Wanted(NamedTuple):
+class Criteria(NamedTuple):
     """What a device in sysfs must be; strings may contain wildcards, and empty ones are ignored."""
 
     kernel: str = ""

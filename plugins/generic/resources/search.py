@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from hub import Host
 from plugins.generic.discovery.files import device_file, find_files, resolve
-from plugins.generic.discovery.selection import Wanted
+from plugins.generic.discovery.selection import Criteria
 from plugins.generic.discovery.sysfs import SysDevice, Sysfs, usb_file
 from plugins.generic.discovery.vfio import CONTROL, group_of
 from plugins.generic.resources.found import Found, GivenFile, Search
@@ -134,7 +134,7 @@ def _selected(host: Host, sysfs: Sysfs, selector: _Selector) -> Iterator[SysDevi
         return _usb_devices(sysfs, selector)
     if isinstance(selector, PciSelector):
         return _functions(sysfs, selector)
-    wanted = Wanted(selector.kernel, selector.driver, selector.attributes, selector.parents, selector.properties)
+    wanted = Criteria(selector.kernel, selector.driver, selector.attributes, selector.parents, selector.properties)
     return (device for device in sysfs.subsystem(selector.subsystem) if wanted.matches(host, device))
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from hub.cli.fleet import cli, options
-from hub.cli.fleet.kubectl import Finished, Kubectl
+from hub.cli.fleet.kubectl import CommandOutput, Kubectl
 from hub.cli.fleet.proxy import Response, _response
 from hub.model.history import NodeHistory
 from tests.fuzz.choices import Choices, edited, edited_json
@@ -48,9 +48,9 @@ class _Kubectl(Kubectl):
 
     output: ClassVar[bytes] = b""
 
-    def exec_in(self, *_words: object, **_limits: object) -> Finished:
+    def exec_in(self, *_words: object, **_limits: object) -> CommandOutput:
         """Return what a command prints: an answer or, if it begins with an E, an error."""
-        return Finished(self.output.startswith(b"E"), self.output, self.output.decode(errors="replace").strip())
+        return CommandOutput(self.output.startswith(b"E"), self.output, self.output.decode(errors="replace").strip())
 
 
 class FleetAnswers(Target):

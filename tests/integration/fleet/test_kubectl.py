@@ -22,7 +22,7 @@ PROGRAM = [sys.executable, "-c", "from hub.cli.fleet import main; main()"]
 REAL = Path(sys.executable).with_name("kubectl")
 
 
-class Said(NamedTuple):
+class CommandResult(NamedTuple):
     """What a command printed, and its exit code."""
 
     code: int
@@ -47,11 +47,11 @@ def _environment(directory: Path, path: str | None = None) -> dict[str, str]:
     }
 
 
-def _dphub(cluster: StandIn, *words: str, timeout: float = 60) -> Said:
+def _dphub(cluster: StandIn, *words: str, timeout: float = 60) -> CommandResult:
     """Run a command; on a slow machine, a stand-in needs seconds for an answer."""
     command = [*PROGRAM, *words, "--timeout", f"{timeout:g}"]
     done = subprocess.run(command, env=_environment(cluster.directory), capture_output=True, check=False, timeout=200)
-    return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+    return CommandResult(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def test_a_users_options_reach_kubectl(cluster: StandIn) -> None:
@@ -60,7 +60,7 @@ def test_a_users_options_reach_kubectl(cluster: StandIn) -> None:
     scenario.execs["hub-a restart -- gpu"] = Answer("gpu: restarted", 0)
     cluster.set(scenario)
     said = _dphub(cluster, "restart", "node-a", "gpu", "--context", "test", "--kubeconfig", "/a/file")
-    assert said == Said(0, "gpu: restarted\n", "")
+    assert said == CommandResult(0, "gpu: restarted\n", "")
     expected = [f"--namespace={NAMESPACE}", "--context=test", "--kubeconfig=/a/file"]
     assert [call[:3] for call in cluster.calls] == [expected, expected]
 
@@ -109,7 +109,7 @@ def test_kubectl_does_not_start(cluster: StandIn) -> None:
     """Its own message says why, such as a context that does not exist."""
     cluster.set(Scenario(proxy_error='context "x" does not exist'))
     said = _dphub(cluster, "status", "--context", "x")
-    assert said == Said(2, "", 'kubectl dphub: kubectl proxy does not start: context "x" does not exist\n')
+    assert said == CommandResult(2, "", 'kubectl dphub: kubectl proxy does not start: context "x" does not exist\n')
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

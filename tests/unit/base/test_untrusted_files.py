@@ -25,7 +25,7 @@ ALLOWED: Mapping[str, Mapping[str, str]] = {
     "hub/plugin/__main__.py": {"open": OWN},
     "hub/cli/render/text.py": {"os.open": "/dev/null"},
     "hub/cli/commands/fake_kubelet.py": {"open": "standard input"},
-    "hub/plugin/deviceplugin/leaving.py": {"open": "a stream"},
+    "hub/plugin/deviceplugin/exithandover.py": {"open": "a stream"},
     "hub/plugin/deviceplugin/registrar.py": {"open": "a socket"},
     "hub/plugin/deviceplugin/socketdir.py": {"os.open": "a directory, which is not read"},
     "hub/plugin/selfcheck.py": {"json.decode": "an environment variable that the parent process set"},

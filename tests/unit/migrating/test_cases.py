@@ -59,7 +59,7 @@ WITHOUT_NODE: dict[str, Callable[..., Any]] = {
 }
 
 
-class Located(NamedTuple):
+class LocatedCase(NamedTuple):
     """A case and its place."""
 
     file: str
@@ -72,7 +72,7 @@ class Located(NamedTuple):
 
 
 ALL = [
-    Located(file, group.kind, case, case.hardware or group.hardware)
+    LocatedCase(file, group.kind, case, case.hardware or group.hardware)
     for file, peer in LOADED.peers.items()
     for group in peer.groups
     for case in group.cases
@@ -112,7 +112,7 @@ def compiled_library() -> None:
 
 
 @pytest.mark.parametrize("located", ALL, ids=str)
-def test_a_case(located: Located, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case(located: LocatedCase, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The result is that of the other plugin, or differs from it as the case says."""
     case = located.case
     for name, value in case.env.items():

@@ -84,7 +84,7 @@ def test_a_process_that_leaves_no_longer_counts(upgrade: Upgrade) -> None:
     newer.acquire()
     assert upgrade.role() is Role.SUPERSEDED
     newer.release()
-    assert newer.role is Role.LEAVING
+    assert newer.role is Role.EXITING
     assert upgrade.role() is Role.ACTIVE
     assert upgrade.ownership.others == ["first", "third"]
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hub.cli.fleet import cli, options
-from hub.cli.fleet.kubectl import Finished, Kubectl, UnfinishedError
+from hub.cli.fleet.kubectl import CommandOutput, Kubectl, UnfinishedError
 from hub.cli.fleet.proxy import Response
 from hub.cli.fleet.queries import Fleet
 from hub.model.history import Allocation, NodeHistory
@@ -110,13 +110,15 @@ class MemoryKubectl(Kubectl):
         object.__setattr__(self, "commands", [])
         return self
 
-    def exec_in(self, pod: str, command: Sequence[str], **_limits: float) -> Finished:  # type: ignore[override]
+    def exec_in(self, pod: str, command: Sequence[str], **_limits: float) -> CommandOutput:  # type: ignore[override]
         """Return what a command prints."""
         self.commands.append([pod, *command])  # type: ignore[attr-defined]
         answer = self.scenario.execs.get(f"{pod} {' '.join(command[1:])}")  # type: ignore[attr-defined]
         if answer is None:
-            return Finished(1, b"", "error: unable to upgrade connection")
-        return Finished(answer.code, b"" if answer.code else answer.body.encode(), answer.body if answer.code else "")
+            return CommandOutput(1, b"", "error: unable to upgrade connection")
+        return CommandOutput(
+            answer.code, b"" if answer.code else answer.body.encode(), answer.body if answer.code else ""
+        )
 
 
 def fleet_of(scenario: Scenario, parallel: int = 1) -> tuple[Fleet, MemoryProxy, MemoryKubectl]:

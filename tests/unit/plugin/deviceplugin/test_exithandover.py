@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 from hub.base import instances
 from hub.base.paths import SERVING_DIR, RunDir
 from hub.base.sockets import KubeletIdentity
+from hub.plugin.deviceplugin.exithandover import ExitHandover
 from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
-from hub.plugin.deviceplugin.leaving import Leaving
 from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.metrics.process import ProcessMetrics
 from tests.unit.plugin.deviceplugin.test_handover import RESOURCE, Hub
@@ -31,8 +31,8 @@ class _Connection:
         self.registrations += 1
 
 
-def _leaving(hub: Hub, connection: _Connection) -> Leaving:
-    return Leaving(
+def _exiting(hub: Hub, connection: _Connection) -> ExitHandover:
+    return ExitHandover(
         RESOURCE,
         DevicePluginServer.__new__(DevicePluginServer),
         cast("KubeletConnection", connection),
@@ -56,7 +56,7 @@ async def test_a_hub_that_registers_last_and_exits_is_noticed(tmp_path: Path) ->
                 assert await newer.register()
                 assert newer.handover.due() == ""
                 connection = _Connection()
-                await _leaving(older, connection).hand_over()
+                await _exiting(older, connection).hand_over()
                 assert connection.registrations == 1
             assert newer.handover.due() == "the kubelet called hub older"
             assert await newer.register()

@@ -23,11 +23,11 @@ FINAL_TIMEOUT = 3.0
 ANSWER_TIMEOUT = 1.0
 """Seconds for a call that has come in the moment in which the last stream ends; it usually takes milliseconds."""
 
-LEAVE_POLL = 0.2
+EXIT_POLL = 0.2
 """Seconds between checks whether a process that is about to exit has handed over."""
 
 
-class Leaving:
+class ExitHandover:
     """The end of a registration, for one resource.
 
     Args:
@@ -92,7 +92,7 @@ class Leaving:
     async def _end_last_stream(self) -> None:
         """End it if another hub has the resource, as seen under the lock.
 
-        Other hubs may leave, too: when one has stopped, the kubelet may call this one, until the owner registers again.
+        Other hubs may be exiting, too: when one has stopped, the kubelet may call this one until the owner registers.
         """
         while True:
             async with self._handover.locked():
@@ -104,7 +104,7 @@ class Leaving:
 
     async def _until_may_end(self) -> None:
         while not self._may_end():
-            await self._notifier.wait_for(self._may_end, LEAVE_POLL)
+            await self._notifier.wait_for(self._may_end, EXIT_POLL)
 
     def _may_end(self) -> bool:
         if self._handover.is_alone():
