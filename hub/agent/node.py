@@ -67,7 +67,7 @@ class NodeObject:
         """Follow the object until the server ends the watch.
 
         Raises:
-            ApiError: that is not possible now.
+            ApiError: the request failed; it can be retried.
         """
         seconds = random.uniform(*_WATCH_SECONDS)  # noqa: S311 - no secret
         version = self._learn(await self._client.get(self.path, PartialObject, METADATA_ONLY))

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from hub.base.failures import PluginError, PluginTimeout, method_name
-from hub.base.place import place_of_thread
+from hub.base.location import location_of_thread
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ class Calls:
     def place(self, call: asyncio.Future[Any]) -> str:
         """Return the line of the author's code that a pending call is at; empty if it is in none of that code."""
         job = self._pending.get(call)
-        return place_of_thread(job.thread) if job and job.thread else ""
+        return location_of_thread(job.thread) if job and job.thread else ""
 
     def _settle(self, call: asyncio.Future[Any]) -> None:
         del self._pending[call]

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from hub import Host
 from hub.base.errors import HubError
-from hub.base.place import place_of_error, place_of_function
+from hub.base.location import location_of_error, location_of_function
 from hub.base.printable import printable
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -68,7 +68,7 @@ def short_repr(value: object) -> str:
 
 def _at(error: BaseException, method: Callable[..., Any] | None = None) -> str:
     """Return " at LOCATION". A `HubError` has none: it is about an input, which its text names."""
-    place = "" if isinstance(error, HubError) else place_of_error(error) or place_of_function(method)
+    place = "" if isinstance(error, HubError) else location_of_error(error) or location_of_function(method)
     return f" at {place}" if place else ""
 
 

@@ -101,7 +101,7 @@ class HeldLock:
         """Take the lock again whenever the file is removed, replaced or changed, until cancelled.
 
         Raises:
-            HubError: that is not possible.
+            HubError: the lock cannot be taken.
         """
         while True:
             await sleep_until_tick(KEEP_SECONDS)
@@ -111,7 +111,7 @@ class HeldLock:
         """Take the lock again if the file was removed, replaced or changed; the time in it stays the same.
 
         Raises:
-            HubError: that is not possible, for instance because another process holds the lock now.
+            HubError: the lock cannot be taken, for instance because another process holds it now.
         """
         if not self._is_wanted:
             return

@@ -204,7 +204,7 @@ class TargetHub:
         Raises:
             HubError: there is no response; the text says why.
         """
-        if reason := self._why_silent(plugin):
+        if reason := self._why_unresponsive(plugin):
             raise HubError(f"{plugin} {reason}")
         try:
             return send(self.run_dir.admin_socket(plugin), request)
@@ -219,11 +219,11 @@ class TargetHub:
                 return f"; hub {names[-1]} on this node still serves it: repeat the command with --instance {names[-1]}"
         return ""
 
-    def _why_silent(self, plugin: str) -> str:
+    def _why_unresponsive(self, plugin: str) -> str:
         instance = self._reader.instance()
         for process in instance.processes if instance else ():
             if process.name == plugin:
-                return _why_silent(process)
+                return _why_unresponsive(process)
         return ""
 
     def instances(self) -> list[str]:
@@ -245,7 +245,7 @@ def _newest(run_dir: RunDir) -> str:
     return INSTANCE
 
 
-def _why_silent(process: ProcessReport) -> str:
+def _why_unresponsive(process: ProcessReport) -> str:
     """Say why a plugin's process cannot respond to an administrator; empty if it should."""
     if not process.is_hub_plugin:
         return "is not one of the hub's plugin processes, and accepts no commands"

@@ -63,7 +63,7 @@ class Publisher:
         """Write what differs.
 
         Raises:
-            ApiError: that is not possible now.
+            ApiError: the request failed; it can be retried.
         """
         publication, found = self._publication, self._slices.found
         if publication is None or found is None or publication is self._rejected:
@@ -93,7 +93,7 @@ class Publisher:
         """Write, until the API server turns out to drop a part.
 
         Raises:
-            ApiError: that is not possible now.
+            ApiError: the request failed; it can be retried.
         """
         for each in todo.deletes:
             await self._slices.delete(each)

@@ -43,7 +43,7 @@ class Slices:
         """List the slices, and follow them until the server ends the watch.
 
         Raises:
-            ApiError: that is not possible now.
+            ApiError: the request failed; it can be retried.
         """
         version = await self.relist()
         self._changes.bump()
@@ -54,7 +54,7 @@ class Slices:
         """Read all slices again; return their version.
 
         Raises:
-            ApiError: that is not possible now.
+            ApiError: the request failed; it can be retried.
         """
         items: list[Object] = []
         more = ""
@@ -75,7 +75,7 @@ class Slices:
         """Create or replace a slice, and return the API server's answer.
 
         Raises:
-            ApiError: that is not possible now.
+            ApiError: the request failed; it can be retried.
         """
         if exists:
             answer = await self._client.replace(_path(content), content, Object)
@@ -88,7 +88,7 @@ class Slices:
         """Delete a slice, if it is still this one.
 
         Raises:
-            ApiError: that is not possible now.
+            ApiError: the request failed; it can be retried.
         """
         metadata = content["metadata"]
         conditions = {name: metadata[name] for name in ("uid", "resourceVersion") if metadata.get(name)}

@@ -15,7 +15,7 @@ from hub.api.runtime import Runtime
 from hub.api.settings import convert, read_settings
 from hub.base.errors import ConfigError, HubError
 from hub.base.failures import explain
-from hub.base.place import place_of_class, place_of_error
+from hub.base.location import location_of_class, location_of_error
 from hub.base.sourceonly import SourceLoader, import_source_from
 from hub.base.trust import check_trusted
 from hub.base.untrusted import is_there, read_config_text
@@ -144,7 +144,7 @@ def _missing(wanted: str, error: ModuleNotFoundError) -> str:
         file = f"{wanted.replace('.', '/')}.py"
         todo = f"; to load the file, write {file}:CLASS" if is_there(Path(file)) else ""
         return f"there is no module {missing} on PYTHONPATH or among the installed packages{todo}"
-    return f"{place_of_error(error) or wanted} needs module {missing}, which is not installed"
+    return f"{location_of_error(error) or wanted} needs module {missing}, which is not installed"
 
 
 def _not_a_plugin(module_name: str, module: ModuleType, class_name: str) -> str:
@@ -154,7 +154,7 @@ def _not_a_plugin(module_name: str, module: ModuleType, class_name: str) -> str:
     if have := sorted(name for name in dir(module) if _is_plugin_of(getattr(module, name), module)):
         return f"{class_name} {fault}; {module_name} has {', '.join(have)}"
     if isinstance(found, type) and _is_of(found, module) and module.__name__ not in sys.stdlib_module_names:
-        return f"{place_of_class(found)}: {class_name} {fault}: write class {class_name}(Plugin)"
+        return f"{location_of_class(found)}: {class_name} {fault}: write class {class_name}(Plugin)"
     # The file distinguishes a standard-library module from the author's module of the same name.
     file = f"it is {module.__file__}" if getattr(module, "__file__", None) else "part of Python"
     return f"{class_name} {fault}; {module_name} has no plugin ({file})"

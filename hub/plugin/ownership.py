@@ -157,7 +157,7 @@ class Ownership:
         """Take the lock again whenever its file is removed or replaced, until cancelled.
 
         Raises:
-            HubError: that is not possible.
+            HubError: the lock cannot be taken.
         """
         if self._lock:
             await self._lock.keep()

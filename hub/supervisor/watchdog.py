@@ -50,7 +50,7 @@ class ProcessMonitor:
         self._limit = limit
         self._has_begun = False
         self._last = at_start
-        self._silent_for = 0.0
+        self._unresponsive_for = 0.0
         self._scanning_for = 0.0
 
     def update(self, sample: Sample, elapsed: float) -> str:
@@ -58,10 +58,10 @@ class ProcessMonitor:
         before, self._last = self._last, sample
         is_fresh = before.beat_time != sample.beat_time
         self._has_begun |= is_fresh or sample.heartbeat
-        self._silent_for = 0 if is_fresh else self._silent_for + elapsed
+        self._unresponsive_for = 0 if is_fresh else self._unresponsive_for + elapsed
         self._scanning_for = self._scanning_for + elapsed if sample.scan and before.scan == sample.scan else 0
         limit = self._limit if self._has_begun else max(self._limit, START_LIMIT)
-        if self._silent_for > limit:
+        if self._unresponsive_for > limit:
             if self._has_begun:
                 return f"its event loop has not run for {limit:g} s"
             return f"it did not start serving within {limit:g} s"

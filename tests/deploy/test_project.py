@@ -111,7 +111,7 @@ def test_a_bug_report_has_what_is_needed_to_find_the_cause() -> None:
     assert "`dphub status --json`" in str(form)
 
 
-def test_files_that_templates_name_are_there() -> None:
+def test_files_that_templates_name_exist() -> None:
     """Every path of the project in a template exists."""
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / ".github").rglob("*") if path.is_file()]
     named = {name for text in texts for name in re.findall(r"[\w./-]+\.md\b", text)}

@@ -22,7 +22,7 @@ def test_the_example_is_right(tmp_path: Path) -> None:
     assert settings.health != AMDSettings().health
 
 
-def test_every_key_is_there() -> None:
+def test_every_key_is_documented() -> None:
     """Each key is documented with its default."""
     expected = {}
     for name, value in msgspec.to_builtins(AMDSettings()).items():
@@ -39,13 +39,13 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def test_every_key_of_a_selector_is_there() -> None:
+def test_every_key_of_a_selector_is_documented() -> None:
     """Each key of a selector is documented with what it matches."""
     documented = [code for row in rows("amd", "key of a selector") for code in codes(row[0])]
     assert documented == [field.encode_name for field in msgspec.structs.fields(Selector)]
 
 
-def test_every_mode_is_there() -> None:
+def test_every_mode_is_documented() -> None:
     """Each mode is documented with its number of partitions, which in CPX mode depends on the card."""
     documented = {row[0].lower(): row[1] for row in rows("amd", "compute mode")}
     assert documented.keys() == {*PARTITIONS, "cpx"}

@@ -67,7 +67,7 @@ def test_the_map_has_every_package() -> None:
     assert {"container", "scripts", "benchmarks", "docs"} <= named
 
 
-def test_the_tests_of_each_package_are_there() -> None:
+def test_the_tests_of_each_package_exist() -> None:
     """They are where the map sends a developer; only a package that contains nothing but packages needs no tests."""
     for package, responsible, tests in ARCHITECTURE.table("package"):
         patterns = re.findall("`([^`]+)`", tests)

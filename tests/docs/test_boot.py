@@ -53,7 +53,7 @@ def test_the_files_that_are_copied_exist() -> None:
     assert shlex.split(command)[-1] == f"{service.CONFIG.parent}/"
 
 
-def test_every_kubelet_is_there() -> None:
+def test_every_kubelet_is_documented() -> None:
     """The page lists them in the order of the command, with the directory of the one that has its own."""
     table = PAGE.table("unit")
     assert re.findall("`([^`]+)`", " ".join(cells[0] for cells in table)) == [each.unit for each in KUBELETS]
@@ -70,14 +70,14 @@ def test_every_setting_is_in_the_unit() -> None:
         assert (found[key] == [value]) if value else (found[key] == [KUBELETS[0].unit]), key
 
 
-def test_the_times_are_there() -> None:
+def test_the_times_are_documented() -> None:
     """The hub is ready before systemd would give up on it."""
     assert systemd.READY_TIMEOUT == 60
     assert "by a minute at most" in PAGE.words
     assert float(settings(UNIT.text)["TimeoutStartSec"][0]) > systemd.READY_TIMEOUT
 
 
-def test_the_file_for_variables_is_there() -> None:
+def test_the_file_for_variables_is_documented() -> None:
     """The page names it."""
     assert f"`{ENVIRONMENT}`" in PAGE.text
     assert settings(UNIT.text)["EnvironmentFile"] == [f"-{ENVIRONMENT}"]

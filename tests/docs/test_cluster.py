@@ -33,13 +33,13 @@ CHART = {
 """A chart that shows its values."""
 
 
-def test_every_file_is_there() -> None:
+def test_every_file_is_documented() -> None:
     """The page has each file, with what it is for."""
     named = {name for cells in PAGE.table("file") for name in re.findall("`([^`]+)`", cells[0])}
     assert named == {path.name for path in MONITOR.iterdir()}
 
 
-def test_every_condition_and_event_is_there() -> None:
+def test_every_condition_and_event_is_documented() -> None:
     """The page has each condition and event in the monitor's order, and no other."""
     conditions = [cells[0].strip("`") for cells in PAGE.table("condition")]
     assert conditions == [each.type for each in CONFIG.conditions]
@@ -47,7 +47,7 @@ def test_every_condition_and_event_is_there() -> None:
     assert events == [rule.reason for rule in CONFIG.rules if rule.type == "temporary"]
 
 
-def test_the_times_are_there() -> None:
+def test_the_times_are_documented() -> None:
     """The page says how far the rules look back, how often the hub writes, and when it counts as gone."""
     (rule, *_) = [each for each in CONFIG.rules if each.type == "temporary"]
     assert f"Once a minute, the rules look at the last {rule.args[-1]} seconds" in PAGE.words

@@ -68,7 +68,7 @@ def test_every_make_target_exists() -> None:
     assert named - targets == set()
 
 
-def test_files_tests_and_modules_that_it_names_are_there() -> None:
+def test_files_tests_and_modules_that_it_names_exist() -> None:
     """Each path, each test in a file, and each module to be run is there."""
     named = re.findall(r"`([^`\s]+)`", CONTRIBUTING.prose)
     paths = [name for name in named if "/" in name or name.endswith((".md", ".toml"))]

@@ -32,7 +32,7 @@ def test_records_have_one_form(page: Page) -> None:
 
 
 @pytest.mark.parametrize("page", RECORDS, ids=lambda page: page.path.stem)
-def test_the_code_that_a_record_names_is_there(page: Page) -> None:
+def test_the_code_that_a_record_names_exists(page: Page) -> None:
     """Each record names at least one place, so that a reader finds the code that it is about."""
     named = re.findall(r"`((?:hub|plugins|tests|scripts|container)/[^`]+)`", page.text)
     assert named

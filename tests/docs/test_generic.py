@@ -93,7 +93,7 @@ def test_the_files_are_valid(tmp_path: Path) -> None:
                 pytest.fail(f"{error}\n{block.text}")
 
 
-def test_every_placeholder_is_there() -> None:
+def test_every_placeholder_is_documented() -> None:
     """The table has each placeholder."""
     assert [name for name in IN_CONTAINER if f"`{{{name}}}`" not in PAGE.text] == []
 

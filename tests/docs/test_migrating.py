@@ -45,7 +45,7 @@ def _keys(kind: type[msgspec.Struct], place: str = "") -> set[str]:
     return {f"{place}{field.encode_name}" for field in msgspec.structs.fields(kind)}
 
 
-def test_every_key_of_nvidias_file_is_there() -> None:
+def test_every_key_of_nvidias_file_is_documented() -> None:
     """The page has all keys that the code accepts except `dphub`, which NVIDIA's file does not have."""
     documented = {key for row in NVIDIA for key in codes(row[0])}
     accepted = {
@@ -61,14 +61,14 @@ def test_every_key_of_nvidias_file_is_there() -> None:
     assert documented == accepted
 
 
-def test_every_variable_of_nvidias_plugin_is_there() -> None:
+def test_every_variable_of_nvidias_plugin_is_documented() -> None:
     """The page has each variable in the row of the key that it sets, or in one of its own."""
     documented = {variable: codes(row[0]) for row in NVIDIA for variable in codes(row[1])}
     assert VARIABLES.keys() | {DISABLE, ENABLE, "CONFIG_FILE"} <= documented.keys()
     assert {name: documented[name] for name in VARIABLES} == {name: [key] for name, (key, _) in VARIABLES.items()}
 
 
-def test_every_key_of_the_shared_plugins_file_is_there() -> None:
+def test_every_key_of_the_shared_plugins_file_is_documented() -> None:
     """The page has each key of that file, and the code accepts each of them."""
     documented = {key for row in rows("migrating", "that plugin", "the hub") for key in codes(row[0])}
     table = {key for line in SHARED.splitlines() if line.startswith("| `") for key in codes(line.split("|")[1])}
@@ -152,7 +152,7 @@ def _theirs(section: str) -> set[str]:
     return {code for line in table.splitlines() if line for code in codes(line.split("|")[1])}
 
 
-def test_every_key_of_the_generic_device_plugin_is_there(tmp_path: Path) -> None:
+def test_every_key_of_the_generic_device_plugin_is_documented(tmp_path: Path) -> None:
     """The page also has those of the smarter-device-manager, and its file is valid."""
     keys = {field.name for level in LEVELS for field in msgspec.structs.fields(level)}
     assert _theirs(GENERIC) >= {*keys, "domain", "device", "devices", "listen", "log-level", "plugin-directory"}

@@ -43,14 +43,14 @@ def test_a_key_without_a_meaning_is_refused() -> None:
         settingswords.keys(Undocumented)
 
 
-def test_every_variable_is_there() -> None:
+def test_every_variable_is_documented() -> None:
     """The page has all of the hub's own variables that the code names, and all those for gpu.yaml."""
     named = {name for path in CODE for name in re.findall(r'"(DPHUB_[A-Z_]+)"', path.read_text(encoding="utf-8"))}
     missing = [name for name in sorted(named | VARIABLES.keys()) if f"| `{name}` |" not in page("reference")]
     assert missing == []
 
 
-def test_every_variable_that_is_read_is_there() -> None:
+def test_every_variable_that_is_read_is_documented() -> None:
     """The page has each variable that the code reads from `os.environ` by its name."""
     asked = {
         name
@@ -65,7 +65,7 @@ def test_every_variable_that_is_read_is_there() -> None:
     }
 
 
-def test_every_key_of_circus_ini_is_there() -> None:
+def test_every_key_of_circus_ini_is_documented() -> None:
     """The page has each key, with its default."""
     section = page("reference").partition("## circus.ini")[2].partition("\n## ")[0]
     assert all(f"| `{key}` | " in section for key in (*keys.KEYS, "rlimit_NAME"))
@@ -73,7 +73,7 @@ def test_every_key_of_circus_ini_is_there() -> None:
     assert all(f"| `{key}` | " in section for key in keys.CIRCUS_KEYS)
 
 
-def test_every_exit_code_is_there() -> None:
+def test_every_exit_code_is_documented() -> None:
     """The page has each exit code, with its meaning."""
     section = page("reference").partition("## Exit codes")[2]
     assert re.findall(r"^\| (\d+) \|", section, re.MULTILINE) == [str(code.value) for code in Exit]

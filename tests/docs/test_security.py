@@ -14,7 +14,7 @@ MOUNTING = ("amd-exporter", "mps", "multus", "node-labels", "nvsentinel", "udev"
 OPTIONS = [VALUES[name] for name in (*MOUNTING, "resets")]
 
 
-def test_every_directory_of_the_node_is_there() -> None:
+def test_every_directory_of_the_node_is_documented() -> None:
     """Each one has the pod's access to it, without options and with all of them."""
     documented = {}
     for paths, right, *_ in rows("security", "directory on the node", "in the pod", "for", "without it"):
@@ -31,7 +31,7 @@ def test_every_directory_of_the_node_is_there() -> None:
     assert (plain["/sys"]["readOnly"], full["/sys"]["readOnly"]) == (True, False)
 
 
-def test_the_privileges_are_there() -> None:
+def test_the_privileges_are_documented() -> None:
     """The page has the privileges of the pod, and those that each component adds."""
     table = rows("security", "in the manifests", "why", "without it")
     named = {code for row in table for code in codes(row[0])}
@@ -51,7 +51,7 @@ def test_what_the_pod_never_has() -> None:
         assert not [name for name in codes(said) if name in text]
 
 
-def test_the_configuration_is_there() -> None:
+def test_the_configuration_is_documented() -> None:
     """The page says where it is mounted, and that it is mounted read-only."""
     table = rows("security", "directory on the node", "in the pod", "for", "without it")
     (right,) = [row[1] for row in table if "none:" in row[0]]

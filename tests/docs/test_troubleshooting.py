@@ -124,7 +124,7 @@ def test_every_link_within_the_page_leads_somewhere() -> None:
     assert links <= headings
 
 
-def test_every_exit_code_that_a_pod_may_have_is_there() -> None:
+def test_every_exit_code_that_a_pod_may_have_is_documented() -> None:
     """The page has those of `dphub run`; those of plugins are documented with the plugins."""
     table = page("troubleshooting").partition("| exit code or event |")[2].partition("\n\n")[0]
     found = {int(code) for code in re.findall(r"^\| (\d+)\b", table, re.MULTILINE)}

@@ -93,7 +93,7 @@ class RealDraProcess(DraProcess):
         """Prepare the claims of a pod, once.
 
         Raises:
-            DraError: that failed.
+            DraError: the call failed.
         """
         await self._ask("prepare", pod=describe(pod))
 
@@ -101,7 +101,7 @@ class RealDraProcess(DraProcess):
         """Unprepare the claims of a pod, once.
 
         Raises:
-            DraError: that failed.
+            DraError: the call failed.
         """
         await self._ask("unprepare", pod=describe(pod))
 

@@ -69,7 +69,7 @@ def status(
 
         return status_screen(found, wanted)
 
-    answers = _show(target, _statuses(nodes), rows, screen, as_json=as_json, watch=watch, lists_silent=True)
+    answers = _show(target, _statuses(nodes), rows, screen, as_json=as_json, watch=watch, lists_unanswered=True)
     _exit(answers, [problem for _, status in answers.values for problem in status.problems])
 
 
@@ -235,7 +235,7 @@ def _show(
     *,
     as_json: bool,
     watch: bool,
-    lists_silent: bool = False,
+    lists_unanswered: bool = False,
 ) -> Answers[T]:
     """Query the hubs, print what they answered and which nodes did not answer, and return the last that they answered.
 
@@ -246,7 +246,7 @@ def _show(
         screen: Makes the output for a terminal.
         as_json: Whether to print JSON.
         watch: Whether to repeat until interrupted.
-        lists_silent: Whether the screen lists the nodes that did not answer.
+        lists_unanswered: Whether the screen lists the nodes that did not answer.
     """
     if as_json and watch:
         raise click.UsageError("--json prints once and cannot be combined with --watch")
@@ -256,7 +256,7 @@ def _show(
             for row in rows(latest):
                 echo_json(row, pretty=False)
         else:
-            from hub.cli.render.fleet import with_silent  # noqa: PLC0415 - JSON does not need the terminal library
+            from hub.cli.render.fleet import with_unanswered  # noqa: PLC0415 - JSON does not need the terminal library
             from hub.cli.render.live import show  # noqa: PLC0415 - as above
 
             rounds = chain([latest], iter(lambda: query(fleet), None))
@@ -264,10 +264,10 @@ def _show(
             def render() -> "RenderableType":
                 nonlocal latest
                 latest = next(rounds)
-                return screen(latest) if lists_silent or not watch else with_silent(screen(latest), latest)
+                return screen(latest) if lists_unanswered or not watch else with_unanswered(screen(latest), latest)
 
             show(render, watch=watch, every=WATCH_SECONDS)
-    if as_json or not lists_silent:
+    if as_json or not lists_unanswered:
         for each in latest.silent:
             echo(f"{each.node} did not answer: {each.reason}", error=True)
     return latest

@@ -138,7 +138,7 @@ def history_screen(found: Sequence["NodeAllocation"]) -> RenderableType:
     return table if found else Text("No containers have used matching devices.")
 
 
-def with_silent(screen: RenderableType, found: "Answers[Any]") -> RenderableType:
+def with_unanswered(screen: RenderableType, found: "Answers[Any]") -> RenderableType:
     """Add the nodes that did not answer."""
     return Group(screen, *_silent(found.silent))
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from hub.api.health import RecoveryPolicy, ResetRetryPolicy
 from hub.api.plugin import MAX_RESET_TIMEOUT, Plugin
 from hub.base.failures import short_repr
-from hub.base.place import place_of_attribute, place_of_class
+from hub.base.location import location_of_attribute, location_of_class
 from hub.base.wording import close_names
 from hub.plugin.classcheck.resets import reset_problem
 from hub.plugin.classcheck.returns import wrong_return
@@ -45,14 +45,14 @@ def check_class(kind: type[Plugin]) -> ClassCheck:
 def attribute_problems(plugin: Plugin | type[Plugin]) -> list[str]:
     """Return the invalid values among a plugin's attributes: those of the class, or those that its `__init__` set."""
     kind = plugin if isinstance(plugin, type) else type(plugin)
-    return [f"{place_of_attribute(kind, name)}: {problem}" for name, problem in _wrong_values(plugin)]
+    return [f"{location_of_attribute(kind, name)}: {problem}" for name, problem in _wrong_values(plugin)]
 
 
 def instance_problems(plugin: Plugin) -> list[str]:
     """Return the mistakes in a plugin that its `__init__` has made."""
     if vars(plugin).keys() >= {"settings", "host"}:
         return attribute_problems(plugin)
-    place = place_of_attribute(type(plugin), "__init__")
+    place = location_of_attribute(type(plugin), "__init__")
     return [f"{place}: __init__() does not call the base class: begin with super().__init__(settings, host, runtime)"]
 
 
@@ -84,14 +84,14 @@ def _missing_methods(kind: type[Plugin]) -> Iterator[str]:
     if kind.devices is Plugin.devices:
         example = "def devices(self): yield Device(...)"
         close = _closest("devices", _own_methods(kind))
-        todo = f"rename {close}() at {place_of_attribute(kind, close)} to devices()" if close else f"write {example}"
-        yield f"{place_of_class(kind)}: {kind.__name__} has no method devices(), which the hub calls: {todo}"
+        todo = f"rename {close}() at {location_of_attribute(kind, close)} to devices()" if close else f"write {example}"
+        yield f"{location_of_class(kind)}: {kind.__name__} has no method devices(), which the hub calls: {todo}"
 
 
 def _method_problems(kind: type[Plugin]) -> Iterator[str]:
     for name in ("__init__", *_METHODS):
         if getattr(kind, name) is not getattr(Plugin, name) and (problem := _method_problem(kind, name)):
-            yield f"{place_of_attribute(kind, name)}: {problem}"
+            yield f"{location_of_attribute(kind, name)}: {problem}"
 
 
 def _method_problem(kind: type[Plugin], name: str) -> str:
@@ -125,7 +125,7 @@ def _wrong_returns(kind: type[Plugin]) -> tuple[list[str], list[str]]:
         if getattr(kind, name) is not getattr(Plugin, name):
             returned = wrong_return(name, getattr(kind, name))
             if returned.problem:
-                found[not returned.always].append(f"{place_of_attribute(kind, name)}: {returned.problem}")
+                found[not returned.always].append(f"{location_of_attribute(kind, name)}: {returned.problem}")
     return found
 
 
@@ -134,7 +134,7 @@ def _misspelled(kind: type[Plugin]) -> Iterator[str]:
     missing = [name for name in _METHODS if getattr(kind, name) is getattr(Plugin, name)]
     for name in _own_methods(kind):
         known = _alike(name, missing)
-        never = f"{place_of_attribute(kind, name)}: the hub never calls {name}()"
+        never = f"{location_of_attribute(kind, name)}: the hub never calls {name}()"
         # The kubelet's call is PreStartContainer.
         if "prestart" in name.replace("_", "").lower():
             yield f'{never}: name the function that resets a device: write reset = "module:function"'
@@ -143,7 +143,7 @@ def _misspelled(kind: type[Plugin]) -> Iterator[str]:
     for name, value in _own(kind):
         close = _closest(name, _ATTRIBUTES)
         if close and not callable(value) and not hasattr(value, "__get__"):
-            yield f"{place_of_attribute(kind, name)}: the hub never reads {name}; did you mean {close}?"
+            yield f"{location_of_attribute(kind, name)}: the hub never reads {name}; did you mean {close}?"
 
 
 def _alike(name: str, known: Collection[str]) -> str:

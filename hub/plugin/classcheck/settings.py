@@ -9,7 +9,7 @@ import msgspec
 from hub.api.plugin import Plugin, Settings
 from hub.base.errors import HubError
 from hub.base.failures import explain
-from hub.base.place import place_of_attribute, place_of_class
+from hub.base.location import location_of_attribute, location_of_class
 
 
 def settings_type(kind: type[Plugin]) -> Any:  # noqa: ANN401 - the type that the plugin declares
@@ -21,7 +21,7 @@ def settings_type(kind: type[Plugin]) -> Any:  # noqa: ANN401 - the type that th
     try:
         return get_type_hints(kind).get("settings", Settings)
     except Exception as error:
-        place = place_of_class(kind)
+        place = location_of_class(kind)
         raise HubError(f"{place}: the annotations of {kind.__name__} cannot be read: {explain(error)}") from error
 
 
@@ -29,7 +29,7 @@ def settings_problems(kind: type[Plugin]) -> Iterator[str]:
     """Yield the definite mistakes in the type of a plugin's settings."""
     assigned = vars(kind).get("settings")
     if isinstance(assigned, type) and "settings" not in kind.__annotations__:
-        place, name = place_of_attribute(kind, "settings"), assigned.__name__
+        place, name = location_of_attribute(kind, "settings"), assigned.__name__
         yield f"{place}: settings = {name} does not say what the file is decoded into: write settings: {name}"
         return
     try:
@@ -40,7 +40,7 @@ def settings_problems(kind: type[Plugin]) -> Iterator[str]:
     for struct in structs:
         for name, value in dict(vars(struct)).items():
             if _is_meant_as_setting(struct, name, value):
-                place = place_of_attribute(struct, name)
+                place = location_of_attribute(struct, name)
                 problem = f"{name} = {value!r} in {struct.__name__} has no annotation, so no file can set it"
                 yield f"{place}: {problem}: write {name}: {type(value).__name__} = {value!r}"
 

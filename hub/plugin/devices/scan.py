@@ -14,8 +14,8 @@ from hub.api.device import Device, Excluded, Unmatched
 from hub.api.plugin import NeedsRestart, NoDevices, Plugin
 from hub.base.calls import Calls, at_most, limited
 from hub.base.failures import PluginError, PluginTimeout, one_line
+from hub.base.location import location_of_function
 from hub.base.log import get_logger
-from hub.base.place import place_of_function
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.files import missing_files
 from hub.plugin.devices.labels import ScannedLabels, read_labels
@@ -140,7 +140,7 @@ def _validated(plugin: Plugin, declared: Iterable[str], found: _Found, watch_fai
     reasons = _reasons(unmatched)
     resources = {name: ScannedDevices(reason=reasons.get(name, reason)) for name in declared}
     excluded = tuple(Excluded(one_line(each.id), one_line(each.reason)) for each in found.excluded)
-    where = place_of_function(plugin.devices)
+    where = location_of_function(plugin.devices)
     for name, devices in _by_resource(plugin, [*found.devices, *found.invalid]):
         scanned = ScannedDevices.of(devices, where)
         valid = scanned.devices.values()

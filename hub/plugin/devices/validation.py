@@ -6,7 +6,7 @@ from typing import Any
 
 from hub.api.device import Allocation, Device, DeviceNode, Mount
 from hub.base.failures import short_repr
-from hub.base.place import place_of_class
+from hub.base.location import location_of_class
 
 ID_CHARACTERS = 63
 """Maximum length of a device id (the comment on `Device.ID` in the kubelet's API)."""
@@ -21,7 +21,7 @@ def validate_resource(kind: type, resource: str) -> str:
     if resource:
         return validate_resource_name(resource)
     todo = 'set resource = "example.com/name" in the class, or resource= of each Device'
-    return f"{place_of_class(kind)}: {kind.__name__} offers devices without a resource: {todo}"
+    return f"{location_of_class(kind)}: {kind.__name__} offers devices without a resource: {todo}"
 
 
 def validate_resource_name(name: str) -> str:

@@ -86,7 +86,7 @@ class ClaimCdiFiles:
         """Write the file of a claim.
 
         Raises:
-            OSError: that is not possible.
+            OSError: the file cannot be written.
         """
         # A runtime sees the old content or the new, never a part.
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ class ClaimCdiFiles:
         """Write the missing files of these claims, by uid, and remove those of all other claims.
 
         Raises:
-            OSError: that is not possible.
+            OSError: the files cannot be written or removed.
         """
         for uid, spec in files.items():
             if not self.path(uid).exists():
@@ -108,6 +108,6 @@ class ClaimCdiFiles:
         """Remove the file of a claim.
 
         Raises:
-            OSError: that is not possible.
+            OSError: the file cannot be removed.
         """
         self.path(uid).unlink(missing_ok=True)

@@ -80,7 +80,7 @@ class Preparation:
         """Write the missing CDI files of prepared claims, and remove those that belong to no claim.
 
         Raises:
-            OSError: that is not possible.
+            OSError: the files cannot be written or removed.
         """
         own = self._records.active_of(self._driver)
         self._files.restore({each.uid: each.spec.encode() for each in own if each.spec})
@@ -89,7 +89,7 @@ class Preparation:
         """Prepare a claim, and return its devices.
 
         Raises:
-            ClaimRejected: that is not possible now.
+            ClaimRejected: the claim cannot be prepared now.
         """
         async with self._locks.of(uid):
             known = self._records.get(uid)
@@ -112,7 +112,7 @@ class Preparation:
         """Undo what was prepared for a claim; a claim that is not known needs nothing.
 
         Raises:
-            OSError: that is not possible now.
+            OSError: the file cannot be written now.
         """
         async with self._locks.of(uid):
             record = self._records.get(uid)

@@ -56,7 +56,7 @@ class ClaimRecords:
         """Note that a driver is in use, so that a later process knows of it even if it serves something else.
 
         Raises:
-            OSError: that is not possible.
+            OSError: the record cannot be written.
         """
         make_directory(self._directory)
         (self._directory / f"{driver}{DRIVER_SUFFIX}").touch()
@@ -65,7 +65,7 @@ class ClaimRecords:
         """Note that a driver is no longer in use.
 
         Raises:
-            OSError: that is not possible.
+            OSError: the record cannot be written.
         """
         (self._directory / f"{driver}{DRIVER_SUFFIX}").unlink(missing_ok=True)
 
@@ -137,7 +137,7 @@ class ClaimRecords:
         During an upgrade, another process may have released the claim meanwhile, or have prepared it once more.
 
         Raises:
-            OSError: that is not possible.
+            OSError: the record cannot be removed.
         """
         current = self.get(record.uid)
         if self._is_own(record, current):
@@ -174,7 +174,7 @@ class ClaimRecords:
         """Remove the record of a claim, and those of all claims that were released long ago.
 
         Raises:
-            OSError: that is not possible.
+            OSError: the record cannot be removed.
         """
         self._path(uid).unlink(missing_ok=True)
         for record in self.all():
@@ -185,7 +185,7 @@ class ClaimRecords:
         """Refuse late calls for an unknown claim: another hub's process may still be preparing it.
 
         Raises:
-            OSError: that is not possible.
+            OSError: the record cannot be written.
         """
         self._write(ClaimRecord(uid, "", "", ClaimState.RELEASED, time.time()))
 
@@ -197,7 +197,7 @@ class ClaimRecords:
             refuse: Whether late calls are refused even if it was prepared.
 
         Raises:
-            OSError: that is not possible.
+            OSError: the record cannot be written.
         """
         if record.state is not ClaimState.PREPARING and not refuse:
             self.remove(record.uid)

@@ -68,7 +68,7 @@ class ReleasedClaims:
         """Release a claim, and have its devices reset.
 
         Raises:
-            OSError: that is not possible now.
+            OSError: the file cannot be written now.
         """
         record = self._records.begin_reset(record)
         self._claims[record.uid] = record

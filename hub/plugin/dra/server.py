@@ -136,7 +136,7 @@ class DraServer:
         """Remove the previous sockets, then bind both: the kubelet registers each new registration socket at once.
 
         Raises:
-            OSError: that is not possible.
+            OSError: the socket cannot be created.
         """
         await self.close()
         registration, service = self._paths

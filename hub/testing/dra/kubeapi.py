@@ -37,7 +37,7 @@ class KubeApi:
         """Return a claim.
 
         Raises:
-            DraError: that is not possible.
+            DraError: the request failed.
         """
         path = f"{_GROUP}/namespaces/{namespace}/resourceclaims/{name}"
         try:

@@ -121,7 +121,7 @@ class DraKubelet(FakeKubelet):
         """Prepare the claims of a pod, as before each start of its sandbox, and return the CDI names by container.
 
         Raises:
-            DraError: that failed; the pod remains.
+            DraError: the call failed; the pod remains.
         """
         self._claim_pods[pod.uid] = pod
         dra = self._running_dra()
@@ -145,7 +145,7 @@ class DraKubelet(FakeKubelet):
         """Unprepare the claims of a pod, once.
 
         Raises:
-            DraError: that failed; the pod remains.
+            DraError: the call failed; the pod remains.
         """
         await self._running_dra().unprepare(pod)
         self._remove(pod)

@@ -39,7 +39,7 @@ class ClaimManager:
         """Prepare the claims of a pod that are not prepared yet, once.
 
         Raises:
-            DraError: that failed; the caller tries again.
+            DraError: the call failed; the caller tries again.
         """
         try:
             await self._prepare(pod)
@@ -50,7 +50,7 @@ class ClaimManager:
         """Unprepare the claims that no other pod of the node uses, once.
 
         Raises:
-            DraError: that failed; the caller tries again.
+            DraError: the call failed; the caller tries again.
         """
         known = [claim.state.claim_name for claim in self._claims.of_pod(pod.uid)] if self._is_careful else []
         try:

@@ -73,7 +73,7 @@ class DraProcess:
         """Prepare the claims of a pod, once.
 
         Raises:
-            DraError: that failed.
+            DraError: the call failed.
         """
         await self._manager.prepare(pod)
 
@@ -81,7 +81,7 @@ class DraProcess:
         """Unprepare the claims of a pod, once.
 
         Raises:
-            DraError: that failed.
+            DraError: the call failed.
         """
         await self._manager.unprepare(pod)
 

@@ -15,23 +15,23 @@ _Step = tuple[FrameType, int]
 """A frame and the line in it."""
 
 
-def place_of_error(error: BaseException) -> str:
+def location_of_error(error: BaseException) -> str:
     """Return the innermost line of the author's code in an error's traceback; empty if there is none."""
     return _innermost(_raised_through(error.__traceback__))
 
 
-def place_of_thread(ident: int) -> str:
+def location_of_thread(ident: int) -> str:
     """Return the innermost line of the author's code that a running thread is at; empty if there is none."""
     return _innermost(reversed(list(_called_from(sys._current_frames().get(ident)))))  # noqa: SLF001 - the documented way
 
 
-def place_of_function(function: object) -> str:
+def location_of_function(function: object) -> str:
     """Return where a function or method is defined; empty if it is the hub's, or not written in Python."""
     code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
     return f"{code.co_filename}:{code.co_firstlineno}" if code and not _is_hub(code) else ""
 
 
-def place_of_class(kind: type) -> str:
+def location_of_class(kind: type) -> str:
     """Return where a class is defined; only its module if Python cannot find the source."""
     try:
         _, line = inspect.getsourcelines(kind)
@@ -40,12 +40,12 @@ def place_of_class(kind: type) -> str:
         return kind.__module__
 
 
-def place_of_attribute(kind: type, name: str) -> str:
+def location_of_attribute(kind: type, name: str) -> str:
     """Return where a class or one of its bases defines a name; otherwise where the class is defined."""
     owner = next((each for each in kind.__mro__ if name in vars(each)), kind)
     value = vars(owner).get(name)
     function = getattr(value, "__func__", getattr(value, "fget", value))
-    return place_of_function(function) or _place_of_assignment(owner, name) or place_of_class(kind)
+    return location_of_function(function) or _location_of_assignment(owner, name) or location_of_class(kind)
 
 
 def _raised_through(traceback: TracebackType | None) -> Iterator[_Step]:
@@ -92,7 +92,7 @@ def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def _place_of_assignment(kind: type, name: str) -> str:
+def _location_of_assignment(kind: type, name: str) -> str:
     try:
         lines, first = inspect.getsourcelines(kind)
         (body,) = ast.parse(textwrap.dedent("".join(lines))).body
