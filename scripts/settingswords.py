@@ -26,7 +26,7 @@ class Key(NamedTuple):
 
 
 def sections(kind: Struct) -> Mapping[Struct, list[Place]]:
-    """Return the structs of a file, and the places where each may be."""
+    """Return the structs of a file, and the locations where each may be."""
     found: dict[Struct, list[Place]] = {}
 
     def visit(cls: Struct, place: Place) -> None:
@@ -72,7 +72,7 @@ def _options(kind: types.Type) -> tuple[types.Type, ...]:
 
 
 def _structs(kind: types.Type) -> Iterator[tuple[Struct, Place]]:
-    """Yield the structs in a type, with the place of each in it."""
+    """Yield the structs in a type, with the location of each in it."""
     match kind:
         case types.StructType(cls=cls):
             yield cls, ()

@@ -17,7 +17,7 @@ def parse_yaml(path: Path | str, text: str) -> object:
     """Return the value of a YAML document.
 
     Args:
-        path: The file, or whatever else errors name as the place of the text.
+        path: The file, or whatever else errors name as the location of the text.
         text: Its content.
 
     Raises:

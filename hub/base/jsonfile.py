@@ -28,7 +28,7 @@ def replace_bytes(path: Path, content: bytes, *, mode: int) -> None:
         # Created, never opened: what is there may be a pipe, or a link to another file.
         clear_path(scratch)
         with scratch.open("xb") as file:
-            # Not by the path, in whose place another process may have put a link by now.
+            # The path is not used: another process may have replaced the file with a link by now.
             os.fchmod(file.fileno(), mode)
             file.write(content)
         try:

@@ -62,7 +62,7 @@ class LogFile:
             try:
                 self._append(line)
             except OSError as error:
-                # Not through the logger, which would call this method again.
+                # The logger is not used: it would call this method again.
                 StandardError().write(f"log line not kept in {self._path}: {error.strerror}\n")
                 self._close()
 

@@ -51,7 +51,7 @@ async def list_holders(socket: Path) -> DeviceHolders | None:
     """Return all devices that pods use; None if the API is disabled, not mounted, or gives an invalid answer."""
     options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", MESSAGE_BYTES)]
     async with grpc.aio.insecure_channel(unix_target(socket), options=options) as channel:
-        # Not by the generated stub: grpc would log an answer that cannot be decoded, and return nothing instead of it.
+        # The generated stub is not used: grpc would log an answer that cannot be decoded, and return nothing instead.
         serialize = wire.ListPodResourcesRequest.SerializeToString
         call = channel.unary_unary(_LIST, request_serializer=serialize, response_deserializer=bytes)
         try:

@@ -211,7 +211,7 @@ class PluginProcess:
         def refresh(*_: object) -> None:
             loop.call_soon_threadsafe(self._refresh)
 
-        # Not by the loop, which restores a signal's default when it closes: SIGHUP's default action is to terminate.
+        # The loop would restore a signal's default when it closes: SIGHUP's default action is to terminate.
         signal.signal(signal.SIGHUP, refresh)
         # It was blocked from the start, so that it could not terminate the process before this line.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

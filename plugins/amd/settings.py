@@ -127,7 +127,7 @@ class AMDSettings(Settings, frozen=True):
 
     @property
     def selectors(self) -> Mapping[str, Selector]:
-        """All selectors, by their place in the file."""
+        """All selectors, by their location in the file."""
         excluding = {f"exclude[{place}]": selector for place, selector in enumerate(self.exclude)}
         return excluding | {f"resources[{place}].select": each.select for place, each in enumerate(self.resources)}
 

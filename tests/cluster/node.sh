@@ -49,5 +49,5 @@ fi
 ip link set lo up
 ip address add 192.0.2.1/32 dev lo
 
-# Not with exec: this shell, the first process, waits for processes whose parents have exited.
+# exec is not used: this shell, the first process, waits for processes whose parents have exited.
 "$@"

@@ -98,7 +98,7 @@ REFUSED: list[tuple[Values, str]] = [
 
 @pytest.mark.parametrize(("values", "why"), REFUSED, ids=lambda part: "" if isinstance(part, str) else json.dumps(part))
 def test_wrong_values_are_refused(values: Values, why: str) -> None:
-    """Misspelt and impossible values are refused, with their place, before anything reaches the cluster."""
+    """Misspelled and impossible values are refused, with their location, before anything reaches the cluster."""
     done = helm(values)
     assert done.returncode != 0
     assert why in done.stderr

@@ -176,7 +176,7 @@ MPS = "sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}"
     ids=lambda part: part if isinstance(part, str) else "",
 )
 def test_configurations_that_contradict_each_other_are_refused(values: Values, why: str) -> None:
-    """They are refused with their place, before anything reaches the cluster."""
+    """They are refused with their location, before anything reaches the cluster."""
     done = helm(values)
     assert done.returncode != 0
     assert why in done.stderr

@@ -49,7 +49,7 @@ def program() -> Path:
 
 
 def _monitor(directory: Path, **settings: object) -> Path:
-    """Write the monitor's file with the place that the script has on this machine."""
+    """Write the monitor's file with the location that the script has on this machine."""
     content = (MONITOR / "device-plugin-hub.json").read_text().replace(MOUNTED, str(SCRIPT))
     monitor = json.loads(content)
     monitor["pluginConfig"] |= settings

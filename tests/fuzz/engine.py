@@ -43,7 +43,7 @@ class Finding(msgspec.Struct, frozen=True):
 
     target: str
     problem: str
-    """The error in a line, with its place."""
+    """The error in a line, with its location."""
     pieces: tuple[Piece, ...]
     is_slow: bool = False
     """Whether the problem is that it takes long, or much memory."""

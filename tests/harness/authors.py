@@ -24,7 +24,7 @@ def written(directory: Path, code: str) -> Path:
 
 
 def expected(message: str, file: Path) -> str:
-    """Return a message with the places that it names in braces."""
+    """Return a message with the locations that it names in braces."""
     lines = file.read_text().splitlines()
     here = next((number for number, line in enumerate(lines, 1) if "# HERE" in line), 0)
     known = {"here": f"{file}:{here}", "file": file, "reset": file.parent / "author_reset.py", "hub": hub.__file__}

@@ -80,7 +80,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_for(version: str, item: pytest.Item) -> bool:
-    """Return whether the test is for this version, by its markers and its place."""
+    """Return whether the test is for this version, by its markers and its location."""
     if item.path.is_relative_to(PAGES) and version != VERSIONS[-1]:
         return False
     limits = [marker.kwargs for marker in item.iter_markers("kubelets")]

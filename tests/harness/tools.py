@@ -15,7 +15,7 @@ def tool(name: str) -> Path:
 
     A program that is missing without a reason is an error: a test is never skipped unnoticed.
     """
-    # The summary names the test's file as the place of the skip, not this one.
+    # The summary names the test's file as the location of the skip, not this one.
     __tracebackhide__ = True
     reason = REASONS / name
     if reason.exists():

@@ -121,7 +121,7 @@ class Pod:
 
     async def exec(self, *command: str) -> tuple[int, str]:
         """Run a command in it, as `kubectl exec` does; return its exit code and its output."""
-        # Not with subprocess.run: what runs in the pod may ask the kubelet, which is in this process.
+        # subprocess.run would block: what runs in the pod may ask the kubelet, which is in this process.
         process = await asyncio.create_subprocess_exec(
             *(*self._runc, "exec", self._name, *command),
             stdin=subprocess.DEVNULL,

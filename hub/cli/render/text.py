@@ -25,7 +25,7 @@ def echo(text: str, *, error: bool = False) -> None:
 def echo_json(document: object, *, pretty: bool = True) -> None:
     """Print an object as JSON, on one line if it is not `pretty`."""
     encoded = printable_json(msgspec.json.encode(document))
-    # Not as text: a terminal's encoding must not matter to a program that reads this.
+    # Written as bytes: a terminal's encoding must not matter to a program that reads this.
     sys.stdout.buffer.write((msgspec.json.format(encoded) if pretty else encoded) + b"\n")
 
 

@@ -128,7 +128,7 @@ class NodeLabels:
 
     def _log_failure(self, path: Path, error: OSError) -> None:
         missing = f"{path.parent} does not exist: create it, or in a pod mount the node's"
-        # Not by pathlib, which may raise an error itself.
+        # pathlib is not used: it may raise an error itself.
         failure = str(error) if os.path.isdir(path.parent) else missing  # noqa: PTH112 - see above
         if failure != self._failure:
             self._log.error("file not written", file=str(path), reason=failure)

@@ -151,8 +151,8 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             self._stopping = True
             self.stop_requested.set()
             self.stopping = asyncio.ensure_future(self._close_watchers())
-            # Not in the task itself: a client that waits gets its response when the task is done, and only then may the
-            # process exit.
+            # The task does not set it itself: a client that waits gets its response when the task is done, and only
+            # then may the process exit.
             self.stopping.add_done_callback(lambda _: self.stopped.set())
         return self.stopping
 

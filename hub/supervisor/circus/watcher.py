@@ -64,7 +64,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             stop_signal=config.stop_signal,
             rlimits=dict(config.rlimits),
         )
-        # Not through the constructor, which would add a PYTHONPATH in the variables to the hub's own.
+        # The constructor is not used: it would add a PYTHONPATH in the variables to the hub's own.
         self.env = settings.environment(config.name, parse_env_dict(config.env))
         self.env[WATCHDOG_VARIABLE] = f"{config.watchdog:g}"
         if config.dra_driver:

@@ -72,7 +72,7 @@ def found_in(
 ) -> Iterator[Subject]:
     """Yield a plugin that another program starts with this plugin directory."""
     with _directory() as root:
-        # Not in its usual place: the directory above belongs to another program.
+        # Its usual location is not used: the directory above belongs to another program.
         limits = limits or Limits()
         pod_resources = root / KUBELET_SOCKET
         kubelet = FakeKubelet(plugin_dir, pod_resources_socket=pod_resources, dial_back_timeout=limits.dial)

@@ -223,7 +223,7 @@ def _hold(link: str) -> Iterator[str]:
 
 def _descriptor(link: str) -> _Descriptor:
     directory, _, number = link.rpartition("/fd/")
-    # Not with `read_text`: there may be a million of them, and the kernel writes this file.
+    # `read_text` is not used: there may be a million of them, and the kernel writes this file.
     file = os.open(f"{directory}/fdinfo/{number}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         fields = dict(_FIELDS.findall(os.read(file, _FDINFO_BYTES)))

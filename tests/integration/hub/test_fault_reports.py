@@ -160,7 +160,7 @@ async def test_crash_loop(node: OperatedNode) -> None:
 
 
 async def test_a_file_that_is_wrong_at_a_restart(node: OperatedNode) -> None:
-    """The plugin's last error is the reason, with the place in the file."""
+    """The plugin's last error is the reason, with the location in the file."""
     good = node.rewrite("stub.yaml", "resources: [{devicez: 6}]")
     said = await node.dphub("restart", "stub", width=400)
     words = f'exit code 2 (usage): {node.directory}/stub.yaml: resources[0]: unknown key "devicez"'

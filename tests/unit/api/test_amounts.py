@@ -42,7 +42,7 @@ POOL = "configList: [{resourceName: a, devices: [ib0], rdmaHcaMax: %d}]"
 def test_a_number_of_devices_has_a_limit(
     tmp_path: Path, settings: type[Settings], text: str, most: int, place: str
 ) -> None:
-    """A larger one is one error with its place."""
+    """A larger one is one error with its location."""
     file = tmp_path / "settings.yaml"
     file.write_text(text % most)
     settings.read(file)

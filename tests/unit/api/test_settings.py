@@ -161,7 +161,7 @@ def test_a_file_whose_top_level_is_a_list(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_a_string_inside_settings(text: str, problem: str) -> None:
-    """It has the limits of a file, and its errors name its place."""
+    """It has the limits of a file, and its errors name its location."""
     assert parse_yaml("devices[0]", "a: 1\nb:\nc: [{d: }]") == {"a": 1, "c": [{}]}
     with pytest.raises(ConfigError) as raised:
         parse_yaml("devices[0]", text)

@@ -60,7 +60,7 @@ WITHOUT_NODE: dict[str, Callable[..., Any]] = {
 
 
 class LocatedCase(NamedTuple):
-    """A case and its place."""
+    """A case and its location."""
 
     file: str
     kind: str

@@ -56,7 +56,7 @@ def test_a_path_of_the_node_that_is_read_as_one_of_the_process(tmp_path: Path) -
 
 @pytest.mark.parametrize(("offer", "words"), INVALID.values(), ids=INVALID)
 def test_a_device_of_wrong_types(tmp_path: Path, offer: str, words: str) -> None:
-    """Only that device is left out; the message says what was expected, with the place of the method.
+    """Only that device is left out; the message says what was expected, with the location of the method.
 
     The log and the status say the same about such a device, see test_lists.py.
     """
@@ -132,7 +132,7 @@ def __dir__():
 @pytest.mark.parametrize("name", ["P", "Q"])
 @pytest.mark.parametrize(("code", "words"), BROKEN.values(), ids=BROKEN)
 def test_a_class_that_is_imported_only_when_it_is_looked_up(tmp_path: Path, code: str, words: str, name: str) -> None:
-    """An error in its module is a mistake of the plugin, with its place, even if another class is named."""
+    """An error in its module is a mistake of the plugin, with its location, even if another class is named."""
     # Python can import it from then on, so no two have the same name.
     part = tmp_path / f"part_of_{tmp_path.name}.py"
     part.write_text(f"\n{code}\n")

@@ -1,4 +1,4 @@
-"""Mistakes in a plugin's class: `dphub check` finds those that certainly fail, with the place and the remedy."""
+"""Mistakes in a plugin's class: `dphub check` finds those that certainly fail, with the location and the remedy."""
 
 import sys
 from pathlib import Path

@@ -125,7 +125,7 @@ def test_mounts(tree: GenericTree) -> None:
     ],
 )
 def test_mistakes_in_the_other_plugins_files(tmp_path: Path, settings: object, problem: str) -> None:
-    """Unlike in those plugins, each is an error with its place."""
+    """Unlike in those plugins, each is an error with its location."""
     config = tmp_path / "config.json"
     config.write_text(json.dumps(settings))
     with pytest.raises(ConfigError) as error:

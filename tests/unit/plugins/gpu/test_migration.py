@@ -29,7 +29,7 @@ def test_nothing_changes(tmp_path: Path, sections: dict[str, Any]) -> None:
 
 
 def test_keys_that_nvidias_plugin_ignores(tmp_path: Path) -> None:
-    """Each is listed with its place, and on a node with GPUs with the numbers of devices."""
+    """Each is listed with its location, and on a node with GPUs with the numbers of devices."""
     settings = _settings(
         sharing=_shared(rename="nvidia.com/slice", devices=1),
         resources={"gpus": [{"pattern": "*H100*", "name": "h100"}]},

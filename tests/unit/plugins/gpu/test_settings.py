@@ -201,7 +201,7 @@ def test_requests_for_one(tmp_path: Path, text: str, *, single: bool) -> None:
     ],
 )
 def test_refusals(tmp_path: Path, text: str, place: str, words: str) -> None:
-    """Each mistake is one error with the file, the place in it, and what is wrong."""
+    """Each mistake is one error with the file, the location in it, and what is wrong."""
     with pytest.raises(ConfigError) as error:
         read_settings(tmp_path, text)
     message = str(error.value)

@@ -187,7 +187,7 @@ def test_included_files(tmp_path: Path, line: str) -> None:
     ],
 )
 def test_mistakes_name_file_section_and_key(tmp_path: Path, text: str, words: list[str]) -> None:
-    """Every mistake is one line that names the file, the place in it, and what was expected."""
+    """Every mistake is one line that names the file, the location in it, and what was expected."""
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
     said = str(caught.value)
@@ -222,7 +222,7 @@ def test_mistakes_name_file_section_and_key(tmp_path: Path, text: str, words: li
     ],
 )
 def test_a_mistake_does_not_disclose_a_value(tmp_path: Path, text: str) -> None:
-    """The text of a mistake is in the status, which all users may read; the place is enough to find the line."""
+    """The text of a mistake is in the status, which all users may read; the location is enough to find the line."""
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
     assert SECRET not in str(caught.value)
