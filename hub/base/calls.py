@@ -73,7 +73,7 @@ class Calls:
                 # Shielded: the call is pending until its thread returns, whether or not a task still waits for it.
                 return await asyncio.shield(result)
         except TimeoutError:
-            raise PluginTimeout(method, limit, self.place(result)) from None
+            raise PluginTimeout(method, limit, self.location(result)) from None
 
     def start(self, method: Callable[..., Any], function: Callable[[], T]) -> asyncio.Future[T]:
         """Start a call that may take any time, and return a future for its result.
@@ -94,7 +94,7 @@ class Calls:
         future.add_done_callback(self._settle)
         return future
 
-    def place(self, call: asyncio.Future[Any]) -> str:
+    def location(self, call: asyncio.Future[Any]) -> str:
         """Return the line of the author's code that a pending call is at; empty if it is in none of that code."""
         job = self._pending.get(call)
         return location_of_thread(job.thread) if job and job.thread else ""

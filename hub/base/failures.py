@@ -33,18 +33,18 @@ class PluginTimeout(PluginError):
     Args:
         method: The method that was called.
         limit: Seconds.
-        place: The line of the author's code that the call is at.
+        location: The line of the author's code that the call is at.
     """
 
-    def __init__(self, method: Callable[..., Any], limit: float, place: str) -> None:
-        where = f"; it is at {place}" if place else ""
+    def __init__(self, method: Callable[..., Any], limit: float, location: str) -> None:
+        where = f"; it is at {location}" if location else ""
         super().__init__(f"{method_name(method)} did not return within {limit:.3g} s{where}")
 
 
 def explain(error: BaseException) -> str:
     """Return an error in an author's code on one line: the location, the type, the text, and advice if there is any."""
-    place = _at(error).strip()
-    return one_line(f"{place}: {_described(error)}" if place else _described(error))
+    location = _at(error).strip()
+    return one_line(f"{location}: {_described(error)}" if location else _described(error))
 
 
 def method_name(method: Callable[..., Any]) -> str:
@@ -68,8 +68,8 @@ def short_repr(value: object) -> str:
 
 def _at(error: BaseException, method: Callable[..., Any] | None = None) -> str:
     """Return " at LOCATION". A `HubError` has none: it is about an input, which its text names."""
-    place = "" if isinstance(error, HubError) else location_of_error(error) or location_of_function(method)
-    return f" at {place}" if place else ""
+    location = "" if isinstance(error, HubError) else location_of_error(error) or location_of_function(method)
+    return f" at {location}" if location else ""
 
 
 def _host(method: Callable[..., Any]) -> Host | None:

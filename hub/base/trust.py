@@ -42,9 +42,9 @@ def check_trusted(path: Path, danger: str = _RUNS, todo: str = _COPY, *, may_be_
         return
     end = os.path.realpath(path)
     try:
-        for place in path_steps(path.absolute()):
-            if problem := _problem(place, is_end=os.path.realpath(place) == end):
-                where = "" if place == path.absolute() else f"{place} "
+        for step in path_steps(path.absolute()):
+            if problem := _problem(step, is_end=os.path.realpath(step) == end):
+                where = "" if step == path.absolute() else f"{step} "
                 raise ConfigError(path, f"{where}{problem}, and {danger}; {todo}")
     except OSError as error:
         if may_be_missing and isinstance(error, FileNotFoundError | NotADirectoryError):
@@ -75,11 +75,11 @@ def check_tree(directory: Path, danger: str, todo: str) -> None:
             names.clear()
             continue
         seen.add(real)
-        for place in (Path(parent, name) for name in (*names, *files)):
-            if place.is_symlink():
-                check_trusted(place, danger, todo, may_be_missing=True)
-            elif problem := _problem(place, is_end=True):
-                raise ConfigError(place, f"{problem}, and {danger}; {todo}")
+        for entry in (Path(parent, name) for name in (*names, *files)):
+            if entry.is_symlink():
+                check_trusted(entry, danger, todo, may_be_missing=True)
+            elif problem := _problem(entry, is_end=True):
+                raise ConfigError(entry, f"{problem}, and {danger}; {todo}")
 
 
 def _raise(error: OSError) -> None:
@@ -112,10 +112,10 @@ def check_own(path: Path, todo: str) -> None:
     """
     if os.geteuid() == _ROOT:
         return
-    for place in (path.absolute().parent, path):
-        owner = place.lstat().st_uid
+    for step in (path.absolute().parent, path):
+        owner = step.lstat().st_uid
         if owner not in (_ROOT, os.geteuid()):
-            where = "" if place == path else f"{place} "
+            where = "" if step == path else f"{step} "
             raise ConfigError(path, f"{where}belongs to {user_name(owner)}, so it is not used by default; {todo}")
 
 
@@ -133,16 +133,16 @@ def check_writers(path: Path) -> None:
         raise ConfigError(path, f"is {problem}, so other users may have written it")
 
 
-def _problem(place: Path, *, is_end: bool) -> str:
+def _problem(path: Path, *, is_end: bool) -> str:
     """Return which other user can change a path; empty if none can."""
-    is_link = place.is_symlink()
-    found = place.lstat()
+    is_link = path.is_symlink()
+    found = path.lstat()
     # The owner matters even on a read-only mount, and so do a file's permissions: the same file system may also be
     # mounted writable, as with the node's / at /driver-root.
     if found.st_uid != _ROOT:
         return f"belongs to {user_name(found.st_uid)}"
     # Whatever another user may put into such a directory belongs to that user.
-    if stat.S_ISDIR(found.st_mode) and os.statvfs(place).f_flag & os.ST_RDONLY:
+    if stat.S_ISDIR(found.st_mode) and os.statvfs(path).f_flag & os.ST_RDONLY:
         return ""
     # In a sticky directory, other users can still add files.
     is_sticky = found.st_mode & stat.S_ISVTX and not is_end

@@ -83,9 +83,11 @@ def _chosen(settings: AMDSettings, gpus: Sequence[Gpu], excluded: dict[str, str]
     count = settings.gpu.device_count
     cards: dict[str, None] = {}
     for gpu in gpus:
-        place = next((place for place, selector in enumerate(settings.exclude) if selects(selector, gpu)), None)
-        if place is not None:
-            excluded[gpu.id] = f"excluded by exclude[{place}] of the settings"
+        position = next(
+            (position for position, selector in enumerate(settings.exclude) if selects(selector, gpu)), None
+        )
+        if position is not None:
+            excluded[gpu.id] = f"excluded by exclude[{position}] of the settings"
             continue
         cards[gpu.card.pci] = None
         if count is not None and len(cards) > count:
@@ -133,11 +135,11 @@ def _mode_resource(settings: AMDSettings, gpu: Gpu) -> str:
 
 def _unmatched(settings: AMDSettings, gpus: Sequence[Gpu]) -> Iterator[Unmatched]:
     """Yield the keys that match no GPU, and what there is to match."""
-    resources = {f"resources[{place}].select": each.name for place, each in enumerate(settings.resources)}
-    for place, selector in settings.selectors.items():
+    resources = {f"resources[{position}].select": each.name for position, each in enumerate(settings.resources)}
+    for location, selector in settings.selectors.items():
         if not any(selects(selector, gpu) for gpu in gpus):
-            reason = f"{place} matches no GPU of this node; {_kinds(gpus)}"
-            yield Unmatched(reason, resources.get(place, ""))
+            reason = f"{location} matches no GPU of this node; {_kinds(gpus)}"
+            yield Unmatched(reason, resources.get(location, ""))
 
 
 def _kinds(gpus: Sequence[Gpu]) -> str:

@@ -66,20 +66,20 @@ class Thermometers:
     def __init__(self, host: Host, settings: IntelSettings) -> None:
         self._host = host
         self._settings = settings
-        self._silent: list[str] = []
+        self._unreported: list[str] = []
 
     def read(self, gpus: Sequence[Gpu]) -> Mapping[str, Health]:
         """Return which GPUs are too hot."""
         if not self._settings.health_management:
             return {}
         found = {gpu.pci: read_temperatures(self._host, gpu) for gpu in gpus}
-        self._silent = [pci for pci, temperatures in found.items() if not temperatures]
+        self._unreported = [pci for pci, temperatures in found.items() if not temperatures]
         return {pci: Health(excess(temperatures, self._settings)) for pci, temperatures in found.items()}
 
     def notes(self) -> Iterable[str]:
         """Name the GPUs whose temperatures are not known."""
-        if self._silent:
-            yield f"health-management: the kernel does not report a temperature for {', '.join(self._silent)}"
+        if self._unreported:
+            yield f"health-management: the kernel does not report a temperature for {', '.join(self._unreported)}"
 
 
 class Xpumd:
@@ -95,7 +95,7 @@ class Xpumd:
         self._least = _LEAST[settings.xpumd_severity]
         self._known: dict[str, tuple[float, Sequence[Part]]] = {}
         self._problem = ""
-        self._silent: list[str] = []
+        self._unreported: list[str] = []
 
     def read(self, gpus: Sequence[Gpu]) -> Mapping[str, Health]:
         """Return what xpumd says about these GPUs, or has said within a minute."""
@@ -103,14 +103,14 @@ class Xpumd:
         said = self._ask()
         known = {gpu.pci: (now, said[gpu.pci]) if gpu.pci in said else self._known.get(gpu.pci) for gpu in gpus}
         self._known = {pci: each for pci, each in known.items() if each and now - each[0] <= VALID_FOR}
-        self._silent = [pci for pci in known if pci not in self._known]
+        self._unreported = [pci for pci in known if pci not in self._known]
         return {pci: judge(parts, self._least) for pci, (_, parts) in self._known.items()}
 
     def notes(self) -> Iterable[str]:
         """Name the GPUs whose health is not known, and say why."""
-        if self._silent:
+        if self._unreported:
             why = self._problem or "xpumd does not report their health"
-            yield f"xpumd-endpoint: {', '.join(self._silent)} are assumed to be healthy: {why}"
+            yield f"xpumd-endpoint: {', '.join(self._unreported)} are assumed to be healthy: {why}"
 
     def _ask(self) -> Mapping[str, Sequence[Part]]:
         self._problem = ""

@@ -220,7 +220,7 @@ def history(
     unreadable = [(node, *each) for node, known in answers.values for each in known.unreadable.items()]
     for node, plugin, reason in unreadable:
         echo(f"{node}: Incomplete: the history of {plugin} cannot be read: {reason}", error=True)
-    sys.exit(Exit.FAILED if answers.silent or unreadable else Exit.OK)
+    sys.exit(Exit.FAILED if answers.unanswered or unreadable else Exit.OK)
 
 
 def _statuses(nodes: Sequence[str]) -> Callable[[Fleet], Answers[NodeStatus]]:
@@ -268,11 +268,11 @@ def _show(
 
             show(render, watch=watch, every=WATCH_SECONDS)
     if as_json or not lists_unanswered:
-        for each in latest.silent:
+        for each in latest.unanswered:
             echo(f"{each.node} did not answer: {each.reason}", error=True)
     return latest
 
 
 def _exit(answers: Answers[NodeStatus], found: Sequence[Problem] = ()) -> None:
-    fine = not answers.silent and all(problem.severity is Severity.INFO for problem in found)
+    fine = not answers.unanswered and all(problem.severity is Severity.INFO for problem in found)
     sys.exit(Exit.OK if fine else Exit.FAILED)

@@ -68,7 +68,7 @@ class Answers(NamedTuple, Generic[T]):
         return [(each.node, each.value) for each in self.nodes if each.value is not None]
 
     @property
-    def silent(self) -> list[NodeAnswer[T]]:
+    def unanswered(self) -> list[NodeAnswer[T]]:
         """The nodes whose hub did not answer."""
         return [each for each in self.nodes if each.value is None]
 

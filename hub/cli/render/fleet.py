@@ -41,8 +41,10 @@ def status_screen(found: "Answers[NodeStatus]", wanted: "Filter") -> RenderableT
         table.add(*_node_row(each, devices))
     known = [(each.device.healthy, bool(each.device.holder)) for _, devices in shown for each in devices]
     healthy, used = (sum(column) for column in zip(*known, strict=True)) if known else (0, 0)
-    silent = f", {len(found.silent)} without an answer" if found.silent else ""
-    total = f"{counted(len(shown), 'node')}{silent}; {healthy} of {counted(len(known), 'device')} healthy, {used} used"
+    unanswered = f", {len(found.unanswered)} without an answer" if found.unanswered else ""
+    total = (
+        f"{counted(len(shown), 'node')}{unanswered}; {healthy} of {counted(len(known), 'device')} healthy, {used} used"
+    )
     return Group(Text(total, "bold"), Text(), table)
 
 
@@ -140,11 +142,11 @@ def history_screen(found: Sequence["NodeAllocation"]) -> RenderableType:
 
 def with_unanswered(screen: RenderableType, found: "Answers[Any]") -> RenderableType:
     """Add the nodes that did not answer."""
-    return Group(screen, *_silent(found.silent))
+    return Group(screen, *_unanswered(found.unanswered))
 
 
-def _silent(silent: Iterable["NodeAnswer[Any]"]) -> Iterator[RenderableType]:
+def _unanswered(unanswered: Iterable["NodeAnswer[Any]"]) -> Iterator[RenderableType]:
     table = Table(Column("", least=1))
-    for each in silent:
+    for each in unanswered:
         table.add(Text(f"{each.node} did not answer: {each.reason}", "yellow"))
     yield table

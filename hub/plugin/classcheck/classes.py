@@ -52,8 +52,10 @@ def instance_problems(plugin: Plugin) -> list[str]:
     """Return the mistakes in a plugin that its `__init__` has made."""
     if vars(plugin).keys() >= {"settings", "host"}:
         return attribute_problems(plugin)
-    place = location_of_attribute(type(plugin), "__init__")
-    return [f"{place}: __init__() does not call the base class: begin with super().__init__(settings, host, runtime)"]
+    location = location_of_attribute(type(plugin), "__init__")
+    return [
+        f"{location}: __init__() does not call the base class: begin with super().__init__(settings, host, runtime)"
+    ]
 
 
 def _wrong_values(plugin: Plugin | type[Plugin]) -> Iterator[tuple[str, str]]:

@@ -21,16 +21,16 @@ def settings_type(kind: type[Plugin]) -> Any:  # noqa: ANN401 - the type that th
     try:
         return get_type_hints(kind).get("settings", Settings)
     except Exception as error:
-        place = location_of_class(kind)
-        raise HubError(f"{place}: the annotations of {kind.__name__} cannot be read: {explain(error)}") from error
+        location = location_of_class(kind)
+        raise HubError(f"{location}: the annotations of {kind.__name__} cannot be read: {explain(error)}") from error
 
 
 def settings_problems(kind: type[Plugin]) -> Iterator[str]:
     """Yield the definite mistakes in the type of a plugin's settings."""
     assigned = vars(kind).get("settings")
     if isinstance(assigned, type) and "settings" not in kind.__annotations__:
-        place, name = location_of_attribute(kind, "settings"), assigned.__name__
-        yield f"{place}: settings = {name} does not say what the file is decoded into: write settings: {name}"
+        location, name = location_of_attribute(kind, "settings"), assigned.__name__
+        yield f"{location}: settings = {name} does not say what the file is decoded into: write settings: {name}"
         return
     try:
         structs = _structs(settings_type(kind), [])
@@ -40,9 +40,9 @@ def settings_problems(kind: type[Plugin]) -> Iterator[str]:
     for struct in structs:
         for name, value in dict(vars(struct)).items():
             if _is_meant_as_setting(struct, name, value):
-                place = location_of_attribute(struct, name)
+                location = location_of_attribute(struct, name)
                 problem = f"{name} = {value!r} in {struct.__name__} has no annotation, so no file can set it"
-                yield f"{place}: {problem}: write {name}: {type(value).__name__} = {value!r}"
+                yield f"{location}: {problem}: write {name}: {type(value).__name__} = {value!r}"
 
 
 def _structs(declared: object, found: list[type[msgspec.Struct]]) -> list[type[msgspec.Struct]]:

@@ -59,7 +59,7 @@ async def scan_in_time(plugin: Plugin) -> Scan:
     calls = Calls()
     scanning = calls.start(plugin.devices, lambda: scan(plugin, prepares=False, labels=True))
     done, _ = await asyncio.wait([scanning], timeout=plugin.scan_timeout)
-    return scanning.result() if done else overdue(plugin, calls.place(scanning))
+    return scanning.result() if done else overdue(plugin, calls.location(scanning))
 
 
 def scan(plugin: Plugin, watch_failure: str = "", *, prepares: bool, labels: bool = False) -> Scan:
@@ -92,9 +92,9 @@ def scan(plugin: Plugin, watch_failure: str = "", *, prepares: bool, labels: boo
         return Scan({name: ScannedDevices(reason=reason) for name in declared}, reason, fault=True, failed=True)
 
 
-def overdue(plugin: Plugin, place: str) -> Scan:
+def overdue(plugin: Plugin, location: str) -> Scan:
     """Return the result of a scan that exceeded its time limit, at this point in the author's code."""
-    timeout = PluginTimeout(plugin.devices, plugin.scan_timeout, place)
+    timeout = PluginTimeout(plugin.devices, plugin.scan_timeout, location)
     return Scan(reason=str(timeout), fault=True, failed=True)
 
 

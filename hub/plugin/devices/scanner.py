@@ -94,7 +94,7 @@ class Scanner:
         )
         done, _ = await asyncio.wait([scanning], timeout=self._plugin.scan_timeout)
         if not done:
-            self._update(overdue(self._plugin, self._calls.place(scanning)))
+            self._update(overdue(self._plugin, self._calls.location(scanning)))
         result = await scanning
         self._is_scanning = False
         self._metrics.scan_ended(time.perf_counter() - begin)

@@ -126,8 +126,8 @@ def _gpus_of(card: Card, nodes: Sequence[KfdNode], slots: _Slots, excluded: dict
     """Yield the GPUs of a card. Where KFD gives partitions no numbers, their order gives them some."""
     partitioned = len(nodes) > 1 or card.compute not in {"", "spx"}
     is_numbered = len({node.partition for node in nodes}) == len(nodes)
-    for place, node in enumerate(nodes):
-        number = node.partition if is_numbered else place
+    for position, node in enumerate(nodes):
+        number = node.partition if is_numbered else position
         gpu = Gpu(card, node, (), number if partitioned else None, len(nodes))
         if files := slots.files.get(node.render_minor):
             yield msgspec.structs.replace(gpu, files=files.names, source=files.source)

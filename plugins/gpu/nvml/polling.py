@@ -134,7 +134,7 @@ class DriverPoller:
     def _poll_session(self, session: Session) -> DriverState:
         self._state = state = session.poll(self._known, self._handle_xids)
         session.remember(state)
-        silent = {name for name, _ in state.unknown}
-        silent_known = {uuid: gpu for uuid, gpu in self._known.items() if uuid in silent}
-        self._known = silent_known | {gpu.uuid: gpu for gpu in state.gpus}
+        unresponsive = {name for name, _ in state.unknown}
+        unresponsive_known = {uuid: gpu for uuid, gpu in self._known.items() if uuid in unresponsive}
+        self._known = unresponsive_known | {gpu.uuid: gpu for gpu in state.gpus}
         return state

@@ -62,7 +62,7 @@ class Session:
             NvmlError: the session has ended.
         """
         answering: dict[str, tuple[Any, Gpu]] = {}
-        silent: dict[int, str] = {}
+        unresponsive: dict[int, str] = {}
         for index in range(self._nvml.call("nvmlDeviceGetCount")):
             try:
                 handle = self._nvml.call("nvmlDeviceGetHandleByIndex", index)
@@ -71,9 +71,9 @@ class Session:
             except NvmlError as error:
                 if error.code in GONE or error.code == MISMATCH:
                     raise
-                silent[index] = _unanswered(error)
+                unresponsive[index] = _unanswered(error)
             between()
-        lost, unknown = self._missing(known, answering, silent)
+        lost, unknown = self._missing(known, answering, unresponsive)
         gpus = sorted((*self._compared(answering), *lost), key=lambda gpu: gpu.index)
         reason = "" if gpus or unknown else f"the NVIDIA driver {self._driver} finds no GPU"
         return DriverState(tuple(gpus), self._links(answering), self._driver, self._cuda, tuple(unknown), reason)
@@ -111,13 +111,13 @@ class Session:
             yield gpu.with_findings([found[uuid]]) if uuid in found else gpu
 
     def _missing(
-        self, known: dict[str, Gpu], answering: dict[str, tuple[Any, Gpu]], silent: dict[int, str]
+        self, known: dict[str, Gpu], answering: dict[str, tuple[Any, Gpu]], unresponsive: dict[int, str]
     ) -> tuple[list[Gpu], list[tuple[str, str]]]:
         """Find the GPUs behind indices that do not answer, and those that the driver no longer counts."""
         missing = {gpu.index: gpu for uuid, gpu in known.items() if uuid not in answering}
         missing = {index: gpu for index, gpu in missing.items() if not gpu.pci or self._is_on_bus(gpu)}
         lost, unknown = [], []
-        for index, fault in silent.items():
+        for index, fault in unresponsive.items():
             if missing:
                 # The GPU that had this index, or else the next: indices shift when a GPU disappears.
                 gpu = missing.pop(index if index in missing else min(missing))

@@ -65,13 +65,13 @@ async def test_a_call_that_does_not_return(gate: threading.Event) -> None:
 
     pending = calls.start(prefer, hang)
     await asyncio.to_thread(entered.wait)
-    assert f"{__file__}:" in calls.place(pending)
+    assert f"{__file__}:" in calls.location(pending)
     with pytest.raises(PluginTimeout, match=r"prefer\(\) did not return within 0\.01 s"):
         await calls.call(prefer, gate.wait, 0.01)
     assert await calls.call(prefer, lambda: "answered", 60) == "answered"
     gate.set()
     assert await pending
-    assert calls.place(pending) == ""
+    assert calls.location(pending) == ""
 
 
 async def test_too_many_pending_calls(gate: threading.Event) -> None:

@@ -33,8 +33,8 @@ def test_each_node_has_an_answer_or_a_reason() -> None:
     fleet, _, _ = fleet_of(three_nodes())
     found = fleet.query("/status", NodeStatus)
     assert [node for node, _ in found.values] == ["node-a", "node-b"]
-    (silent,) = found.silent
-    assert (silent.node, silent.reason) == ("node-c", "pod hub-c: its container is waiting: ImagePullBackOff")
+    (unanswered,) = found.unanswered
+    assert (unanswered.node, unanswered.reason) == ("node-c", "pod hub-c: its container is waiting: ImagePullBackOff")
 
 
 @pytest.mark.parametrize(("old", "new"), [(Condition.REGISTERED, Condition.STANDBY), (Condition.REGISTERED, None)])
@@ -72,7 +72,7 @@ def test_without_the_proxy_the_hubs_are_queried_with_exec() -> None:
     """With a network policy, for example, not every hub has to fail before the others are queried with kubectl exec."""
     fleet, proxy, kubectl = fleet_of(_with_exec(_many(UNREACHABLE), encoded(status())))
     found = fleet.query("/status", NodeStatus)
-    assert (len(found.values), found.silent) == (NODES, [])
+    assert (len(found.values), found.unanswered) == (NODES, [])
     assert len(proxy.requests) < 10
     assert kubectl.commands[0] == ["hub-0", PROBE, "/status"]  # type: ignore[attr-defined]
 
@@ -80,7 +80,7 @@ def test_without_the_proxy_the_hubs_are_queried_with_exec() -> None:
 def test_both_reasons_are_named() -> None:
     """The error says why the API server did not reach the pod, and why the command did not run."""
     fleet, _, _ = fleet_of(_many(UNREACHABLE))
-    reason = fleet.query("/status", NodeStatus).silent[0].reason
+    reason = fleet.query("/status", NodeStatus).unanswered[0].reason
     assert "error trying to reach service: i/o timeout" in reason
     assert "kubectl exec: error: unable to upgrade connection" in reason
 
@@ -90,8 +90,8 @@ def test_a_hub_that_hangs_is_queried_once() -> None:
     scenario = _with_exec(_many(encoded(status())), encoded(status()))
     scenario.pages["hub-7 /status"] = Answer(mode="hang")
     fleet, _, kubectl = fleet_of(scenario)
-    (silent,) = fleet.query("/status", NodeStatus).silent
-    assert silent.reason == "pod hub-7: did not answer within 5 s"
+    (unanswered,) = fleet.query("/status", NodeStatus).unanswered
+    assert unanswered.reason == "pod hub-7: did not answer within 5 s"
     assert kubectl.commands == []  # type: ignore[attr-defined]
 
 
@@ -122,7 +122,7 @@ def test_an_invalid_answer_affects_only_its_node(body: str) -> None:
     fleet, _, _ = fleet_of(scenario)
     found = fleet.query("/status", NodeStatus)
     assert [node for node, _ in found.values] == ["node-b"]
-    reason = found.silent[0].reason
+    reason = found.unanswered[0].reason
     assert "sent an answer that this version of dphub does not understand" in reason
     assert len(reason) < 400
 
