@@ -121,11 +121,11 @@ def clean_environment() -> dict[str, str]:
     The directory of a plugin's file is not on that path: it is in the request.
     """
     directories = source_directories()
-    places = [place for place in sys.path if place not in directories]
+    paths = [path for path in sys.path if path not in directories]
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join(str(Path(place).absolute()) for place in places),
+        "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in paths),
     }
 
 

@@ -174,28 +174,28 @@ def odd_text(choices: Choices, valid: Sequence[str]) -> str:
 
 
 def _insert(choices: Choices, content: bytes) -> bytes:
-    place = choices.below(len(content) + 1)
-    return content[:place] + choices.of(TOKENS) + content[place:]
+    offset = choices.below(len(content) + 1)
+    return content[:offset] + choices.of(TOKENS) + content[offset:]
 
 
 def _overwrite(choices: Choices, content: bytes) -> bytes:
-    place, token = choices.below(len(content) + 1), choices.of(TOKENS)
-    return content[:place] + token + content[place + len(token) :]
+    offset, token = choices.below(len(content) + 1), choices.of(TOKENS)
+    return content[:offset] + token + content[offset + len(token) :]
 
 
 def _flip(choices: Choices, content: bytes) -> bytes:
-    place = choices.below(len(content) or 1)
-    return content[:place] + bytes([choices.below(256)]) + content[place + 1 :]
+    offset = choices.below(len(content) or 1)
+    return content[:offset] + bytes([choices.below(256)]) + content[offset + 1 :]
 
 
 def _remove(choices: Choices, content: bytes) -> bytes:
-    place = choices.below(len(content) + 1)
-    return content[:place] + content[place + 1 + choices.below(40) :]
+    offset = choices.below(len(content) + 1)
+    return content[:offset] + content[offset + 1 + choices.below(40) :]
 
 
 def _repeat(choices: Choices, content: bytes) -> bytes:
-    place, length = choices.below(len(content) + 1), 1 + choices.below(60)
-    return content[:place] + content[place : place + length] * (2 + choices.below(30)) + content[place + length :]
+    offset, length = choices.below(len(content) + 1), 1 + choices.below(60)
+    return content[:offset] + content[offset : offset + length] * (2 + choices.below(30)) + content[offset + length :]
 
 
 def _cut(choices: Choices, content: bytes) -> bytes:

@@ -197,8 +197,8 @@ class IntelTree:
 def _virtual(pci: str, number: int) -> str:
     """Return the address of a virtual function, which follows that of its physical function."""
     bus, slot, function = pci[:-5], int(pci[-4:-2], 16), int(pci[-1])
-    place = 8 * slot + function + 1 + number
-    return f"{bus}:{place // 8:02x}.{place % 8}"
+    position = 8 * slot + function + 1 + number
+    return f"{bus}:{position // 8:02x}.{position % 8}"
 
 
 def integrated(root: Path) -> IntelTree:

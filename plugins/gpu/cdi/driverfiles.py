@@ -97,8 +97,8 @@ def data_files(paths: DriverPaths) -> dict[str, str]:
     """Find the driver's data and configuration files, and where containers have them."""
     shared = {f"/usr/share/{name}": f"/usr/share/{name}" for name in _SHARED}
     configured = {
-        next((path for path in places if paths.driver(path).exists()), places[0]): places[0]
-        for places in ([f"/etc/{name}", f"/usr/share/{name}"] for name in _CONFIGURED)
+        next((path for path in candidates if paths.driver(path).exists()), candidates[0]): candidates[0]
+        for candidates in ([f"/etc/{name}", f"/usr/share/{name}"] for name in _CONFIGURED)
     }
     return {path: target for path, target in (shared | configured).items() if paths.driver(path).exists()}
 
@@ -107,8 +107,8 @@ def programs(paths: DriverPaths) -> dict[str, str]:
     """Find the driver's programs, and where containers have them."""
     found = {}
     for name in PROGRAMS:
-        places = [f"{directory}/{name}" for directory in _PROGRAM_DIRECTORIES]
-        if path := next((place for place in places if paths.driver(place).exists()), ""):
+        candidates = [f"{directory}/{name}" for directory in _PROGRAM_DIRECTORIES]
+        if path := next((each for each in candidates if paths.driver(each).exists()), ""):
             found[path] = f"/usr/bin/{name}"
     return found
 

@@ -20,11 +20,11 @@ _LINKS, _CACHE = "create-symlinks", "update-ldcache"
 
 def tool_in_process(paths: DriverPaths, tool: str) -> str:
     """Return where this process sees a program on the node; empty if it does not exist."""
-    places = [paths.host.path(tool)]
+    candidates = [paths.host.path(tool)]
     if str(paths.driver_root) == "/":
         # In a pod, the node's own file system is mounted as the driver root.
-        places.append(paths.driver(tool))
-    return next((str(place) for place in places if place.is_file()), "")
+        candidates.append(paths.driver(tool))
+    return next((str(path) for path in candidates if path.is_file()), "")
 
 
 def soname(path: str) -> str:

@@ -18,8 +18,8 @@ def load_library(paths: DriverPaths) -> bool:
 
     If it is in none of these directories, the system's loader searches for it.
     """
-    places = (paths.driver(f"{directory}/{SONAME}") for directory in LIBRARY_DIRECTORIES)
-    return any(_loads(str(place)) for place in places if place.exists()) or _loads(SONAME)
+    candidates = (paths.driver(f"{directory}/{SONAME}") for directory in LIBRARY_DIRECTORIES)
+    return any(_loads(str(path)) for path in candidates if path.exists()) or _loads(SONAME)
 
 
 def _loads(name: str) -> bool:

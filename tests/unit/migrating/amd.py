@@ -23,13 +23,13 @@ def build_amd_node(root: Path, facts: Mapping[str, Any]) -> Path:
         return root
     tree = AmdTree(root, separator=facts.get("separator", "_"))
     with tree.changing():
-        for place, (model, mode) in enumerate(_cards(facts)):
+        for position, (model, mode) in enumerate(_cards(facts)):
             compute, _, memory = mode.partition("_")
-            card = {"numa": place // 4} | MODELS[model]
-            card |= {"hive": 10 + place // 4} if model == "MI210" else {}
+            card = {"numa": position // 4} | MODELS[model]
+            card |= {"hive": 10 + position // 4} if model == "MI210" else {}
             card |= {"compute": compute, "memory": memory} if mode else {}
-            card |= {"numa": facts["numa"][place]} if "numa" in facts else {}
-            tree.add(_address(place), **card)
+            card |= {"numa": facts["numa"][position]} if "numa" in facts else {}
+            tree.add(_address(position), **card)
         for name in facts.get("hidden", ()):
             number, _, partition = name.partition(":")
             tree.hide(_address(int(number)), int(partition or 0))
@@ -46,8 +46,8 @@ def _cards(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield from [(model, mode)] * count
 
 
-def _address(place: int) -> str:
-    return f"0000:{OAM[place]}:00.0"
+def _address(position: int) -> str:
+    return f"0000:{OAM[position]}:00.0"
 
 
 def read_file(case: Case, directory: Path) -> AMDSettings:
