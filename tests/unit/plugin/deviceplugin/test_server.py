@@ -100,7 +100,7 @@ class _SlowCalls(DevicePluginServicer):
     async def ListAndWatch(self, _request: wire.Empty, _context: object) -> AsyncIterator[wire.ListAndWatchResponse]:
         with self.streams.track() as stream:
             yield wire.ListAndWatchResponse()
-            await stream.wait_for(Version().wait_beyond(0))
+            await stream.wait_for(ChangeCounter().wait_beyond(0))
 
     async def Allocate(self, _request: wire.AllocateRequest, _context: object) -> wire.AllocateResponse:
         self.called.set()
