@@ -24,7 +24,7 @@ Budgets = tuple[float | None, float | None]
 async def footprint(seconds: float) -> list[Row]:
     """Measure an idle node without hardware over a number of seconds, and a plugin process that is alone."""
     async with shipped_node() as node:
-        rows = await _compare(node, SHIPPED, seconds, "", (110, 0.5))
+        rows = await _compare(node, SHIPPED, seconds, "", (95, 0.5))
     return [*rows, *await _one_plugin(seconds)]
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 _SEARCH_PATHS = ("PATH", "PYTHONPATH")
 
+_OF_THIS_PROCESS = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+"""With these, a child could report to systemd in the name of this process (man 3 sd_notify)."""
+
 
 def own_python(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module of the hub, found where this process found its own."""
@@ -18,8 +21,8 @@ def own_python(module: str, *arguments: str) -> list[str]:
 
 
 def inherited_environment() -> dict[str, str]:
-    """Return this process's variables for a child, without relative directories in the search paths."""
-    return absolute_paths(os.environ)
+    """Return this process's variables for a child: no relative directories in the search paths, nothing of systemd."""
+    return absolute_paths({name: value for name, value in os.environ.items() if name not in _OF_THIS_PROCESS})
 
 
 def absolute_paths(environment: Mapping[str, str]) -> dict[str, str]:

@@ -22,6 +22,11 @@ def become_subreaper() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def resign_as_subreaper() -> None:
+    """Leave new orphans to another process; those that are children of this one stay its children."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 0)
+
+
 def _prctl(option: int, value: int) -> None:
     if _libc.prctl(option, value, 0, 0, 0):
         error = ctypes.get_errno()

@@ -22,6 +22,7 @@ from hub.supervisor.circus.arbiter import HubArbiter
 from hub.supervisor.cleanup import remove_feature_files, remove_sockets, remove_stale_files
 from hub.supervisor.config.watchers import PluginConfig, read_config
 from hub.supervisor.externalsocket import ExternalSocket
+from hub.supervisor.forkserver import ForkServer
 from hub.supervisor.http.server import serve_socket, serve_web, split_address
 from hub.supervisor.reporter import HubReporter
 from hub.supervisor.settings import HubSettings
@@ -32,7 +33,7 @@ from hub.supervisor.watchdog import Watchdog
 _log = get_logger()
 
 
-def run_hub(settings: HubSettings) -> Exit:
+def run_hub(settings: HubSettings, fork_server: ForkServer) -> Exit:
     """Run the hub until a signal or circusctl stops it.
 
     Raises:
@@ -55,18 +56,18 @@ def run_hub(settings: HubSettings) -> Exit:
             with optional("removal of labels of former plugins"):
                 remove_feature_files(settings.features_dir, settings.run_dir, {plugin.name for plugin in plugins})
         try:
-            return asyncio.run(_serve(plugins, settings, lock))
+            return asyncio.run(_serve(plugins, settings, lock, fork_server))
         finally:
             with optional("removal of the hub's sockets"):
                 remove_sockets(settings.run_dir)
 
 
-async def _serve(plugins: list[PluginConfig], settings: HubSettings, lock: HeldLock) -> Exit:
+async def _serve(plugins: list[PluginConfig], settings: HubSettings, lock: HeldLock, fork_server: ForkServer) -> Exit:
     reader = Reader(settings.run_dir)
     # Before any child is started, which must not find systemd's variables.
     systemd = Systemd(reader)
     reporter = HubReporter(settings)
-    arbiter = HubArbiter(plugins, settings, reporter)
+    arbiter = HubArbiter(plugins, settings, reporter, fork_server)
     watchdog = Watchdog(settings.run_dir, arbiter)
     kubelet = _Kubelet(settings, arbiter, reporter)
     try:

@@ -15,6 +15,7 @@ from hub.base.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
 from hub.base.paths import INSTANCE, PLUGIN_DIR, RUN_DIR, RunDir
 from hub.cli.render.text import echo, examples
 from hub.supervisor.config.watchers import default_config
+from hub.supervisor.forkserver import ForkServer
 from hub.supervisor.settings import HubSettings
 
 HTTP = "127.0.0.1:9880"
@@ -126,10 +127,6 @@ def run(
     directories, as in the second example.
     """
     skip_c_library_search()
-    # circus loads YAML, 2 MB, for a kind of log configuration that the hub does not use.
-    with without_packages("yaml"):
-        from hub.supervisor.hub import run_hub  # noqa: PLC0415 - 0.1 s; --help does not need circus
-
     settings = HubSettings(
         config=(config or default_config()).absolute(),
         plugin_dir=plugin_dir.absolute(),
@@ -142,7 +139,12 @@ def run(
         features_dir=features_dir.absolute() if features_dir else None,
     )
     try:
-        sys.exit(run_hub(settings))
+        # The two load their modules at the same time.
+        with ForkServer(settings.environment("", {})) as fork_server:
+            # circus loads YAML, 2 MB, for a kind of log configuration that the hub does not use.
+            with without_packages("yaml"):
+                from hub.supervisor.hub import run_hub  # noqa: PLC0415 - 0.1 s; --help does not need circus
+            sys.exit(run_hub(settings, fork_server))
     except HubError as error:
         echo(f"dphub run: {error}", error=True)
         sys.exit(_exit_code(error))

@@ -36,6 +36,7 @@ from hub.supervisor.circus.changes import ReloadResult
 from hub.supervisor.circus.watcher import PluginWatcher
 from hub.supervisor.config.ini import Section
 from hub.supervisor.config.watchers import PluginConfig, plugin_from_section, read_config
+from hub.supervisor.forkserver import ForkServer
 from hub.supervisor.reporter import HubReporter
 from hub.supervisor.settings import HubSettings
 
@@ -74,11 +75,15 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         plugins: The plugins in circus.ini.
         settings: The settings of the hub.
         report: Records what happens to the plugins and to the configuration.
+        fork_server: Starts the processes that it can start.
     """
 
-    def __init__(self, plugins: Iterable[PluginConfig], settings: HubSettings, report: HubReporter) -> None:
+    def __init__(
+        self, plugins: Iterable[PluginConfig], settings: HubSettings, report: HubReporter, fork_server: ForkServer
+    ) -> None:
         self._settings = settings
         self._report = report
+        self._fork_server = fork_server
         self.children: dict[int, PluginWatcher] = {}
         """All plugin processes that have not been reaped, by process id."""
         self.stopped = asyncio.Event()
@@ -123,7 +128,9 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         try:
             for path in (self._settings.run_dir.circus_socket, self._settings.run_dir.events):
                 clear_path(path)
+            await self._fork_server.ready()
             await self.start()
+            self._fork_server.close()
         except (zmq.ZMQError, OSError) as error:
             raise HubError(f"cannot listen in {self._settings.run_dir.path}: {error.strerror}") from None
 
@@ -237,7 +244,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         return asyncio.ensure_future(self._remove_for_good(self.get_watcher(name)))
 
     def _watcher(self, plugin: PluginConfig) -> PluginWatcher:
-        return PluginWatcher(plugin, self._settings, self._report.record(plugin))
+        return PluginWatcher(plugin, self._settings, self._report.record(plugin), self._fork_server)
 
     def _add(self, plugin: PluginConfig) -> PluginWatcher:
         if self._stopping:

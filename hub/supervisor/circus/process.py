@@ -3,15 +3,18 @@
 import os
 import signal
 import sys
+import time
 from subprocess import SubprocessError
 from typing import Any
 
+import psutil
 from circus.process import Process
 
 from hub.base.exits import Exit
 from hub.base.prctl import set_death_signal
 from hub.model.heartbeat import STACK_SIGNAL
 from hub.supervisor.config.watchers import SAFE_PATH, plugin_arguments
+from hub.supervisor.forkserver import ForkServer
 
 _HUB_PID = os.getpid()
 
@@ -20,7 +23,25 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
     """A child that exits with the hub, however that exits.
 
     Otherwise it would keep the next hub's plugins from getting the resources.
+
+    Args:
+        fork_server: Starts the process if it can; otherwise, the command is run.
+        circus: What circus's own class has.
     """
+
+    def __init__(self, *circus: Any, fork_server: ForkServer, **options: Any) -> None:  # noqa: ANN401 - as in circus
+        self._fork_server = fork_server
+        super().__init__(*circus, **options)
+
+    def spawn(self) -> None:
+        """Start the process."""
+        started = time.time()
+        pid = self._fork_server.fork(self.format_args(), self.env, self.working_dir, self.rlimits)
+        if pid:
+            self.started = started
+            self._worker = _ForkedProcess(pid)
+        else:
+            super().spawn()
 
     def format_args(self, sockets_fds: Any = None) -> list[str]:  # noqa: ANN401 - as in circus
         """Return the words of the command, with all variables replaced, as it is run."""
@@ -35,6 +56,17 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
         set_death_signal(signal.SIGKILL)
         if os.getppid() != _HUB_PID:
             os._exit(Exit.FAILED)  # the hub had exited before that
+
+
+class _ForkedProcess(psutil.Process):
+    """A process that was not started by `subprocess`, with what circus uses of such a one."""
+
+    stdout = stderr = None
+    returncode = None
+
+    def poll(self) -> int | None:
+        """Return None while the process is running."""
+        return None if self.is_running() else self.returncode
 
 
 def _as_run(words: list[str]) -> list[str]:

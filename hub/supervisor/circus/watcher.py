@@ -29,6 +29,7 @@ from hub.supervisor.backoff import BackOff
 from hub.supervisor.circus.process import WatchedProcess, why_not_started
 from hub.supervisor.config.watchers import PluginConfig
 from hub.supervisor.exitreason import RECENT, last_error
+from hub.supervisor.forkserver import ForkServer
 from hub.supervisor.processrecord import ProcessRecord, exit_fields
 from hub.supervisor.settings import HubSettings
 
@@ -49,9 +50,12 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         config: The plugin's section of circus.ini.
         settings: The settings of the hub.
         record: Records what happens to the plugin's processes.
+        fork_server: Starts the processes that it can start.
     """
 
-    def __init__(self, config: PluginConfig, settings: HubSettings, record: ProcessRecord) -> None:
+    def __init__(
+        self, config: PluginConfig, settings: HubSettings, record: ProcessRecord, fork_server: ForkServer
+    ) -> None:
         super().__init__(
             config.name,
             config.cmd,
@@ -72,6 +76,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             self.env[EVICT_VARIABLE] = str(config.evict).lower()
         self.config = config
         self.record = record
+        self._fork_server = fork_server
         self._stack = settings.run_dir.stack(config.name)
         self._plugin_log = settings.run_dir.log(config.name)
         self._heartbeat = settings.run_dir.heartbeat(config.name)
@@ -202,6 +207,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             env=self.env,
             rlimits=self.rlimits,
             watcher=self,
+            fork_server=self._fork_server,
             pipe_stdout=False,  # its logs are the hub's logs
             pipe_stderr=False,
         )

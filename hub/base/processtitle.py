@@ -1,0 +1,30 @@
+"""The command line that other programs see of this process, such as ps."""
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+
+_ARG_START = 48
+_ARG_END = 49
+"""Numbers of the fields of /proc/PID/stat (man 5 proc)."""
+
+
+class ProcessTitle:
+    """Changes the command line of this process, in the memory in which the kernel has stored it.
+
+    The kernel shows the content of this memory in /proc/PID/cmdline. Its size is that of the original command line, so
+    a process that needs a longer one is started with an additional argument of the necessary length.
+    """
+
+    def __init__(self) -> None:
+        stat = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace")
+        # The second field, the name of the program, may contain anything, and the third is the first one behind it.
+        fields = stat.rpartition(")")[2].split()
+        self._address, end = (int(fields[number - 3]) for number in (_ARG_START, _ARG_END))
+        self._size = end - self._address
+
+    def set(self, words: Sequence[str]) -> None:
+        """Show these words, or as much of them as there is memory for."""
+        content = b"".join(word.encode(errors="surrogateescape") + b"\0" for word in words)
+        # The last byte stays zero: otherwise, the kernel continues with the environment.
+        ctypes.memmove(self._address, content[: self._size - 1].ljust(self._size, b"\0"), self._size)

@@ -1,0 +1,111 @@
+"""`python -m hub.plugin.forkserver FD`: start plugin processes quickly, for the hub at the other end of a socket.
+
+This process loads what all plugin processes need, once, and forks them while the hub starts. So a plugin starts in
+a fifth of the CPU time, and the plugins of a node share the memory of these modules. Its own module and its
+configuration, a plugin process loads itself.
+
+This process has one thread, no event loop and no open gRPC: only then does a fork leave nothing undefined. The hub must
+be a subreaper: the process in between exits at once, and so the hub becomes the parent of the plugin process.
+"""
+
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+
+import msgspec
+
+from hub.base.clibrary import skip_c_library_search
+from hub.base.exits import Exit
+from hub.base.prctl import set_death_signal
+from hub.base.processtitle import ProcessTitle
+from hub.model.forkserver import MESSAGE_BYTES, ForkReply, ForkRequest
+from hub.model.heartbeat import STACK_SIGNAL
+from hub.plugin.__main__ import main as run_plugin
+
+
+def main() -> int:
+    """Fork processes until the hub has exited; return the exit code of this process, or of a plugin process."""
+    set_death_signal(signal.SIGKILL)
+    title = ProcessTitle()
+    title.set(sys.orig_argv[:-1])
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    _load()
+    # What was loaded is never garbage. A collection would write to all of it, and end the sharing of its memory.
+    gc.collect()
+    gc.freeze()
+    connection.send(b"\n")
+    request = _serve(connection)
+    if request is None:
+        return Exit.OK
+    title.set(request.command)
+    sys.argv[1:] = request.arguments
+    return run_plugin()
+
+
+def _load() -> None:
+    """Load what plugin processes need."""
+    skip_c_library_search()
+    import asyncinotify  # noqa: F401, PLC0415 - asks for the name of the C library
+
+    import hub.plugin.files  # noqa: PLC0415 - they import asyncinotify, too
+    import hub.plugin.loading  # noqa: PLC0415 - as above
+    import hub.plugin.process  # noqa: F401, PLC0415 - as above
+
+
+def _serve(connection: socket.socket) -> ForkRequest | None:
+    """Fork a process for each request; return the request in that process, and None when the hub has exited."""
+    while True:
+        message, files, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, 1)
+        if not message:
+            return None
+        with socket.socket(fileno=files[0]) as requester:
+            request = msgspec.json.decode(message, type=ForkRequest)
+            if _fork_orphan():
+                connection.close()
+                _enter(request, requester)
+                return request
+        # Only now the process is a child of the hub.
+        connection.send(b"\n")
+
+
+def _fork_orphan() -> bool:
+    """Fork a process whose parent has exited; return whether this is that process."""
+    between = os.fork()
+    if between:
+        os.waitpid(between, 0)
+        return False
+    if os.fork():
+        os._exit(Exit.OK)
+    return True
+
+
+def _enter(request: ForkRequest, requester: socket.socket) -> None:
+    """Make this process what the command would have started; exit if that is not possible, or no longer requested."""
+    try:
+        _prepare(request)
+    except (OSError, ValueError, AttributeError) as error:
+        requester.send(msgspec.json.encode(ForkReply(error=str(error))))
+        os._exit(Exit.FAILED)
+    requester.send(msgspec.json.encode(ForkReply(os.getpid())))
+    is_wanted = bool(requester.recv(1))
+    set_death_signal(signal.SIGKILL)
+    if not is_wanted or os.getppid() != request.parent:
+        os._exit(Exit.FAILED)
+
+
+def _prepare(request: ForkRequest) -> None:
+    # What the hub sends to a plugin that has no handler yet stays pending, instead of killing it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, STACK_SIGNAL})
+    os.setsid()
+    for name, value in request.limits.items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (value, value))
+    os.chdir(request.directory)
+    os.environ.clear()
+    os.environ.update(request.environment)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
