@@ -77,7 +77,7 @@ def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -
     """Show every device, or those of one PLUGIN or RESOURCE: health, location, attributes, and the container using it.
 
     For one DEVICE, also show when its health changed, the PCI bridges above it, its last reset, and the warnings about
-    its resource, such as a device file that does not exist. DEVICE is the id of a device or the beginning of one, the
+    its resource, such as a device file that does not exist. DEVICE is the id of a device or a prefix of one, the
     id of a physical device, a PCI address, or a name such as mlx5_0.
 
     With --plugin and --scan, show the devices of a plugin as they would be with a configuration file, and which of its

@@ -32,7 +32,7 @@ from hub.status.history import KnownAllocation, matching_allocations, read_histo
 def history(wanted: str | None, *, plugin: str | None, lines: int, as_json: bool, hub: TargetHub) -> None:
     """Show which containers used which devices and when, and how the devices' health changed during that time.
 
-    The latest come first. DEVICE is the id of a device or the beginning of one, the id of a physical device, a PCI
+    The latest come first. DEVICE is the id of a device or a prefix of one, the id of a physical device, a PCI
     address, or a name such as mlx5_0; the name of a plugin or of a resource stands for all its devices. POD is a name,
     alone or as NAMESPACE/POD.
 

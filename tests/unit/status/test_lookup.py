@@ -37,7 +37,7 @@ NODE = _node(
     ],
 )
 def test_names_of_a_device(name: str, key: str) -> None:
-    """Its id or the beginning of it, its physical device, its PCI address, its name, or all with the resource."""
+    """Its id or a prefix of it, its physical device, its PCI address, its name, or all with the resource."""
     assert DeviceIndex(NODE).find(name) == find_device(NODE, name) == ("gpu", key)
 
 
