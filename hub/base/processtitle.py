@@ -1,7 +1,9 @@
 """The command line that other programs see of this process, such as ps."""
 
 import ctypes
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 _ARG_START = 48
@@ -17,14 +19,17 @@ class ProcessTitle:
     """
 
     def __init__(self) -> None:
-        stat = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace")
-        # The second field, the name of the program, may contain anything, and the third is the first one behind it.
-        fields = stat.rpartition(")")[2].split()
-        self._address, end = (int(fields[number - 3]) for number in (_ARG_START, _ARG_END))
-        self._size = end - self._address
+        self._address, self._size = 0, 0
+        with suppress(OSError, ValueError, IndexError):
+            stat = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace")
+            # The second field, the name of the program, may contain anything; the third is the first one behind it.
+            fields = stat.rpartition(")")[2].split()
+            start, end = (int(fields[number - 3]) for number in (_ARG_START, _ARG_END))
+            self._address, self._size = start, end - start
 
     def set(self, words: Sequence[str]) -> None:
-        """Show these words, or as much of them as there is memory for."""
-        content = b"".join(word.encode(errors="surrogateescape") + b"\0" for word in words)
-        # The last byte stays zero: otherwise, the kernel continues with the environment.
-        ctypes.memmove(self._address, content[: self._size - 1].ljust(self._size, b"\0"), self._size)
+        """Show these words, or as much of them as there is memory for; do nothing if that memory is not known."""
+        if self._size > 0:
+            content = b"".join(os.fsencode(word) + b"\0" for word in words)
+            # The last byte stays zero: otherwise, the kernel continues with the environment.
+            ctypes.memmove(self._address, content[: self._size - 1].ljust(self._size, b"\0"), self._size)

@@ -22,6 +22,8 @@ heartbeat; 0 disables that."""
 STACK_SIGNAL = signal.SIGUSR2
 """Has a plugin process write the stacks of its threads."""
 
+BLOCKED_AT_START = frozenset({signal.SIGHUP, STACK_SIGNAL})
+"""What the hub may send to a plugin that has no handlers yet: it stays pending, instead of killing the process."""
 
 HANDOVER_TIMEOUT = 20.0
 """Seconds for which a plugin that is stopped keeps serving until another hub has its devices. The kubelet kills a pod

@@ -14,16 +14,18 @@ import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
+import hub.plugin.__main__ as plugin_main
 from hub.base.clibrary import skip_c_library_search
 from hub.base.exits import Exit
 from hub.base.prctl import set_death_signal
 from hub.base.processtitle import ProcessTitle
 from hub.model.forkserver import MESSAGE_BYTES, ForkReply, ForkRequest
-from hub.model.heartbeat import STACK_SIGNAL
-from hub.plugin.__main__ import main as run_plugin
+from hub.model.heartbeat import BLOCKED_AT_START
 
 
 def main() -> int:
@@ -32,7 +34,12 @@ def main() -> int:
     title = ProcessTitle()
     title.set(sys.orig_argv[:-1])
     connection = socket.socket(fileno=int(sys.argv[1]))
+    before = dict(os.environ)
     _load()
+    if len(list(Path("/proc/self/task").iterdir())) > 1:
+        # A module has started a thread. The hub finds that this process has exited, and forks nothing.
+        return Exit.FAILED
+    set_by_modules = dict(os.environ.items() - before.items())
     # What was loaded is never garbage. A collection would write to all of it, and end the sharing of its memory.
     gc.collect()
     gc.freeze()
@@ -40,9 +47,12 @@ def main() -> int:
     request = _serve(connection)
     if request is None:
         return Exit.OK
+    os.environ.clear()
+    os.environ.update(set_by_modules | dict(request.environment))
     title.set(request.command)
-    sys.argv[1:] = request.arguments
-    return run_plugin()
+    sys.orig_argv[:] = request.command
+    sys.argv[:] = [str(plugin_main.__file__), *request.arguments]
+    return plugin_main.main()
 
 
 def _load() -> None:
@@ -67,8 +77,9 @@ def _serve(connection: socket.socket) -> ForkRequest | None:
                 connection.close()
                 _enter(request, requester)
                 return request
-        # Only now the process is a child of the hub.
-        connection.send(b"\n")
+        with suppress(BrokenPipeError):
+            # Only now the process is a child of the hub.
+            connection.send(b"\n")
 
 
 def _fork_orphan() -> bool:
@@ -77,34 +88,37 @@ def _fork_orphan() -> bool:
     if between:
         os.waitpid(between, 0)
         return False
-    if os.fork():
+    try:
+        is_parent = bool(os.fork())
+    except OSError:
+        is_parent = True  # the hub finds that there is no process
+    if is_parent:
         os._exit(Exit.OK)
     return True
 
 
 def _enter(request: ForkRequest, requester: socket.socket) -> None:
     """Make this process what the command would have started; exit if that is not possible, or no longer requested."""
+    reply = ForkReply(os.getpid())
     try:
         _prepare(request)
-    except (OSError, ValueError, AttributeError) as error:
-        requester.send(msgspec.json.encode(ForkReply(error=str(error))))
-        os._exit(Exit.FAILED)
-    requester.send(msgspec.json.encode(ForkReply(os.getpid())))
-    is_wanted = bool(requester.recv(1))
+    except (OSError, ValueError, OverflowError, AttributeError) as error:
+        reply = ForkReply(error=str(error))
+    is_wanted = False
+    with suppress(OSError):
+        requester.send(msgspec.json.encode(reply))
+        is_wanted = bool(requester.recv(1))
     set_death_signal(signal.SIGKILL)
     if not is_wanted or os.getppid() != request.parent:
         os._exit(Exit.FAILED)
 
 
 def _prepare(request: ForkRequest) -> None:
-    # What the hub sends to a plugin that has no handler yet stays pending, instead of killing it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, STACK_SIGNAL})
+    signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_AT_START)
     os.setsid()
     for name, value in request.limits.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (value, value))
     os.chdir(request.directory)
-    os.environ.clear()
-    os.environ.update(request.environment)
 
 
 if __name__ == "__main__":

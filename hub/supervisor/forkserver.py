@@ -24,10 +24,21 @@ START_TIMEOUT = 5.0
 """Seconds for which a starting hub waits for its fork server, which usually takes a third of a second."""
 
 FORK_TIMEOUT = 1.0
-"""Seconds for one fork, which usually takes a hundredth of that. The hub does nothing else in this time."""
+"""Seconds for each message of a fork, which usually takes a hundredth of that. The hub does nothing else meanwhile."""
 
-_READ_AT_START = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "GRPC_", "OPENSSL_", "LC_", "LANG", "TZ")
+_READ_AT_START = (
+    *("PYTHON", "HOME", "COVERAGE_", "LD_", "MALLOC_", "GLIBC_", "LC_", "LANG", "TZ"),
+    *("GRPC_", "PROTOCOL_BUFFERS_", "OPENSSL_"),
+)
 """The prefixes of variables that a process reads only when it starts or loads its modules."""
+
+_READ_AT_START_LIMIT = "stack"
+"""The limit that determines the size of the stacks of threads when a process starts."""
+
+KILL_TIMEOUT = 1.0
+"""Seconds for the end of the fork server after SIGKILL; the hub does nothing else in this time."""
+
+_HEAD = own_python("hub.plugin")
 
 _TITLE = " " * 4096
 """An argument that reserves memory for the command lines of plugin processes."""
@@ -40,24 +51,31 @@ class ForkServer:
         environment: Its environment.
     """
 
+    _is_ready = False
+
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_ready = False
+        self._connection: socket.socket | None = None
+        self._problem = ""
+        try:
+            self._start()
+        except OSError as error:
+            # Logged later: the hub is not ready to log yet.
+            self._problem = str(error)
+
+    def _start(self) -> None:
         become_subreaper()
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._connection.setblocking(False)  # noqa: FBT003 - the only way
         with theirs:
-            try:
-                self._process = subprocess.Popen(  # noqa: S603 - our own program
-                    own_python("hub.plugin.forkserver", str(theirs.fileno()), _TITLE),
-                    env=environment,
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                get_logger().warning("fork server not started", reason=str(error))
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                own_python("hub.plugin.forkserver", str(theirs.fileno()), _TITLE),
+                env=self._environment,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -72,18 +90,39 @@ class ForkServer:
     def close(self) -> None:
         """End the fork server. The processes that it has forked do not need it."""
         self._is_ready = False
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(KILL_TIMEOUT)
             self._process = None
+        with suppress(OSError):
             resign_as_subreaper()
 
     async def ready(self) -> None:
-        """Wait until it can fork; for a limited time."""
-        with suppress(TimeoutError, OSError):
+        """Wait until it can fork; for a limited time. Afterwards, `fork` has an effect."""
+        if self._is_ready or self._connection is None:
+            self._report()
+            return
+        try:
             async with asyncio.timeout(START_TIMEOUT):
                 self._is_ready = bool(await asyncio.get_running_loop().sock_recv(self._connection, MESSAGE_BYTES))
+        except TimeoutError:
+            self._problem = f"it has not become ready within {START_TIMEOUT:g} s"
+        except OSError as error:
+            self._problem = str(error)
+        else:
+            self._problem = "" if self._is_ready else "it has exited"
+        self._report()
+
+    def _report(self) -> None:
+        """Log why there is no fork server, once."""
+        if self._problem:
+            get_logger().warning("fork server not started", reason=self._problem)
+            self._problem = ""
+            self.close()
 
     def fork(
         self, command: Sequence[str], environment: Mapping[str, str], directory: str, limits: Mapping[str, int]
@@ -96,36 +135,48 @@ class ForkServer:
             directory: The working directory.
             limits: From the name of a limit in lower case, as in circus.ini, to its value.
         """
-        head = own_python("hub.plugin")
-        if list(command[: len(head)]) != head or _read_at_start(environment) != _read_at_start(self._environment):
+        connection = self._connection if self._is_ready else None
+        if connection is None or not self._can_fork(command, environment, limits):
             return 0
-        request = ForkRequest(os.getpid(), command, command[len(head) :], environment, directory, limits)
-        message = msgspec.json.encode(request)
-        if len(message) > MESSAGE_BYTES or not self._is_ready:
-            return 0
+        arguments = command[len(_HEAD) :]
         try:
-            return self._request(message).pid
-        except (OSError, msgspec.MsgspecError) as error:
+            # Not all variables can be encoded: they may contain any bytes.
+            request = msgspec.json.encode(ForkRequest(os.getpid(), command, arguments, environment, directory, limits))
+            return _request(connection, request).pid if len(request) <= MESSAGE_BYTES else 0
+        except (ValueError, OverflowError):
+            return 0
+        except OSError as error:
             get_logger().warning("fork server failed", reason=str(error))
             self.close()
             return 0
 
-    def _request(self, message: bytes) -> ForkReply:
-        """Request a process, and let it continue if all is well: one that is late, or of a dead fork server, exits."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours:
-            with theirs:
-                self._connection.settimeout(FORK_TIMEOUT)
-                socket.send_fds(self._connection, [message], [theirs.fileno()])
-            ours.settimeout(FORK_TIMEOUT)
-            reply = msgspec.json.decode(ours.recv(MESSAGE_BYTES), type=ForkReply)
-            # From now on, the process is a child of the hub.
-            if not self._connection.recv(1):
-                raise ConnectionResetError("it has exited")
-            if reply.pid:
-                ours.send(b"\n")
-            return reply
+    def _can_fork(self, command: Sequence[str], environment: Mapping[str, str], limits: Mapping[str, int]) -> bool:
+        """Return whether a forked process would be what the command starts."""
+        return (
+            list(command[: len(_HEAD)]) == _HEAD
+            and _read_at_start(environment) == _read_at_start(self._environment)
+            and _READ_AT_START_LIMIT not in limits
+        )
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(_READ_AT_START)}
+
+
+def _request(connection: socket.socket, message: bytes) -> ForkReply:
+    """Request a process, and let it continue if all is well: one that is late, or of a dead fork server, exits."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            connection.settimeout(FORK_TIMEOUT)
+            socket.send_fds(connection, [message], [theirs.fileno()])
+        ours.settimeout(FORK_TIMEOUT)
+        answer = ours.recv(MESSAGE_BYTES)
+        if not (answer and connection.recv(1)):
+            raise ConnectionResetError("it has exited")
+        reply = msgspec.json.decode(answer, type=ForkReply)
+        if reply.pid:
+            # An error unless it is a child of the hub, which otherwise would not notice its end.
+            os.waitid(os.P_PID, reply.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            ours.send(b"\n")
+        return reply

@@ -64,7 +64,7 @@ def run_hub(settings: HubSettings, fork_server: ForkServer) -> Exit:
 
 async def _serve(plugins: list[PluginConfig], settings: HubSettings, lock: HeldLock, fork_server: ForkServer) -> Exit:
     reader = Reader(settings.run_dir)
-    # Before any child is started, which must not find systemd's variables.
+    # Takes its variables from the environment: only this process may use them.
     systemd = Systemd(reader)
     reporter = HubReporter(settings)
     arbiter = HubArbiter(plugins, settings, reporter, fork_server)

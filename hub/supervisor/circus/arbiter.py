@@ -128,7 +128,6 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         try:
             for path in (self._settings.run_dir.circus_socket, self._settings.run_dir.events):
                 clear_path(path)
-            await self._fork_server.ready()
             await self.start()
             self._fork_server.close()
         except (zmq.ZMQError, OSError) as error:
@@ -168,6 +167,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         self.all_exited = all(ended)
 
     async def _start_watchers(self, watcher_iter_func: Callable[[], Iterable[PluginWatcher]] | None = None) -> None:
+        await self._fork_server.ready()
         watchers = (watcher_iter_func or self.iter_watchers)()
         await asyncio.gather(*(watcher.start() for watcher in watchers if watcher.autostart))
 

@@ -1,4 +1,4 @@
-"""How the process of a plugin is started: as circus does it, with a few steps in the child before its command."""
+"""How the process of a plugin is started: by the fork server, or as circus does it, with more steps in the child."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from circus.process import Process
 
 from hub.base.exits import Exit
 from hub.base.prctl import set_death_signal
-from hub.model.heartbeat import STACK_SIGNAL
+from hub.model.heartbeat import BLOCKED_AT_START
 from hub.supervisor.config.watchers import SAFE_PATH, plugin_arguments
 from hub.supervisor.forkserver import ForkServer
 
@@ -39,7 +39,11 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
         pid = self._fork_server.fork(self.format_args(), self.env, self.working_dir, self.rlimits)
         if pid:
             self.started = started
-            self._worker = _ForkedProcess(pid)
+            try:
+                self._worker = _ForkedProcess(pid)
+            except psutil.Error as error:
+                os.kill(pid, signal.SIGKILL)
+                raise OSError(str(error)) from None
         else:
             super().spawn()
 
@@ -50,9 +54,8 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
     def _null_streams(self, streams: list[Any]) -> None:
         # Runs in the child before its command; it is the only such hook in circus.
         super()._null_streams(streams)
-        # What the hub sends to a plugin that has no handler yet stays pending, instead of killing it.
         is_hub_plugin = plugin_arguments(self.format_args()) is not None
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, STACK_SIGNAL} if is_hub_plugin else {signal.SIGHUP})
+        signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_AT_START if is_hub_plugin else {signal.SIGHUP})
         set_death_signal(signal.SIGKILL)
         if os.getppid() != _HUB_PID:
             os._exit(Exit.FAILED)  # the hub had exited before that
@@ -62,10 +65,10 @@ class _ForkedProcess(psutil.Process):
     """A process that was not started by `subprocess`, with what circus uses of such a one."""
 
     stdout = stderr = None
-    returncode = None
+    returncode = 0
 
     def poll(self) -> int | None:
-        """Return None while the process is running."""
+        """Return None while the process is running. Its exit code is known to the watcher."""
         return None if self.is_running() else self.returncode
 
 

@@ -1,32 +1,63 @@
 """Plugins that start with the hub are forked: they are what their commands would have started, and take less memory."""
 
+import json
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from hub.testing.waiting import WAIT_SECONDS
 from tests.harness.hub_process import HUB, HubProcess, MakeHub, is_alive, wait_until, watcher
+from tests.harness.node import random_source
+
+KILLS = 20
 
 STUB = "cmd = python -m hub.plugin plugins.stub:Stub"
 COMMAND = [sys.executable, "-P", "-m", "hub.plugin", "plugins.stub:Stub"]
 
+DUMP = """
+import json, os, sys, threading
+from pathlib import Path
+from hub import *
+
+class Dump(Plugin):
+    resource = "example.com/dump"
+
+    def devices(self):
+        seen = {"environment": dict(os.environ), "words": sys.argv, "original words": sys.orig_argv[1:]}
+        scratch = Path(f"../{os.getpid()}.new")
+        scratch.write_text(json.dumps(seen))
+        scratch.rename(f"../{os.getpid()}.json")
+        return []
+"""
+
+_CONNECT = "import os, socket, sys, time; s = socket.socket(fileno=int(sys.argv[1])); "
+
 FAILING = {
-    "a program that does not exist": ["/nonexistent"],
-    "one that exits": ["/bin/false"],
-    "one that never becomes ready": [sys.executable, "-c", "import time; time.sleep(1000)"],
-    "one that does not fork": [
-        sys.executable,
-        "-c",
-        "import socket, sys, time; socket.socket(fileno=int(sys.argv[1])).send(b'.'); time.sleep(1000)",
-    ],
-    "one that exits instead": [
-        sys.executable,
-        "-c",
-        "import socket, sys; s = socket.socket(fileno=int(sys.argv[1])); s.send(b'.'); s.recv(1)",
-    ],
+    "a program that does not exist": (["/nonexistent"], "fork server not started"),
+    "one that exits": (["/bin/false"], "fork server not started"),
+    "one that never becomes ready": (
+        [sys.executable, "-c", "import time; time.sleep(1000)"],
+        "fork server not started",
+    ),
+    "one that does not fork": (
+        [sys.executable, "-c", _CONNECT + "s.send(b'.'); time.sleep(1000)"],
+        "fork server failed",
+    ),
+    "one that exits instead": ([sys.executable, "-c", _CONNECT + "s.send(b'.'); s.recv(1)"], "fork server failed"),
+    "one whose process is not a child of the hub": (
+        [
+            sys.executable,
+            "-c",
+            _CONNECT + "s.send(b'.'); _, (f,), _, _ = socket.recv_fds(s, 1 << 17, 1); "
+            "socket.socket(fileno=f).send(b'{\"pid\": 1}'); s.send(b'.'); time.sleep(1000)",
+        ],
+        "fork server failed",
+    ),
 }
 
 
@@ -47,41 +78,48 @@ def _is_forked(process: psutil.Process) -> bool:
 
 
 def test_a_forked_process_is_what_its_command_would_have_started(make_hub: MakeHub, directory: Path) -> None:
-    """It has the command line, parent, session, directory, limits and input of a process started by the command."""
+    """Everything that it, the kernel and other programs can tell of a process started by the command is the same."""
     (directory / "work").mkdir()
-    options = f"{STUB}\nworking_dir = work\nrlimit_nofile = 512"
+    (directory / "dump.py").write_text(DUMP)
+    options = f"cmd = python -m hub.plugin {directory / 'dump.py'}:Dump\nworking_dir = work\nrlimit_nofile = 512"
     hub = make_hub(watcher("a", options) + watcher("b", STUB)).start()
-    forked, other = _process(hub, "a"), _process(hub, "b")
+    forked = _process(hub, "a")
     assert _is_forked(forked)
-    assert _is_forked(other)
-    found = [_facts(forked)]
+    assert _is_forked(_process(hub, "b"))
+    found = _facts(forked, directory)
     hub.ask("restart", "a")
     hub.wait_event("process started", plugin="a", count=2)
     started = _process(hub, "a")
     assert not _is_forked(started)
-    assert [*found, _facts(started)] == 2 * [
-        (COMMAND, hub.pid, True, str(directory / "work"), (512, 512), "/dev/null", 0o077)
-    ]
+    assert found == _facts(started, directory)
+    assert found["command line"] == [*COMMAND[:-1], f"{directory / 'dump.py'}:Dump"]
+    assert (found["parent"], found["leads its session"], found["open files"]) == (hub.pid, True, (512, 512))
 
 
-def _facts(process: psutil.Process) -> tuple[object, ...]:
+def _facts(process: psutil.Process, directory: Path) -> dict[str, object]:
+    dump = directory / f"{process.pid}.json"
+    wait_until(dump.exists, "what the plugin sees")
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-    return (
-        [word for word in process.cmdline() if word],
-        process.ppid(),
-        os.getsid(process.pid) == process.pid == os.getpgid(process.pid),
-        process.cwd(),
-        process.rlimit(psutil.RLIMIT_NOFILE),
-        str(Path(f"/proc/{process.pid}/fd/0").readlink()),
-        int(re.findall(r"Umask:\s+(\d+)", status)[0], 8),
-    )
+    signals = re.findall(r"(?:SigBlk|SigIgn|SigCgt|Umask|NoNewPrivs|CapEff):\s+(\w+)", status)
+    files = [Path(f"/proc/{process.pid}/fd/{number}").readlink() for number in range(3)]
+    return {
+        "command line": [word for word in process.cmdline() if word],
+        "parent": process.ppid(),
+        "leads its session": os.getsid(process.pid) == process.pid == os.getpgid(process.pid),
+        "directory": process.cwd(),
+        "open files": process.rlimit(psutil.RLIMIT_NOFILE),
+        "standard files": files,
+        "number of files": process.num_fds(),
+        "signals": signals,
+        "what the plugin sees": json.loads(dump.read_text()),
+    }
 
 
 def test_forked_processes_take_less_memory(make_hub: MakeHub) -> None:
     """The plugins share what all of them have loaded. The process that has forked them is gone once the hub runs."""
     hub = make_hub("".join(watcher(name, STUB) for name in "abc")).start()
     forked = [_process(hub, name) for name in "abc"]
-    wait_until(lambda: psutil.Process(hub.pid).children(recursive=True) == forked, "no other process")
+    wait_until(lambda: set(psutil.Process(hub.pid).children(recursive=True)) == set(forked), "no other process")
     private = [_private_memory(process) for process in forked]
     hub.ask("restart", "a")
     hub.wait_event("process started", plugin="a", count=2)
@@ -106,9 +144,9 @@ def test_variables_that_a_process_reads_when_it_starts(make_hub: MakeHub) -> Non
     assert _is_forked(_process(hub, "b"))
 
 
-@pytest.mark.parametrize("program", FAILING.values(), ids=FAILING)
-def test_a_fork_server_that_fails(make_hub: MakeHub, program: list[str]) -> None:
-    """The plugins are started by their commands; nothing remains of it."""
+@pytest.mark.parametrize(("program", "event"), FAILING.values(), ids=FAILING)
+def test_a_fork_server_that_fails(make_hub: MakeHub, program: list[str], event: str) -> None:
+    """The plugins are started by their commands; the log says so, and nothing remains of it."""
     code = (
         "from hub.supervisor import forkserver as module\n"
         "real = module.own_python\n"
@@ -118,7 +156,40 @@ def test_a_fork_server_that_fails(make_hub: MakeHub, program: list[str]) -> None
     hub = make_hub(watcher("a", STUB) + watcher("b", STUB)).start(code=code)
     plugins = [_process(hub, name) for name in "ab"]
     assert [[word for word in process.cmdline() if word] for process in plugins] == 2 * [COMMAND]
-    wait_until(lambda: psutil.Process(hub.pid).children(recursive=True) == plugins, "no other process")
+    wait_until(lambda: set(psutil.Process(hub.pid).children(recursive=True)) == set(plugins), "no other process")
+    assert hub.events(event)
+
+
+def test_a_variable_that_is_not_text(make_hub: MakeHub) -> None:
+    """The plugin is started by its command, each time: such a variable cannot be sent."""
+    hub = make_hub(watcher("a", STUB)).start(env={"ODD": os.fsdecode(b"\xff")})
+    assert not _is_forked(_process(hub, "a"))
+    hub.ask("restart", "a")
+    hub.wait_event("process started", plugin="a", count=2)
+
+
+def test_a_hub_that_is_killed_while_it_starts(make_hub: MakeHub) -> None:
+    """At no moment, one of its processes survives it."""
+    rng = random_source()
+    for _ in range(KILLS):
+        hub = make_hub(watcher("a", STUB) + watcher("b", STUB)).start()
+        time.sleep(rng.uniform(0, 0.5))
+        family = psutil.Process(hub.pid).children(recursive=True)
+        assert hub.process
+        hub.process.kill()
+        hub.process.wait()
+        _, alive = psutil.wait_procs(family, timeout=WAIT_SECONDS)
+        assert alive == []
+        left = [each for each in psutil.process_iter() if _runs_in(each, hub.run_dir)]
+        _, alive = psutil.wait_procs(left, timeout=WAIT_SECONDS)
+        assert alive == []
+
+
+def _runs_in(process: psutil.Process, run_dir: Path) -> bool:
+    try:
+        return process.environ().get("DPHUB_RUN_DIR") == str(run_dir)
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return False
 
 
 def test_a_process_that_cannot_be_prepared(make_hub: MakeHub) -> None:
