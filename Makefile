@@ -67,7 +67,7 @@ TESTS :=
 test-kubelet: $(TOOLS) ## Run the tests that use a kubelet against real ones, KUBELETS="1.36 1.37" TESTS=tests/unit; needs Go.
 	$(BIN)/python -m tests.harness.kubeletbuild $(KUBELETS)
 	$(BIN)/python -m tests.harness.drabuild $(filter 1.36 1.37,$(KUBELETS))
-	set -e; for version in $(KUBELETS); do $(PYTEST) --numprocesses 6 --kubelet=$$version $(TESTS); done
+	set -e; for version in $(KUBELETS); do $(PYTEST) --numprocesses 6 --dist worksteal --kubelet=$$version $(TESTS); done
 
 test-node-tools: $(TOOLS) ## Test the hub's files with the parsers of node-problem-detector and Node Feature Discovery; needs Go.
 	$(BIN)/python -m tests.harness.nodetoolsbuild
