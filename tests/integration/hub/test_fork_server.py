@@ -78,7 +78,7 @@ def _is_forked(process: psutil.Process) -> bool:
 
 
 def test_a_forked_process_is_what_its_command_would_have_started(make_hub: MakeHub, directory: Path) -> None:
-    """Everything that it, the kernel and other programs can tell of a process started by the command is the same."""
+    """To itself, the kernel and other programs, it looks like a process that the command has started."""
     (directory / "work").mkdir()
     (directory / "dump.py").write_text(DUMP)
     options = f"cmd = python -m hub.plugin {directory / 'dump.py'}:Dump\nworking_dir = work\nrlimit_nofile = 512"
