@@ -43,8 +43,11 @@ def main() -> int:
     # What was loaded is never garbage. A collection would write to all of it, and end the sharing of its memory.
     gc.collect()
     gc.freeze()
-    connection.send(b"\n")
-    request = _serve(connection)
+    request = None
+    # It is closed if the hub has exited, and reset if the hub has not read all.
+    with suppress(ConnectionError):
+        connection.send(b"\n")
+        request = _serve(connection)
     if request is None:
         return Exit.OK
     os.environ.clear()
@@ -77,9 +80,8 @@ def _serve(connection: socket.socket) -> ForkRequest | None:
                 connection.close()
                 _enter(request, requester)
                 return request
-        with suppress(BrokenPipeError):
-            # Only now the process is a child of the hub.
-            connection.send(b"\n")
+        # Only now the process is a child of the hub.
+        connection.send(b"\n")
 
 
 def _fork_orphan() -> bool:

@@ -90,14 +90,14 @@ class ForkServer:
     def close(self) -> None:
         """End the fork server. The processes that it has forked do not need it."""
         self._is_ready = False
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
         if self._process is not None:
             self._process.kill()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(KILL_TIMEOUT)
             self._process = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
         with suppress(OSError):
             resign_as_subreaper()
 
