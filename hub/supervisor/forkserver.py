@@ -51,12 +51,11 @@ class ForkServer:
         environment: Its environment.
     """
 
-    _is_ready = False
-
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
+        self._is_ready = False
         self._problem = ""
         try:
             self._start()
@@ -103,7 +102,7 @@ class ForkServer:
 
     async def ready(self) -> None:
         """Wait until it can fork; for a limited time. Afterwards, `fork` has an effect."""
-        if self._is_ready or self._connection is None:
+        if self._problem or self._is_ready or self._connection is None:
             self._report()
             return
         try:
@@ -143,11 +142,11 @@ class ForkServer:
             # Not all variables can be encoded: they may contain any bytes.
             request = msgspec.json.encode(ForkRequest(os.getpid(), command, arguments, environment, directory, limits))
             return _request(connection, request).pid if len(request) <= MESSAGE_BYTES else 0
-        except (ValueError, OverflowError):
-            return 0
-        except OSError as error:
+        except (OSError, msgspec.MsgspecError) as error:
             get_logger().warning("fork server failed", reason=str(error))
             self.close()
+            return 0
+        except (ValueError, OverflowError):
             return 0
 
     def _can_fork(self, command: Sequence[str], environment: Mapping[str, str], limits: Mapping[str, int]) -> bool:
