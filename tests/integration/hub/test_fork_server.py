@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,9 @@ from tests.harness.hub_process import HUB, HubProcess, MakeHub, is_alive, wait_u
 from tests.harness.node import random_source
 
 KILLS = 20
+
+_SEQPACKET = "0005"
+"""The type of the sockets of the hub and its fork server, as /proc/net/unix shows it."""
 
 STUB = "cmd = python -m hub.plugin plugins.stub:Stub"
 COMMAND = [sys.executable, "-P", "-m", "hub.plugin", "plugins.stub:Stub"]
@@ -86,11 +90,14 @@ def test_a_forked_process_is_what_its_command_would_have_started(make_hub: MakeH
     forked = _process(hub, "a")
     assert _is_forked(forked)
     assert _is_forked(_process(hub, "b"))
+    # By then, its signal handlers are set.
+    hub.wait_event("waiting for kubelet", plugin="a")
     found = _facts(forked, directory)
     hub.ask("restart", "a")
     hub.wait_event("process started", plugin="a", count=2)
     started = _process(hub, "a")
     assert not _is_forked(started)
+    hub.wait_event("waiting for kubelet", plugin="a", count=2)
     assert found == _facts(started, directory)
     assert found["command line"] == [*COMMAND[:-1], f"{directory / 'dump.py'}:Dump"]
     assert (found["parent"], found["leads its session"], found["open files"]) == (hub.pid, True, (512, 512))
@@ -109,10 +116,21 @@ def _facts(process: psutil.Process, directory: Path) -> dict[str, object]:
         "directory": process.cwd(),
         "open files": process.rlimit(psutil.RLIMIT_NOFILE),
         "standard files": files,
-        "number of files": process.num_fds(),
+        "inherited files": _inherited_files(process, directory),
         "signals": signals,
         "what the plugin sees": json.loads(dump.read_text()),
     }
+
+
+def _inherited_files(process: psutil.Process, directory: Path) -> list[str]:
+    """Return the open files that are not the process's own: it opens sockets of other types while it starts."""
+    sockets = [line.split() for line in Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()[1:]]
+    of_fork_server = tuple(f"socket:[{inode}]" for _, _, _, _, kind, _, inode, *_ in sockets if kind == _SEQPACKET)
+    names = []
+    for path in sorted(Path(f"/proc/{process.pid}/fd").iterdir()):
+        with suppress(OSError):
+            names.append(str(path.readlink()))
+    return [name for name in names if name.startswith(("/dev/", str(directory / "log"), *of_fork_server))]
 
 
 def test_forked_processes_take_less_memory(make_hub: MakeHub) -> None:
