@@ -67,6 +67,14 @@ def test_the_map_has_every_package() -> None:
     assert {"container", "scripts", "benchmarks", "docs"} <= named
 
 
+def test_the_files_of_each_package_exist() -> None:
+    """Each file that the map names is in its package, or is named with its directory."""
+    for package, responsible, _ in ARCHITECTURE.table("package"):
+        directory = ROOT / package.strip("`").replace(".", "/")
+        for name in re.findall(r"`([\w/]+\.py)`", responsible):
+            assert (directory / name).is_file() or (ROOT / name).is_file(), (package, name)
+
+
 def test_the_tests_of_each_package_exist() -> None:
     """They are where the map sends a developer; only a package that contains nothing but packages needs no tests."""
     for package, responsible, tests in ARCHITECTURE.table("package"):

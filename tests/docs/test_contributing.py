@@ -81,6 +81,23 @@ def test_files_tests_and_modules_that_it_names_exist() -> None:
         assert (ROOT / script).is_file(), script
 
 
+@pytest.mark.parametrize("cells", CONTRIBUTING.table("to change"), ids=lambda cells: cells[0])
+def test_what_a_change_needs_exists(cells: list[str]) -> None:
+    """Each file, class, function and constant that the table names for a change is where the row says."""
+    named = re.findall(r"`([^`\s]+)`", " ".join(cells[1:]))
+    files = [path for name in named if "/" in name for path in _files(name)]
+    code = "".join(path.read_text(encoding="utf-8") for path in files if path.suffix in {".py", ".js", ".yaml"})
+    words = [name for name in named if re.fullmatch(r"[\w.]+", name) and not (ROOT / name).exists()]
+    known = {path.name for path in files}
+    assert [word for word in words if word not in known and word.rpartition(".")[2] not in code] == []
+
+
+def _files(path: str) -> list[Path]:
+    """Return the files of a path in the table: a file, a module without its suffix, or all files in a directory."""
+    found = [place for plugin in ("gpu", "ib") for place in ROOT.glob(path.replace("NAME", plugin) + "*")]
+    return [file for place in found for file in ([place] if place.is_file() else place.rglob("*.*"))]
+
+
 def _exists(path: str) -> bool:
     """Return whether a file or package exists; NAME stands for each plugin that has hardware."""
     names = [path.replace("NAME", plugin) for plugin in ("gpu", "ib")]
