@@ -1,7 +1,8 @@
 """Which hub the kubelet calls for a resource: a file that the hubs of a node share.
 
 A process locks the file while it changes what the kubelet knows about the resource: while it registers, and while it
-ends the kubelet's streams. So it knows at the moment of its registration which other hubs serve the resource.
+ends the kubelet's streams. So it knows at the moment of its registration which other hubs serve the resource. One task
+of a process does so at a time: a plugin may have to exit while it registers.
 """
 
 import asyncio
@@ -49,6 +50,7 @@ class OwnerFile:
         self._path = path
         self._hub = hub
         self._file: int | None = None
+        self._task = asyncio.Lock()
         self._at_registration = self.read()
         self._log = get_logger()
 
@@ -80,7 +82,22 @@ class OwnerFile:
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
-        """Hold the lock, or continue without it after `LOCK_TIMEOUT`."""
+        """Hold the lock, which no other task or process has, or continue without it after `LOCK_TIMEOUT`."""
+        try:
+            async with asyncio.timeout(LOCK_TIMEOUT):
+                await self._task.acquire()
+        except TimeoutError:
+            self._log.warning("owner file not locked", file=str(self._path), reason="a registration is in progress")
+            yield
+            return
+        try:
+            async with self._locked_file():
+                yield
+        finally:
+            self._task.release()
+
+    @asynccontextmanager
+    async def _locked_file(self) -> AsyncIterator[None]:
         try:
             self._file = open_lock(self._path) if self._path else None
         except OSError as error:
@@ -110,7 +127,8 @@ class OwnerFile:
         content = f"{self._hub} {since}\n".encode()
         try:
             # Written in place: another file of this name would have another lock. And in one system call: a process
-            # that waited too long for the lock may be writing, too. Behind the line may be the end of a longer one.
+            # that waited too long for the lock may be writing, too. After the line there may be the end of a longer
+            # one.
             os.pwrite(self._file, content, 0)
         except OSError as error:
             self._log.warning("owner file not written", file=str(self._path), reason=error.strerror)

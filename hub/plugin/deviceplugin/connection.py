@@ -17,7 +17,7 @@ CONFIRM_TIMEOUT = 5.0
 """Maximum seconds from the kubelet's answer to its stream, which normally follows at once."""
 
 SETTLE = 1.0
-"""Seconds from the end of a stream until the kubelet has seen it."""
+"""Seconds until the kubelet has seen the end of a stream, or has handled the first list of a new one."""
 
 SWITCH = 0.3
 """Seconds from a registration until the kubelet's calls arrive on its stream's connection and no other."""
@@ -119,15 +119,26 @@ class KubeletConnection:
         async with self._calls.held(QUIET) as are_answered:
             return are_answered and await self.end_old_streams(kubelet)
 
-    async def end_old_streams(self, kubelet: KubeletIdentity | None, most: int = MAX_STREAMS) -> bool:
+    async def end_old_streams(self, kubelet: KubeletIdentity | None, limit: int = MAX_STREAMS) -> bool:
         """Close at most this many streams, not the last; wait until the kubelet has noticed, and return whether it has.
 
         A detached kubelet before 1.37 does nothing then. A later one may call any hub, until the next registration.
         """
-        if kubelet is None or not self._server.streams.end_replaced(most):
+        if kubelet is None or not self._server.streams.end_replaced(limit):
             return False
         await self._notifier.wait_for(lambda: self.is_lost(kubelet), SETTLE)
         return True
+
+    async def settle(self) -> None:
+        """Wait until all streams may end at once, because the kubelet has handled the first list of the last one.
+
+        A kubelet before 1.37 disconnects the plugin when any of its streams ends. If it handles a list after that, the
+        devices are healthy again, and the end of the list's own stream changes nothing: they stay so without a plugin.
+        (Kubelet, devicemanager/plugin/v1beta1/handler.go, runClient.)
+        """
+        kubelet = self.kubelet()
+        if kubelet and (seconds := SETTLE - self._server.streams.seconds_since_another) > 0:
+            await self._notifier.wait_for(lambda: self.is_lost(kubelet), seconds)
 
     def is_over(self, kubelet: KubeletIdentity) -> bool:
         """Return whether this round is over: another kubelet, or none, or a socket that no kubelet can reach."""

@@ -18,13 +18,13 @@ from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.metrics.process import ProcessMetrics
 
 FINAL_TIMEOUT = 3.0
-"""Seconds for the last registration of a process that ends and leaves the resource to no other hub."""
+"""Seconds for the last registration of a process that leaves the resource to no other hub."""
 
 ANSWER_TIMEOUT = 1.0
-"""Seconds for a call that has come in the moment in which the last stream ends; it usually takes milliseconds."""
+"""Seconds for a call that arrived just as the last stream ended; it usually takes milliseconds."""
 
 EXIT_POLL = 0.2
-"""Seconds between checks whether a process that is about to exit has handed over."""
+"""Seconds between checks of whether a process that is about to exit has handed over."""
 
 
 class ExitHandover:
@@ -34,7 +34,7 @@ class ExitHandover:
         resource: The resource's name.
         server: Serves the resource.
         connection: The kubelet's streams.
-        handover: What the other hubs mean.
+        handover: How the other hubs affect the registration.
         calls: The kubelet's calls.
         notifier: Wakes what waits here when something may have changed.
         metrics: Counts the calls in progress.
@@ -62,6 +62,15 @@ class ExitHandover:
     async def hand_over(self) -> None:
         """Keep serving until another hub has the resource, or none can take it over; for a limited time."""
         self._calls.expect_call()
+        if not self._handover.is_alone():
+            await self._end_streams()
+        if self._connection.is_open:
+            with suppress(TimeoutError, OSError):
+                async with asyncio.timeout(FINAL_TIMEOUT):
+                    await self._register_last_time()
+
+    async def _end_streams(self) -> None:
+        """End the kubelet's streams once another hub has the resource; for a limited time."""
         try:
             async with asyncio.timeout(HANDOVER_TIMEOUT):
                 # When one ends, kubelet 1.37 and later may call another: they must not end at the same time.
@@ -70,8 +79,6 @@ class ExitHandover:
                 await self._end_last_stream()
         except TimeoutError:
             self._log.warning("handover timed out")
-        if self._connection.is_open and self._handover.would_end_unnoticed():
-            await self._register_finally()
 
     async def _end_one_stream(self) -> bool:
         """End one stream, but not the last, and have the owner register again; return whether there may be another.
@@ -84,7 +91,7 @@ class ExitHandover:
                 return True
             if not self._handover.is_handed_over():
                 return False
-            if not await self._connection.end_old_streams(self._connection.kubelet(), most=1):
+            if not await self._connection.end_old_streams(self._connection.kubelet(), limit=1):
                 return False
             self._handover.request()
             return True
@@ -118,13 +125,20 @@ class ExitHandover:
             return self._calls.are_over(SWITCH)
         return self._handover.may_end()
 
-    async def _register_finally(self) -> None:
-        """Register once more if no other hub serves, so that the kubelet notices the end of this process."""
+    async def _register_last_time(self) -> None:
+        """Register once more if no other hub serves, so that the kubelet notices the end of this process.
+
+        Before, complete a registration in progress: a kubelet that calls back a process that has exited forgets which
+        one has the name, and then does not notice the end of any stream.
+        """
+        self._handover.close()
+        await self._notifier.wait_for(lambda: not self._connection.is_registering)
         kubelet = self._connection.kubelet()
-        with suppress(TimeoutError, OSError):
-            async with asyncio.timeout(FINAL_TIMEOUT), self._handover.locked():
-                # Under the lock: another hub may just have registered, and must not lose the resource again.
-                if kubelet and self._handover.is_last():
-                    # Before it: one that serves unseen, because its lock was removed, then registers once more.
-                    self._handover.request()
-                    await self._connection.open(kubelet)
+        if not (kubelet and self._handover.would_end_unnoticed()):
+            return
+        async with self._handover.locked():
+            # Under the lock: another hub may just have registered, and must not lose the resource again.
+            if self._handover.is_last():
+                # Before it: one that serves unseen, because its lock was removed, then registers once more.
+                self._handover.request()
+                await self._connection.open(kubelet)

@@ -41,7 +41,7 @@ _NS = 1_000_000_000
 
 
 class Handover:
-    """What the other hubs mean for the registration of one resource.
+    """How the other hubs affect the registration of one resource.
 
     Args:
         resource: The resource's name.
@@ -62,6 +62,7 @@ class Handover:
         self._neighbors: set[str] = set()
         self._ended = ""
         self._ended_at = 0
+        self._is_closed = False
         self.is_detached = False
         self._log = get_logger(resource=resource)
 
@@ -86,7 +87,7 @@ class Handover:
         return bool(self._ownership.newer)
 
     def is_alone(self) -> bool:
-        """Check that no other hub is running on the node."""
+        """Return whether no other hub is running on the node."""
         if not self._ownership.others:
             # One may have started since the last check.
             self._ownership.refresh()
@@ -94,8 +95,8 @@ class Handover:
 
     @property
     def is_exiting(self) -> bool:
-        """Whether this process leaves the resource to another hub."""
-        return self._ownership.role is Role.EXITING
+        """Whether this process registers no more, because it is about to exit."""
+        return self._is_closed or self._ownership.role is Role.EXITING
 
     def refresh(self) -> None:
         """Find the hubs that are serving."""
@@ -114,7 +115,7 @@ class Handover:
         return ""
 
     def is_last(self) -> bool:
-        """Check that no other hub's plugin is serving."""
+        """Return whether no other hub's plugin is serving."""
         self._ownership.refresh()
         return not (self._ownership.older or self._ownership.newer)
 
@@ -150,6 +151,10 @@ class Handover:
         self.is_detached = bool(hubs) and await self._detach_kubelet(", ".join(sorted(hubs)), register)
         self._file.complete()
 
+    def close(self) -> None:
+        """Begin no other registration: it would be cut off when this process exits."""
+        self._is_closed = True
+
     def request(self) -> None:
         """Have the owner register once more, since the kubelet may call this hub; in the block of `locked`."""
         self._file.begin()
@@ -177,7 +182,7 @@ class Handover:
         return has_repeated and _seconds_since(owner.since) >= LINGER
 
     def _note_ended(self) -> None:
-        """Find whether another hub has just ended: until the kubelet has seen that, the registration is not final."""
+        """Note a hub that has just ended: until the kubelet has seen that, the registration is not final."""
         hub = self._file.replaced_by
         if hub and hub not in self._neighbors:
             # It came and went between checks.

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class KubeletCalls:
-    """Calls of GetPreferredAllocation and Allocate.
+    """Calls to GetPreferredAllocation and Allocate.
 
     A kubelet admits one pod at a time. While it waits for one answer, it makes no such call to any plugin.
     """
@@ -24,7 +24,7 @@ class KubeletCalls:
         return not self._calls and time.monotonic() - self._last_end >= seconds
 
     def expect_call(self) -> None:
-        """Let `are_over` wait from now on: a call may have arrived while this process could not run."""
+        """Restart the wait of `are_over`: a call may have arrived while this process could not run."""
         self._last_end = time.monotonic()
 
     @asynccontextmanager

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from hub.api.device import Allocation
 from hub.base.log import get_logger
+from hub.base.wording import counted
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2 import ListAndWatchResponse
 from hub.plugin.devices.devicelist import DeviceList
@@ -33,9 +34,8 @@ class ListMessage(NamedTuple):
         """Why devices are omitted; empty if none are."""
         if not self.omitted:
             return ""
-        return (
-            f"{len(self.omitted)} devices left out: the list would exceed the kubelet's limit of {MESSAGE_BYTES} bytes"
-        )
+        omitted = counted(len(self.omitted), "device")
+        return f"{omitted} left out: the list would exceed the kubelet's limit of {MESSAGE_BYTES} bytes"
 
 
 def encode_list(devices: DeviceList) -> ListMessage:

@@ -14,7 +14,7 @@ Each round serves on a socket without streams before it registers. Old streams h
 disconnects by name: a stream that ends late takes the new registration with it. For the same reason a registration
 counts only once the kubelet has opened its stream, and as long as the stream stays open.
 
-What other hubs mean for this, in a rolling upgrade, is in `handover`.
+How other hubs affect this in a rolling upgrade is described in `handover`.
 """
 
 import asyncio
@@ -125,6 +125,7 @@ class Registrar:
 
     async def close(self) -> None:
         """End the kubelet's streams, while no other process registers, and remove the socket."""
+        await self._connection.settle()
         async with self._handover.locked():
             await self._server.close()
 
@@ -251,7 +252,7 @@ class Registrar:
         return self.state is RegistrationStatus.SUPERSEDED and not self._handover.due()
 
     def _set_owner(self) -> None:
-        """Show which hub the kubelet calls: alongside the node's service, this hub may keep its stream for long."""
+        """Show which hub the kubelet calls: alongside the node's service, this hub's stream may stay open."""
         if self._handover.has_service:
             self._set_status(RegistrationStatus.SUPERSEDED, self._handover.is_served_by)
         else:

@@ -1,7 +1,9 @@
 """The gRPC server of one resource: its socket, and the streams on it."""
 
 import asyncio
+import math
 import os
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
@@ -67,6 +69,7 @@ class Streams:
         self._all: list[Stream] = []
         self._open: list[Stream] = []
         self.opened = 0
+        self._opened_at = 0.0
         self.is_awaited = True
         """Whether the kubelet should open a stream."""
 
@@ -80,9 +83,14 @@ class Streams:
         """Whether old ones should be ended."""
         return len(self._open) >= MAX_STREAMS
 
-    def end_replaced(self, most: int = MAX_STREAMS) -> bool:
+    @property
+    def seconds_since_another(self) -> float:
+        """Seconds since the kubelet opened its last stream, if an earlier one is open; otherwise infinite."""
+        return time.monotonic() - self._opened_at if len(self._open) > 1 else math.inf
+
+    def end_replaced(self, limit: int = MAX_STREAMS) -> bool:
         """End up to this many of the kubelet's, the oldest first, but not the last; return whether there were any."""
-        replaced = [stream for stream in self._open if stream.is_replaced and not stream.is_over][:most]
+        replaced = [stream for stream in self._open if stream.is_replaced and not stream.is_over][:limit]
         for stream in replaced:
             stream.end()
         return bool(replaced)
@@ -111,6 +119,7 @@ class Streams:
         for each in self._open:
             each.is_replaced = True
         self._open.append(stream)
+        self._opened_at = time.monotonic()
         self._notifier.notify()
         try:
             yield

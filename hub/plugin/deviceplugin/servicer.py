@@ -249,7 +249,7 @@ class DevicePluginServicer(Wire):
         if not overrides(self._plugin, "prefer"):
             return []
         known = self._devices.list.devices
-        # Each once: as many as a message holds, they could occupy the plugin's code for hours.
+        # Each id once: a message can hold so many duplicates that they would occupy the plugin's code for hours.
         available = [known[name] for name in dict.fromkeys(request.available_deviceIDs) if name in known]
         required = [known[name] for name in dict.fromkeys(request.must_include_deviceIDs) if name in known]
         prefer, size = self._plugin.prefer, request.allocation_size

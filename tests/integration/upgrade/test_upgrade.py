@@ -14,7 +14,7 @@ from hub.base.instances import running_hubs
 from hub.model.node import Condition
 from hub.model.plugin import RegistrationStatus
 from hub.status.reader import read_report
-from hub.testing.kubelet import AdmissionError, ContainerStartError
+from hub.testing.kubelet import AdmissionError, ContainerStartError, FakeKubelet
 from hub.testing.node import Node
 from hub.testing.waiting import WAIT_SECONDS, wait_until
 from tests.harness.kubelet import BEFORE_AND_SINCE_1_37
@@ -60,6 +60,27 @@ async def test_the_end_of_the_newer_is_noticed() -> None:
         await upgrade(node, "v2")
         await _operate(node, "stop", "red")
         await node.kubelet.wait_until(lambda kubelet: kubelet.capacity()[RESOURCES[0]].allocatable == 0)
+
+
+async def test_the_end_of_the_newer_is_noticed_whenever_it_comes() -> None:
+    """The hub is stopped at the moment when it registers once more, which is when the older one has gone."""
+    async with node_of_three() as node:
+        older = node.hub
+        assert older
+        await node.start_hub("v2")
+        await ready(node)
+        older.terminate()
+        assert await older.wait() == 0
+
+        def registers_again(kubelet: FakeKubelet) -> bool:
+            calls = [call for call in kubelet.registrations if call.endpoint.startswith("v2-")]
+            return len(calls) > len(RESOURCES)
+
+        await node.kubelet.wait_until(registers_again)
+        assert await node.stop_hub() == 0
+        await node.kubelet.wait_until(
+            lambda kubelet: [kubelet.capacity()[name].allocatable for name in RESOURCES] == [0, 0, 0]
+        )
 
 
 async def test_a_kubelet_that_restarts_in_the_middle() -> None:

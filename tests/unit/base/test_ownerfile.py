@@ -40,6 +40,35 @@ async def test_it_names_the_hub_that_registered_last(path: Path) -> None:
     assert older.read() == Owner("a-newer-one", 0)
 
 
+async def test_one_task_of_a_process_at_a_time_holds_the_lock(path: Path) -> None:
+    """The lock is free as soon as the last of them is done: a task that exits meanwhile does not keep it."""
+    ours, other = OwnerFile(path, "ours"), OwnerFile(path, "other")
+    order: list[str] = []
+
+    async def hold(name: str) -> None:
+        async with ours.locked():
+            order.append(f"{name} begins")
+            await asyncio.sleep(0)
+            order.append(f"{name} ends")
+
+    await asyncio.gather(hold("registration"), hold("exit"))
+    assert order == ["registration begins", "registration ends", "exit begins", "exit ends"]
+    with capture_logs() as logs:
+        await register(other)
+    assert logs == []
+
+
+async def test_a_task_does_not_wait_for_ever_for_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kubelet that does not answer a registration does not keep the process from exiting."""
+    monkeypatch.setattr(ownerfile, "LOCK_TIMEOUT", 0.01)
+    ours = OwnerFile(path, "ours")
+    with capture_logs() as logs:
+        async with ours.locked(), ours.locked():
+            assert [line["event"] for line in logs] == ["owner file not locked"]
+    await register(ours)
+    assert ours.read().hub == "ours"
+
+
 async def test_a_process_notices_a_registration_after_its_own(path: Path) -> None:
     """It notices even an interrupted one, but neither one before its start nor its own."""
     await register(OwnerFile(path, "long-gone"))
@@ -94,7 +123,7 @@ async def test_a_frozen_process_does_not_stop_the_others(path: Path, monkeypatch
 
 
 async def test_a_registration_right_after_our_own_is_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is noticed even if it comes from a process without the lock, in the moment in which ours is written."""
+    """It is noticed even if it comes from a process without the lock, at the moment when ours is written."""
     ours = OwnerFile(path, "ours")
     write = os.pwrite
 

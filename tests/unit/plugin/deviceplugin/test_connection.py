@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from hub.plugin.holders import Holders
 from hub.plugin.ownership import Ownership
 from hub.plugin.resets.service import ResetService
 from hub.testing.kubelet import AdmissionError, FakeKubelet
+from hub.testing.kubelet.client import PluginClient
 from hub.testing.waiting import WAIT_SECONDS
 from tests.harness.kubelet import BEFORE_AND_SINCE_1_37, node
 from tests.unit.plugin.plugin_setup import STUB, Setup
@@ -83,6 +85,7 @@ class Served:
             calls=servicer.calls,
             notifier=notifier,
         )
+        self.kubelet = kubelet
         self.admissions = _Admissions(kubelet)
 
     async def register(self) -> None:
@@ -112,6 +115,34 @@ async def served(*, distinguishes_sockets: bool) -> AsyncIterator[Served]:
             yield found
         finally:
             await found.server.close()
+
+
+@pytest.mark.fake_kubelet("a real one takes this long only on a busy node")
+async def test_the_end_of_all_streams_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No device stays allocatable without a plugin, even if the kubelet has not yet handled the last stream's list."""
+    async with served(distinguishes_sockets=False) as it:
+        lists = PluginClient.lists
+
+        are_handled = asyncio.Event()
+
+        async def late_lists(client: PluginClient) -> AsyncIterator[Any]:
+            async for response in lists(client):
+                await asyncio.sleep(0.1)
+                yield response
+            are_handled.set()
+
+        monkeypatch.setattr(PluginClient, "lists", late_lists)
+        await it.register()
+        await it.connection.settle()
+        await it.server.close()
+        await are_handled.wait()
+        assert it.kubelet.capacity()[STUB].allocatable == 0
+
+
+async def test_a_single_stream_may_end_at_once() -> None:
+    """The kubelet handles its list before its end."""
+    async with served(distinguishes_sockets=False) as it, asyncio.timeout(0):
+        await it.connection.settle()
 
 
 @pytest.mark.parametrize("distinguishes_sockets", BEFORE_AND_SINCE_1_37)

@@ -1,5 +1,6 @@
 """The end of a plugin whose view of the other hubs is wrong, because a lock was removed."""
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -10,6 +11,7 @@ from hub.plugin.deviceplugin.exithandover import ExitHandover
 from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
 from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.metrics.process import ProcessMetrics
+from hub.testing.waiting import WAIT_SECONDS
 from tests.unit.plugin.deviceplugin.test_handover import RESOURCE, Hub
 
 if TYPE_CHECKING:
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
 class _Connection:
     """A stream that is open, and that the kubelet opens again on each registration."""
 
-    is_open, is_registering = True, False
+    is_open = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_registering: bool = False) -> None:
+        self.is_registering = is_registering
         self.registrations = 0
 
     def kubelet(self) -> KubeletIdentity:
@@ -61,3 +64,20 @@ async def test_a_hub_that_registers_last_and_exits_is_noticed(tmp_path: Path) ->
             assert newer.handover.due() == "the kubelet called hub older"
             assert await newer.register()
             assert newer.handover.is_detached
+
+
+async def test_a_registration_in_progress_is_completed(tmp_path: Path) -> None:
+    """The process exits only then: the kubelet is about to call it back."""
+    (tmp_path / SERVING_DIR).mkdir()
+    run_dir = RunDir(tmp_path, "dphub")
+    with instances.acquire_hub_lock(run_dir):
+        hub = Hub(run_dir)
+        with hub.serving():
+            connection = _Connection(is_registering=True)
+            exiting = asyncio.create_task(_exiting(hub, connection).hand_over())
+            done, _ = await asyncio.wait([exiting], timeout=0.05)
+            assert not done
+            connection.is_registering = False
+            hub.notifier.notify()
+            await asyncio.wait_for(exiting, WAIT_SECONDS)
+        assert connection.registrations == 0

@@ -110,6 +110,18 @@ async def test_the_only_hub_registers_without_a_decoy(hubs: Three) -> None:
         assert not second.handover.would_end_unnoticed()
 
 
+async def test_a_hub_that_is_about_to_exit_begins_no_registration(hubs: Three) -> None:
+    """The kubelet would call back a process that has exited, and then not notice the end of its other streams."""
+    first, second, _ = hubs
+    with second.serving():
+        with first.serving():
+            await second.register()
+        await second.notifier.wait_for(lambda: bool(second.handover.due()), WAIT_SECONDS)
+        second.handover.close()
+        assert second.handover.due() == ""
+        assert not await second.register()
+
+
 async def test_a_new_kubelet_knows_nothing_of_hubs_that_ended_before(hubs: Three) -> None:
     """One registration is therefore enough."""
     first, second, _ = hubs

@@ -37,7 +37,7 @@ async def test_old_streams_end_without_a_loss() -> None:
             ending = stack.enter_context(ExitStack())
             opened.append((ending.enter_context(streams.track()), ending))
         assert streams.are_many
-        assert streams.end_replaced(most=1)
+        assert streams.end_replaced(limit=1)
         assert [stream.is_over for stream, _ in opened] == [True, *[False] * (MAX_STREAMS - 1)]
         assert streams.end_replaced()
         assert not streams.end_replaced()
