@@ -111,7 +111,7 @@ def _counts(file: Path) -> bool:
 
 
 async def _settled(node: Node, before: "_Leftovers") -> "_Leftovers":
-    """Return what there is once nothing but memory is more than before, or after `LIMIT`: connections close late."""
+    """Return the values once none but memory exceeds its earlier value, or after `LIMIT`: connections close late."""
     end = time.monotonic() + LIMIT
     while (left := _Leftovers.of(node)).has_more_than(before) and time.monotonic() < end:  # noqa: ASYNC110 - no event
         await asyncio.sleep(POLL)

@@ -23,7 +23,7 @@ from hub.model.hub import InstanceReport
 from hub.testing.node import Node
 
 RATE = 5000
-"""Connections a second, over all clients."""
+"""Connections a second, across all clients."""
 
 CLIENTS = 2
 LIMIT = 1.0

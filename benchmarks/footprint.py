@@ -13,8 +13,8 @@ from benchmarks.rows import IDLE, MEMORY, Row
 from hub.testing.node import Node
 
 SETTLE = 0.5
-"""How long nothing is measured after a start, as a part of the time that is measured. gRPC's idle threads take about 15
-seconds until they rarely look for work."""
+"""How long to wait after a start before measuring, as a fraction of the measuring time. gRPC's idle threads take about
+15 seconds before they look for work only rarely."""
 
 
 Budgets = tuple[float | None, float | None]

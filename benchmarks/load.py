@@ -24,7 +24,7 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.node import Node
 
 RATE = 1000
-"""Changes a second, over all plugins."""
+"""Changes a second, across all plugins."""
 
 STREAMS = 64
 """Over all plugins, in addition to those of the kubelet."""
@@ -41,7 +41,7 @@ async def load(seconds: float, *, devices: int = MANY, rate: int = RATE, streams
 
     Args:
         seconds: How long.
-        devices: How many, over all plugins.
+        devices: How many, across all plugins.
         rate: How many of them change in a second.
         streams: How many clients follow a plugin's list.
     """

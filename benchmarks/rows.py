@@ -20,7 +20,7 @@ class Row(msgspec.Struct, frozen=True):
     budget: float | None
     samples: int
     floor: float | None = None
-    """The same figure of the processes in `benchmarks.bare`, which do the least that is needed, in the same run."""
+    """The same figure of the processes in `benchmarks.bare`, which do the minimum that is needed, in the same run."""
     max_ratio: float | None = None
     """How many times its floor the value may be."""
 
@@ -35,8 +35,8 @@ class Row(msgspec.Struct, frozen=True):
         return _within(self.value, self.budget) and _within(self.ratio, self.max_ratio)
 
 
-def _within(value: float | None, most: float | None) -> bool:
-    return value is None or most is None or value <= most
+def _within(value: float | None, limit: float | None) -> bool:
+    return value is None or limit is None or value <= limit
 
 
 def times(
@@ -53,7 +53,7 @@ def times(
         seconds: How long it took each time.
         budgets: The budget of each requested figure.
         floor: How long the same took bare processes.
-        max_ratio: How many times that the median may be; the other figures are matters of chance.
+        max_ratio: Maximum ratio of the median to that; the other figures are matters of chance.
     """
     least = _figures(floor) if floor else {}
     ratios = {"median": max_ratio}

@@ -75,7 +75,7 @@ def install_tools() -> None:
 def debian_base(suite: str) -> str:
     """Return the name of an image with Debian and Python; create it if it does not exist."""
     name = f"localhost/device-plugin-hub-base:{suite}"
-    if _says("buildah", *_storage(), "images", "--quiet", "--filter", f"reference={name}"):
+    if _output_of("buildah", *_storage(), "images", "--quiet", "--filter", f"reference={name}"):
         return name
     print(f"image: creating a base from Debian's packages ({suite})", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=WORK) as scratch:
@@ -84,7 +84,7 @@ def debian_base(suite: str) -> str:
         # The container runtime creates these; the ones here were created for this machine.
         for path in (*(files / "dev").iterdir(), files / "etc/hostname", files / "etc/resolv.conf"):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        container = _says("buildah", *_storage(), "from", "scratch")
+        container = _output_of("buildah", *_storage(), "from", "scratch")
         _run("buildah", *_storage(), "add", "--quiet", container, str(files), "/")
         _run("buildah", *_storage(), "commit", "--quiet", "--rm", container, name)
     return name
@@ -141,7 +141,7 @@ def configuration() -> dict[str, Any]:
 
 def _pip_secrets(directory: Path) -> list[str]:
     """Return flags that pass this user's pip settings and certificates, and leave no trace in the image."""
-    listed = _says(sys.executable, "-m", "pip", "config", "list")
+    listed = _output_of(sys.executable, "-m", "pip", "config", "list")
     given: dict[str, str] = {}
     # Variables come first in the list, and override files.
     for line in reversed(listed.splitlines()):
@@ -176,7 +176,7 @@ def _run(*command: str) -> None:
         raise CommandFailed(f"{done.stdout}\nimage: failed with exit code {done.returncode}: {' '.join(command)}")
 
 
-def _says(*command: str) -> str:
+def _output_of(*command: str) -> str:
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 

@@ -1,4 +1,4 @@
-"""A hub that does the least: it keeps bare plugins running, and sends them SIGHUP when a kubelet starts.
+"""A minimal hub: it keeps bare plugins running, and sends them SIGHUP when a kubelet starts.
 
 python -m benchmarks.bare.hub RESOURCES --plugin-dir=DIR [options of `dphub run`, which it ignores]
 """

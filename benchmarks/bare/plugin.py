@@ -1,4 +1,4 @@
-"""A device plugin that does the least: `python -m benchmarks.bare.plugin RESOURCE PLUGIN_DIR`.
+"""A minimal device plugin: `python -m benchmarks.bare.plugin RESOURCE PLUGIN_DIR`.
 
 It answers each call with a message that it built when it started, registers when it starts and at each SIGHUP, and
 exits when standard input ends.

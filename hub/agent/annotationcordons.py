@@ -29,7 +29,7 @@ CORDONED = "dphub.dev/cordoned"
 CORDON_FAILED = "CordonFailed"
 
 _SECONDS = 15.0
-"""The time limit for an answer of a plugin."""
+"""The time limit for an answer from a plugin."""
 
 _RETRY_SECONDS = 10.0
 """Seconds until a plugin that did not answer is called again."""
@@ -38,7 +38,7 @@ _SOON_KNOWN = {Condition.STARTING, Condition.BACKING_OFF, Condition.UNRESPONSIVE
 """Conditions of plugins that are about to report their devices."""
 
 _LONGEST_NAME = 300
-_MOST_NAMES = 1000
+_MAX_NAMES = 1000
 
 
 class Cordons:
@@ -97,7 +97,7 @@ class Cordons:
 
     def _find(self, status: NodeStatus, text: str, failures: dict[str, str]) -> dict[Key, str]:
         """Return the devices that the annotation names, with these names."""
-        names = list(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))[:_MOST_NAMES]
+        names = list(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))[:_MAX_NAMES]
         index = DeviceIndex(status)
         keys: dict[str, Key] = {}
         for name in names:
@@ -133,7 +133,7 @@ class Cordons:
         return is_answered
 
     async def _send(self, plugin: str, request: Request) -> Response | None:
-        """Send a request to a plugin; return None if it does not answer, for example because it restarts."""
+        """Send a request to a plugin; return None if it does not answer, for example because it is restarting."""
         path = self._run_dir.admin_socket(plugin)
         try:
             async with asyncio.timeout(_SECONDS):
@@ -169,7 +169,7 @@ class Cordons:
         Raises:
             ApiError: the API server did not accept it.
         """
-        if self._view.is_acting() and (self._node.annotations or {}).get(CORDONED):
+        if self._view.is_active() and (self._node.annotations or {}).get(CORDONED):
             await self._client.patch(self._node.path, {"metadata": {"annotations": {CORDONED: None}}}, MERGE_PATCH)
 
 

@@ -92,7 +92,7 @@ class ConditionWriter:
         Raises:
             ApiError: the API server did not accept it.
         """
-        if self._view.is_acting() and self._written:
+        if self._view.is_active() and self._written:
             await self._patch(dict.fromkeys(self._written))
             self._written = {}
 

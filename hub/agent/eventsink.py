@@ -19,8 +19,8 @@ SERIES_SECONDS = 360.0
 _ACTION = "HealthCheck"
 _NODE_NAMESPACE = "default"
 """The namespace of events about objects without one."""
-_MOST_SERIES = 256
-_MOST_LETTERS = 128
+_MAX_SERIES = 256
+_MAX_INSTANCE_CHARACTERS = 128
 
 
 class _Series(NamedTuple):
@@ -39,7 +39,7 @@ class EventSink:
 
     def __init__(self, client: ApiClient, instance: str) -> None:
         self._client = client
-        self._instance = instance[:_MOST_LETTERS]
+        self._instance = instance[:_MAX_INSTANCE_CHARACTERS]
         self._series: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
 
     async def write(self, occurrence: Occurrence, regarding: Object, related: Object | None = None) -> None:
@@ -106,7 +106,7 @@ class EventSink:
     def _remember(self, key: tuple[str, ...], series: _Series) -> None:
         self._series[key] = series
         self._series.move_to_end(key)
-        while len(self._series) > _MOST_SERIES:
+        while len(self._series) > _MAX_SERIES:
             self._series.popitem(last=False)
 
 

@@ -24,10 +24,10 @@ from hub.base.statusfile import StatusFile
 from hub.base.untrusted import UnreadableError
 from hub.status.view import View
 
-MOST_WAITING = 500
+MAX_WAITING = 500
 """Maximum number of events that wait for the API server; if there are more, the oldest are dropped."""
 
-_MOST_REJECTIONS = 12
+_MAX_REJECTIONS = 12
 """Number of rejections by the API server after which an event is dropped."""
 
 
@@ -66,9 +66,9 @@ class EventWriter:
         """Write another event, too: one on the node, and one on each pod that uses the device."""
         for pod in (None, *occurrence.pods):
             self._waiting.append(_Delivery(occurrence, pod))
-        while len(self._waiting) > MOST_WAITING:
+        while len(self._waiting) > MAX_WAITING:
             self._waiting.popleft()
-            self._log.warning("event dropped", reason=f"{MOST_WAITING} others are waiting for the API server")
+            self._log.warning("event dropped", reason=f"{MAX_WAITING} others are waiting for the API server")
 
     async def _look(self) -> None:
         self._find()
@@ -104,7 +104,7 @@ class EventWriter:
             await self._write(*delivery)
         except ApiError as error:
             self._rejections += not error.is_outage
-            if self._rejections < _MOST_REJECTIONS:
+            if self._rejections < _MAX_REJECTIONS:
                 raise
             self._log.warning("event dropped", reason=str(error))
         self._rejections = 0

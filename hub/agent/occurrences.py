@@ -20,9 +20,9 @@ _INTENDED = {"cordon", "annotation", "admin", "held"}
 
 _NAMED = 4
 
-MOST_ABSENT = 1 << 14
-"""Maximum number of unhealthy devices that are remembered while they are absent, such as all of a plugin that restarts.
-A faulty plugin may give its devices new names each time."""
+MAX_ABSENT = 1 << 14
+"""Maximum number of unhealthy devices that are remembered while they are absent, such as all those of a plugin that is
+restarting. A faulty plugin may give its devices new names each time."""
 
 
 class Pod(NamedTuple):
@@ -60,8 +60,8 @@ class _Device(NamedTuple):
     resources: tuple[str, ...]
     broken: str
     """Why it is unhealthy; empty if it is not."""
-    is_between: bool
-    """Whether it is neither healthy nor unhealthy: it recovers, or is tested."""
+    is_undecided: bool
+    """Whether it is neither healthy nor unhealthy: it is recovering or being tested."""
     pods: tuple[Pod, ...]
 
 
@@ -87,7 +87,7 @@ class Occurrences:
         for key in [key for key in known if key.partition(" ")[0] not in plugins]:
             del known[key]
         devices = _devices(status)
-        for key in [key for key in known if key not in devices][:-MOST_ABSENT]:
+        for key in [key for key in known if key not in devices][:-MAX_ABSENT]:
             del known[key]
         for key, device in devices.items():
             name = key.partition(" ")[2]
@@ -96,7 +96,7 @@ class Occurrences:
                 known[key] = device.broken
                 note = f"{of} is unhealthy: {device.broken}"
                 found.append(Occurrence(WARNING, DEVICE_UNHEALTHY, note, name, device.pods, now))
-            elif key in known and not device.broken and not device.is_between:
+            elif key in known and not device.broken and not device.is_undecided:
                 note = f"{of} is healthy again (was: {known.pop(key)})"
                 found.append(Occurrence(NORMAL, DEVICE_HEALTHY, note, name, device.pods, now))
         return found

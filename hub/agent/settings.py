@@ -47,7 +47,7 @@ class AgentSettings(Settings, frozen=True):
     """Whether the node has a condition for each plugin."""
     condition_types: dict[str, ConditionType] = {}  # noqa: RUF012 - msgspec copies it
     """The types of the conditions, by plugin; empty for no condition. By default `GPUDevicesHealthy` for `gpu`, and so
-    on, or `GPUDevicesUnhealthy`."""
+    on; `GPUDevicesUnhealthy` if `condition_true_means` is `unhealthy`."""
     condition_true_means: Meaning = Meaning.HEALTHY
     """What the status `True` means: `healthy`, as for the node readiness controller, or `unhealthy`, as for
     node-problem-detector."""
@@ -56,7 +56,8 @@ class AgentSettings(Settings, frozen=True):
     startup_taint: TaintKey = ""
     """The key of the taint that is removed once the devices can be allocated; empty if there is none."""
     startup_resources: tuple[str, ...] = ()
-    """The resources that this waits for; by default those of all plugins that start with the hub."""
+    """The resources that the removal of the startup taint waits for; by default those of all plugins that start with
+    the hub."""
 
     def condition_type(self, plugin: str) -> str:
         """Return the type of a plugin's condition; empty if it has none."""

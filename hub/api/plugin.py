@@ -97,7 +97,7 @@ class Plugin:
             In other resources such a device stays unhealthy until an administrator uncordons it.
         reset_when_released: Whether a device is also reset in the background once its claim has been released (dynamic
             resource allocation only). Until the reset has succeeded, no other claim gets the device. Useful if the
-            reset takes long, or finds or removes something that should not wait for the next container.
+            reset takes a long time, or finds or removes something that should not wait for the next container.
         reset_timeout: Seconds for all resets of one container, at most 26: the kubelet gives up after 30, and stopping
             the resets that are still running takes up to 3.
         max_reset_failures: The number of failed resets in a row that makes a device unhealthy until a reset succeeds.

@@ -17,26 +17,26 @@ MAX_PENDING = 16
 a thread for as long as it does."""
 
 
-def at_most(answer: Iterable[T], most: int, what: str) -> list[T]:
+def at_most(answer: Iterable[T], limit: int, what: str) -> list[T]:
     """Return the items that a plugin returned, which may be without end.
 
     Above the memory limit of its pod, the kernel kills the hub and all plugins.
 
     Raises:
-        ValueError: there are more than `most`.
+        ValueError: there are more than `limit`.
     """
-    return list(limited(answer, most, what))
+    return list(limited(answer, limit, what))
 
 
-def limited(answer: Iterable[T], most: int, what: str) -> Iterator[T]:
+def limited(answer: Iterable[T], limit: int, what: str) -> Iterator[T]:
     """Yield the same items one by one.
 
     Raises:
-        ValueError: there are more than `most`.
+        ValueError: there are more than `limit`.
     """
     for number, item in enumerate(answer):
-        if number == most:
-            raise ValueError(f"it returned more than {most} {what}")
+        if number == limit:
+            raise ValueError(f"it returned more than {limit} {what}")
         yield item
 
 

@@ -51,12 +51,12 @@ _ALLOWED = re.compile(r"(.*\.)?(feature|profile)\.node\.kubernetes\.io")
 
 
 def health_labels(plugin: str) -> tuple[str, str]:
-    """Return the names of the labels in which the hub says whether a plugin's devices are healthy, and how many not."""
+    """Return the names of the labels that say whether a plugin's devices are healthy, and how many are not."""
     return f"{_DOMAIN_OF_HUB}/{plugin}.health", f"{_DOMAIN_OF_HUB}/{plugin}.unhealthy"
 
 
 def is_health_label(name: object) -> bool:
-    """Return whether only the hub gives a label with this name, about whichever plugin."""
+    """Return whether only the hub sets a label with this name, for any plugin."""
     return isinstance(name, str) and bool(_HEALTH_LABEL.fullmatch(name))
 
 

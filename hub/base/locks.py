@@ -34,7 +34,8 @@ def existing_lock(path: str | os.PathLike[str], *, writable: bool = False) -> It
 
     Args:
         path: The file.
-        writable: Whether it is to be locked exclusively. To those that watch the file, its close is then a change.
+        writable: Whether it is to be locked exclusively. Closing it then counts as a change for those that watch the
+            file.
 
     Raises:
         OSError: it does not exist, cannot be opened, or is not a regular file.

@@ -47,7 +47,7 @@ EXTERNAL_SOCKET = "external.sock"
 
 SUMMARY_DIR = "summary"
 """The directory, inside the run directory, with a summary of the status by each hub. A pod of another program may mount
-it, because it contains nothing with which that could control a hub."""
+it, because it contains nothing with which the program could control a hub."""
 
 
 @dataclass(frozen=True)

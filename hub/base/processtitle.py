@@ -22,7 +22,7 @@ class ProcessTitle:
         self._address, self._size = 0, 0
         with suppress(OSError, ValueError, IndexError):
             stat = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace")
-            # The second field, the name of the program, may contain anything; the third is the first one behind it.
+            # The second field, the name of the program, may contain anything; the third is the first one after it.
             fields = stat.rpartition(")")[2].split()
             start, end = (int(fields[number - 3]) for number in (_ARG_START, _ARG_END))
             self._address, self._size = start, end - start

@@ -86,7 +86,7 @@ def _start(command: Sequence[str], env: Mapping[str, str] | None) -> "subprocess
         raise ProgramFailed(f"{Path(command[0]).name} cannot be executed: {error}") from None
 
 
-def _output(process: "subprocess.Popen[bytes]", stdin: str, end: float, most: int) -> bytes | None:
+def _output(process: "subprocess.Popen[bytes]", stdin: str, end: float, limit: int) -> bytes | None:
     """Wait until a program has exited, and return its output; None if it does not exit in time.
 
     Its children may keep its output open, so the end of that is not waited for.
@@ -106,7 +106,7 @@ def _output(process: "subprocess.Popen[bytes]", stdin: str, end: float, most: in
                 ready = {key.fd for key, _ in selector.select(left)}
                 if pipe.fileno() in ready:
                     chunk = os.read(pipe.fileno(), _CHUNK)
-                    kept += chunk[: most - len(kept)]
+                    kept += chunk[: limit - len(kept)]
                     if not chunk:
                         selector.unregister(pipe)
                 elif exited in ready:

@@ -18,10 +18,23 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def first_of(names: Sequence[str], most: int, conjunction: str = "and") -> str:
+def first_of(names: Sequence[str], limit: int, conjunction: str = "and") -> str:
     """Return the first few of many names, and the number of the others: "a, b and 3 more"."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" {conjunction} {more} more" if more > 0 else "")
+    more = len(names) - limit
+    return ", ".join(names[:limit]) + (f" {conjunction} {more} more" if more > 0 else "")
+
+
+def shortened(texts: Sequence[str], limit: int, noun: str, detail: str = "") -> Sequence[str]:
+    """Return the first few of many texts, and how many others there are: "3 more labels with a problem".
+
+    Args:
+        texts: All texts.
+        limit: How many of them are kept.
+        noun: What each is about; its plural ends in s.
+        detail: What follows the noun, if it is one or many.
+    """
+    more = len(texts) - limit
+    return [*texts[:limit], f"{counted(more, f'more {noun}')} {detail}".rstrip()] if more > 0 else texts
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -91,7 +91,7 @@ def _print_devices(devices: Sequence[FoundDevice], reason: str) -> None:
     if not devices:
         echo(f"no devices: {reason}" if reason else "no devices")
         return
-    columns = Column("device"), Column("resource"), Column("health"), Column("NUMA"), Column("files", least=20)
+    columns = Column("device"), Column("resource"), Column("health"), Column("NUMA"), Column("files", min_width=20)
     table = Table(*columns, Column("reason", below=True, label=""))
     for _, alike in groupby(devices, _shared):
         each, *others = alike

@@ -42,7 +42,7 @@ def make_own_directory(directory: Path, todo: str = ANOTHER) -> None:
     check_own_directory(directory, todo)
 
 
-def check_not_of_kubelet(socket: Path, todo: str = ANOTHER) -> None:
+def check_not_kubelet_dir(socket: Path, todo: str = ANOTHER) -> None:
     """Check that a fake kubelet may have a socket here, and delete the others: no real kubelet has its own here.
 
     Not even one that is not running: it may start at any moment, and create its sockets again.
@@ -54,13 +54,13 @@ def check_not_of_kubelet(socket: Path, todo: str = ANOTHER) -> None:
     Raises:
         ConfigError: the directory is a kubelet's, or the socket is served.
     """
-    if _is_of_node(socket.parent) or _has_checkpoint(socket.parent):
+    if _belongs_to_node(socket.parent) or _has_checkpoint(socket.parent):
         raise ConfigError(socket.parent, f"in the directory of a kubelet, which would lose its sockets; {todo}")
     if is_served(socket):
         raise ConfigError(socket, f"a kubelet is running there, and would lose its plugins; {todo}")
 
 
-def _is_of_node(directory: Path) -> bool:
+def _belongs_to_node(directory: Path) -> bool:
     """Return whether a directory is in the root directory of a kubelet, such as that of the node's device plugins."""
     kubelet = PLUGIN_DIR.parent.resolve()
     actual = directory.resolve()

@@ -1,4 +1,4 @@
-"""Keeps the slices of one driver in sync with what its plugin process publishes, while that is connected."""
+"""Keeps the slices of one driver in sync with what its plugin process publishes, while the process is connected."""
 
 import asyncio
 from collections.abc import Callable

@@ -17,7 +17,7 @@ from hub.status.externalreports import ExternalReports
 from hub.status.view import View
 
 COMPONENT = "nvsentinel"
-"""The name of the lock that shows which hub's process acts."""
+"""The name of the lock that shows which hub's process is active."""
 
 
 class Bridge:
@@ -41,7 +41,7 @@ class Bridge:
         incoming = Incoming(ExternalReports(run_dir.external_faults, WRITER), node, all_events=all_events)
         self._work = {"view": self._view.run, "check of the lock": self._lock.keep}
         if receive:
-            self._work["receiver"] = Receiver(receive, run_dir.instance, incoming.take, self._view.is_acting).run
+            self._work["receiver"] = Receiver(receive, run_dir.instance, incoming.take, self._view.is_active).run
         if send:
             self._work["sender"] = Sender(send, node, self._view, changes).run
         self._node = node

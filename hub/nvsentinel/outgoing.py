@@ -39,7 +39,7 @@ def device_events(status: NodeStatus, node: str) -> dict[Key, HealthEvent]:
 
 
 def _event(key: Key, shares: list[DeviceStatus], node: str) -> HealthEvent | None:
-    """Return the event about a device; None if it recovers, or only NVSentinel itself considers it unhealthy."""
+    """Return the event about a device; None if it is recovering, or only NVSentinel itself considers it unhealthy."""
     faulty = [each for each in shares if not each.healthy and each.source not in _NO_FAULT]
     own = next((each for each in faulty if each.health == "unhealthy" and not _is_from_nvsentinel(each)), None)
     if faulty and own is None:

@@ -26,20 +26,20 @@ _STOP_SECONDS = 1.0
 
 
 class Receiver:
-    """Listens while this process is the one that acts.
+    """Listens while this process is the active one.
 
     Args:
         path: The path of the socket.
         instance: The name of the process's hub.
         take: Carries out a request; raises `ServiceError` if it is not one.
-        is_acting: Whether no newer hub on the node has such a process.
+        is_active: Whether no newer hub on the node has such a process.
     """
 
-    def __init__(self, path: Path, instance: str, take: Callable[[bytes], None], is_acting: Callable[[], bool]) -> None:
+    def __init__(self, path: Path, instance: str, take: Callable[[bytes], None], is_active: Callable[[], bool]) -> None:
         self._path = path
         self._scratch = path.with_name(f".{path.name}.{instance}")
         self._take = take
-        self._is_acting = is_acting
+        self._is_active = is_active
         self._log = get_logger()
 
     async def run(self) -> None:
@@ -49,12 +49,12 @@ class Receiver:
             OSError: the socket cannot be made.
         """
         while True:
-            if self._is_acting():
+            if self._is_active():
                 await self._listen()
             await sleep_until_tick(CHECK_SECONDS)
 
     async def _listen(self) -> None:
-        """Listen until another process acts, or the socket is removed or replaced, as the next hub's process does."""
+        """Listen until another process is active, or the socket is removed, or replaced by the next hub's process."""
         options = [*SERVER_OPTIONS, ("grpc.max_receive_message_length", MAX_BYTES)]
         server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_CALLS)
         handlers = dict.fromkeys(METHODS, grpc.unary_unary_rpc_method_handler(self._handle))
@@ -74,7 +74,7 @@ class Receiver:
                 clear_path(self._path)
             self._scratch.replace(self._path)
             self._log.info("NVSentinel events accepted", socket=str(self._path))
-            while file_identity(self._path) == ours and self._is_acting():
+            while file_identity(self._path) == ours and self._is_active():
                 await sleep_until_tick(CHECK_SECONDS)
         finally:
             await server.stop(_STOP_SECONDS)

@@ -28,7 +28,7 @@ BATCH = 100
 """Maximum number of events in a call."""
 
 MAX_REMEMBERED = 1 << 14
-"""Maximum number of devices that are remembered while they are absent, such as all of a plugin that restarts."""
+"""Maximum number of devices that are remembered while they are absent, such as those of a plugin that is restarting."""
 
 _OPTIONS = (
     *CHANNEL_OPTIONS,
@@ -39,7 +39,7 @@ _OPTIONS = (
 
 
 class Sender:
-    """Sends events while this process is the one that acts.
+    """Sends events while this process is the active one.
 
     Args:
         socket: The connector's socket.
@@ -96,7 +96,7 @@ class Sender:
         sent: dict[tuple[str, str], bool] = {}
         while True:
             seen = self._changes.number
-            # While another process acts, it sends what this one would.
+            # While another process is active, it sends what this one would.
             current = device_events(self._view.status, self._node) if self._view.status else {}
             new = [event for key, event in current.items() if sent.get(key) != event.is_healthy]
             for first in range(0, len(new), BATCH):

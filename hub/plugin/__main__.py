@@ -59,7 +59,9 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("plugin", metavar="MODULE:CLASS", help="the plugin, for example plugins.stub:Stub")
     parser.add_argument("--config", type=Path, help="the plugin's configuration file (YAML or JSON)")
-    parser.add_argument("--name", default=os.environ.get("DPHUB_PLUGIN"), help="by default the class's name")
+    parser.add_argument(
+        "--name", default=os.environ.get("DPHUB_PLUGIN"), help="the plugin's name; by default that of the class"
+    )
     _add_directories(parser)
     _add_check_options(parser)
     if any(_HELP_WITH_VALUE.match(word) for word in sys.argv[1:]):

@@ -1,8 +1,8 @@
 """`python -m hub.plugin.forkserver FD`: start plugin processes quickly, for the hub at the other end of a socket.
 
-This process loads what all plugin processes need, once, and forks them while the hub starts. So a plugin starts in
-a fifth of the CPU time, and the plugins of a node share the memory of these modules. Its own module and its
-configuration, a plugin process loads itself.
+This process loads what all plugin processes need, once, and forks itself for each of them while the hub starts. So a
+plugin starts with a fifth of the CPU time, and the plugins of a node share the memory of these modules. A plugin
+process loads its own module and configuration itself.
 
 This process has one thread, no event loop and no open gRPC: only then does a fork leave nothing undefined. The hub must
 be a subreaper: the process in between exits at once, and so the hub becomes the parent of the plugin process.
@@ -44,7 +44,7 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     request = None
-    # It is closed if the hub has exited, and reset if the hub has not read all.
+    # It is closed if the hub has exited, and reset if the hub has not read everything.
     with suppress(ConnectionError):
         connection.send(b"\n")
         request = _serve(connection)
@@ -80,7 +80,7 @@ def _serve(connection: socket.socket) -> ForkRequest | None:
                 connection.close()
                 _enter(request, requester)
                 return request
-        # Only now the process is a child of the hub.
+        # Only now is the process a child of the hub.
         connection.send(b"\n")
 
 

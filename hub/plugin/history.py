@@ -42,7 +42,7 @@ MAX_REASON = 300
 """Maximum length of a reason that is kept, in characters."""
 
 MAX_GAP = 60
-"""Seconds without an answer after which it is unknown when an allocation ended that a new answer no longer has; it
+"""Seconds without an answer after which it is unknown when an allocation missing from a new answer ended; it
 counts up to the last answer that had it. With the pod resources API available, an answer comes every 30 seconds while
 a container uses a device."""
 

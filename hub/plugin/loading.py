@@ -153,7 +153,7 @@ def _not_a_plugin(module_name: str, module: ModuleType, class_name: str) -> str:
     fault = "is not a subclass of hub.Plugin" if found is not None else "does not exist"
     if have := sorted(name for name in dir(module) if _is_plugin_of(getattr(module, name), module)):
         return f"{class_name} {fault}; {module_name} has {', '.join(have)}"
-    if isinstance(found, type) and _is_of(found, module) and module.__name__ not in sys.stdlib_module_names:
+    if isinstance(found, type) and _is_defined_in(found, module) and module.__name__ not in sys.stdlib_module_names:
         return f"{location_of_class(found)}: {class_name} {fault}: write class {class_name}(Plugin)"
     # The file distinguishes a standard-library module from the author's module of the same name.
     file = f"it is {module.__file__}" if getattr(module, "__file__", None) else "part of Python"
@@ -178,9 +178,9 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _is_plugin_of(value: object, module: ModuleType) -> bool:
-    return isinstance(value, type) and issubclass(value, Plugin) and _is_of(value, module)
+    return isinstance(value, type) and issubclass(value, Plugin) and _is_defined_in(value, module)
 
 
-def _is_of(kind: type, module: ModuleType) -> bool:
+def _is_defined_in(kind: type, module: ModuleType) -> bool:
     """Return whether a class is defined in this module or package, rather than imported there."""
     return f"{kind.__module__}.".startswith(f"{module.__name__}.")

@@ -45,7 +45,7 @@ FILE_CHECK_INTERVAL = 5.0
 
 HANDOVER_CHECK_INTERVAL = 2.0
 """Seconds between these checks while there are other hubs. The kernel reports when one of them registers a resource or
-exits; should such an event be missed, the devices must not be without an owner for long."""
+exits; should such an event be missed, the devices must not be without an owner for a long time."""
 
 
 class PluginProcess:

@@ -50,7 +50,7 @@ def main() -> None:
             os.killpg(worker, signal.SIGTERM)
         status = _wait(worker, request.term_timeout)
     _end_everything()
-    _end_like(status or 0)
+    _exit_like(status or 0)
 
 
 def _separate_result() -> int:
@@ -103,14 +103,15 @@ def _end_everything() -> None:
             os.kill(int(child), signal.SIGKILL)
         try:
             os.waitpid(-1, 0)
-            # All that have exited by now: of thousands, to list and kill the others again after each takes seconds.
+            # Reap all that have exited by now: with thousands, listing and killing the rest again after each one takes
+            # seconds.
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
 
 
-def _end_like(status: int) -> None:
+def _exit_like(status: int) -> None:
     """Exit with the worker's exit code, or by its signal."""
     code = os.waitstatus_to_exitcode(status)
     if code < 0:

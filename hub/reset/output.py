@@ -3,6 +3,7 @@
 import os
 
 from hub.base.log import Logger
+from hub.base.wording import counted
 
 LINES = 200
 """Maximum number of lines of one reset that are logged; further lines are counted."""
@@ -53,7 +54,7 @@ class Output:
                 break
         self._line(self._partial)
         if self._dropped:
-            self._print(f"... and {self._dropped} more lines")
+            self._print(f"... and {counted(self._dropped, 'more line')}")
 
     def _line(self, line: bytes) -> None:
         if not line:

@@ -133,7 +133,7 @@ def _hub_problems(hub: HubStatus) -> Iterator[Problem]:
 
 def _task_problems(about: str, failures: Mapping[str, str], remedy: str) -> Iterator[Problem]:
     for task, error in failures.items():
-        yield Problem(Severity.WARNING, about, f"its {task} failed recently and was restarted: {error}", remedy)
+        yield Problem(Severity.WARNING, about, f"the task {task!r} failed recently and was restarted: {error}", remedy)
 
 
 def _kubelet_problems(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem]:
@@ -257,7 +257,7 @@ def _unmatched(about: str, settings: Sequence[UnmatchedSetting]) -> Iterator[Pro
     for each in settings[:REASONS]:
         yield Problem(Severity.INFO, about, str(each))
     if rest := settings[REASONS:]:
-        message = f"{counted(len(rest), 'more setting')} {'matches' if len(rest) == 1 else 'match'} nothing"
+        message = f"{counted(len(rest), 'more setting')} without a match"
         yield Problem(Severity.INFO, about, message, f"dphub status {about} --json")
 
 

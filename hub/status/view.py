@@ -22,7 +22,7 @@ SETTLE = 1.0
 
 
 class View:
-    """The status of the node, and whether this process is the one that acts.
+    """The status of the node, and whether this process is the active one.
 
     During an upgrade two hubs run on the node, each with such a process. Only that of the newest one acts.
 
@@ -33,7 +33,7 @@ class View:
         settle: Seconds from a change until the files are read.
 
     Attributes:
-        status: The latest status; None before the first one, and while another process acts.
+        status: The latest status; None before the first one, and while another process is active.
     """
 
     def __init__(self, run_dir: RunDir, component: str, changes: ChangeCounter, *, settle: float = SETTLE) -> None:
@@ -45,7 +45,7 @@ class View:
         self._reader = Reader(run_dir)
         self._dirty = asyncio.Event()
 
-    def is_acting(self) -> bool:
+    def is_active(self) -> bool:
         """Return whether no newer hub on the node has such a process."""
         running = sorted(each for each in serving(self._run_dir, self._component) if each.is_running and each.since)
         return not running or running[-1].name == self._run_dir.instance
@@ -100,7 +100,7 @@ class View:
     def read(self) -> None:
         """Read the status now."""
         status = None
-        if self.is_acting():
+        if self.is_active():
             try:
                 status = self._reader.status(running=True, memory=False)
             except HubError:

@@ -109,7 +109,7 @@ class ForkServer:
             async with asyncio.timeout(START_TIMEOUT):
                 self._is_ready = bool(await asyncio.get_running_loop().sock_recv(self._connection, MESSAGE_BYTES))
         except TimeoutError:
-            self._problem = f"it has not become ready within {START_TIMEOUT:g} s"
+            self._problem = f"it did not become ready within {START_TIMEOUT:g} s"
         except OSError as error:
             self._problem = str(error)
         else:

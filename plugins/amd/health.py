@@ -33,7 +33,7 @@ class Reports:
         self._answered: float | None = None
 
     def update(self, unhealthy: Collection[str]) -> None:
-        """Record an answer of the exporter. What the first answer reports counts at once: its age is unknown."""
+        """Record an answer from the exporter. What the first answer reports counts at once: its age is unknown."""
         now = self._clock()
         first = float("-inf") if self._answered is None else now
         self._since = {name: self._since.get(name, first) for name in unhealthy}

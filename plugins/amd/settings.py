@@ -105,9 +105,9 @@ class AMDSettings(Settings, frozen=True):
     """The whole file."""
 
     resource_naming_strategy: NamingStrategy = NamingStrategy.SINGLE
-    """How the resources of GPUs are named, like the flag of ROCm's plugin."""
+    """How the resources of GPUs are named, as with the flag of ROCm's plugin."""
     pulse: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 0
-    """Seconds between scans, like the flag of ROCm's plugin; 0: 60 seconds. Partition changes always trigger a scan
+    """Seconds between scans, as with the flag of ROCm's plugin; 0: 60 seconds. Partition changes always trigger a scan
     within seconds."""
     gpu: GpuCount = GpuCount()
     shares: Shares = 1

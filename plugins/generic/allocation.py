@@ -174,12 +174,12 @@ def _attributes(described: DescribedDevice) -> dict[str, str]:
     return {name: value for name, value in known.items() if value}
 
 
-def _short(name: str, most: int = ID_CHARACTERS - _ROOM) -> str:
+def _short(name: str, limit: int = ID_CHARACTERS - _ROOM) -> str:
     """Return a name that is short enough for an id: the end of one that is too long becomes a digest of it."""
-    if len(name) <= most:
+    if len(name) <= limit:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST]
-    return f"{name[: most - _DIGEST - 1]}~{digest}"
+    return f"{name[: limit - _DIGEST - 1]}~{digest}"
 
 
 def _base(path: str) -> str:

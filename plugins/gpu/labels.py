@@ -31,7 +31,8 @@ _FAMILIES: Mapping[tuple[int, int], str] = {
     (12, 0): "blackwell",
     (13, 0): "rubin",
 }
-"""Keyed by the first compute capability; a higher minor number of the same major one belongs to the last lower one."""
+"""Keyed by the first compute capability; an unlisted minor version belongs to the next lower one of the same major
+version."""
 
 _MODES = {"030000": "graphics", "030200": "compute"}
 """Keyed by PCI class: that of a VGA controller, and that of a 3D controller."""

@@ -46,14 +46,14 @@ def _of_entry(where: str, mode: SharingMode, entry: SharedResource) -> Iterator[
 def _of_resources(settings: GPUSettings, gpus: Sequence[Gpu]) -> Iterator[str]:
     theirs, ours = (
         Counter(share.resource for share in plan(each, gpus).shares)
-        for each in (settings_of_nvidia(settings), settings)
+        for each in (as_nvidia_applies_them(settings), settings)
     )
     for resource in dict.fromkeys([*theirs, *ours]):
         if theirs[resource] != ours[resource]:
-            yield f"{resource} on this node: {theirs[resource]} devices with NVIDIA's plugin, {ours[resource]} here"
+            yield f"devices of {resource} on this node: {theirs[resource]} with NVIDIA's plugin, {ours[resource]} here"
 
 
-def settings_of_nvidia(settings: GPUSettings) -> GPUSettings:
+def as_nvidia_applies_them(settings: GPUSettings) -> GPUSettings:
     """Return the settings as NVIDIA's plugin applies them."""
     sharing = settings.sharing
     modes = {

@@ -109,8 +109,8 @@ class Xpumd:
     def notes(self) -> Iterable[str]:
         """Name the GPUs whose health is not known, and say why."""
         if self._unreported:
-            why = self._problem or "xpumd does not report their health"
-            yield f"xpumd-endpoint: {', '.join(self._unreported)} are assumed to be healthy: {why}"
+            why = self._problem or "xpumd does not report the health of these GPUs"
+            yield f"xpumd-endpoint: assumed to be healthy: {', '.join(self._unreported)}: {why}"
 
     def _ask(self) -> Mapping[str, Sequence[Part]]:
         self._problem = ""
@@ -121,12 +121,12 @@ class Xpumd:
             return {}
 
 
-def judge(parts: Iterable[Part], least: Severity) -> Health:
+def judge(parts: Iterable[Part], min_severity: Severity) -> Health:
     """Return the health of a GPU with parts in these states; from this severity on, it cannot be used."""
     bad = [part for part in parts if part.severity >= Severity.WARNING]
     return Health(
-        _described(part for part in bad if part.severity >= least),
-        _described(part for part in bad if part.severity < least),
+        _described(part for part in bad if part.severity >= min_severity),
+        _described(part for part in bad if part.severity < min_severity),
     )
 
 

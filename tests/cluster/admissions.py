@@ -14,7 +14,7 @@ from tests.cluster.settings import NODE
 from tests.cluster.waiting import wait_until
 
 _PERIOD_SECONDS = 0.2
-_MOST_WAITING = 16
+_MAX_WAITING = 16
 """Far fewer pods than devices, since a pod's devices are free some time after its end."""
 _PODS = "/api/v1/namespaces/default/pods"
 _SELECTED = f"{_PODS}?labelSelector=scenario=admissions"
@@ -24,7 +24,7 @@ _AT_ONCE = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0
 class Admissions:
     """A loop of pods with a device each, which are already assigned to the node.
 
-    None ever starts, for lack of its volume: so the node has no work with them, and each is deleted once admitted.
+    None ever starts, for lack of its volume: so they cause the node no work, and each is deleted once admitted.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -53,7 +53,7 @@ class Admissions:
 
     def _run(self) -> None:
         for _ in itertools.takewhile(lambda _: not self._over.is_set(), itertools.count()):
-            if self._decide() < _MOST_WAITING:
+            if self._decide() < _MAX_WAITING:
                 create(self._cluster, _waiting_pod())
             time.sleep(_PERIOD_SECONDS)
 

@@ -1,6 +1,6 @@
 """Builds of the program in tests/cluster/programs, one for each version of Kubernetes, kept in build/cluster.
 
-    python -m tests.cluster.build                   builds it if it is missing, which takes long
+    python -m tests.cluster.build                   builds it if it is missing, which takes a long time
     python -m tests.cluster.build --lock v1.36.3    chooses the modules of a version, after a change of version
 
 A build is named by its version and a digest of its sources.
@@ -36,11 +36,11 @@ def build(version: str = VERSION) -> None:
 
 
 def build_if_missing() -> None:
-    """Build the program if its sources have changed since, and report that it takes long."""
+    """Build the program if its sources have changed since, and report that it takes a long time."""
     if binary().exists():
         return
     began = time.monotonic()
-    sys.stdout.write(f"building Kubernetes {VERSION}, which takes long\n")
+    sys.stdout.write(f"building Kubernetes {VERSION}, which takes a long time\n")
     sys.stdout.flush()
     build()
     sys.stdout.write(f"built in {time.monotonic() - began:.0f} s\n")

@@ -14,7 +14,7 @@ def wait_until(condition: Callable[[], T | None], what: str, poll_seconds: float
     """Return the first true value of the condition.
 
     Raises:
-        AssertionError: the condition stayed false; names it.
+        AssertionError: the condition stayed false; the message names it.
     """
     end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end:

@@ -35,7 +35,7 @@ def run(program: str, description: str | None, versions: Sequence[str], compare:
     return asyncio.run(_run(compare, options.kubelet, seed, options.count, options.differences))
 
 
-async def _run(compare: Compare, version: str, first: int, count: int, most: int) -> int:
+async def _run(compare: Compare, version: str, first: int, count: int, limit: int) -> int:
     began, found, varying, done = time.monotonic(), 0, 0, 0
     for seed in range(first, first + count):
         done += 1
@@ -44,7 +44,7 @@ async def _run(compare: Compare, version: str, first: int, count: int, most: int
             found, varying = found + (not equal), varying + bool(equal)
             sys.stdout.write(f"{difference}\nequal in {equal} of {_REPETITIONS} repetitions\n\n")
             sys.stdout.flush()
-            if found == most:
+            if found == limit:
                 break
     minutes = (time.monotonic() - began) / 60
     sys.stdout.write(

@@ -53,7 +53,7 @@ class Side:
             await plugin.close()
 
     async def perform(self, step: Step) -> None:
-        """Perform a step; what may take long continues in the background."""
+        """Perform a step; what may take a long time continues in the background."""
         await getattr(self, step.do)(**step.arguments)
 
     # Steps of plugins.

@@ -32,7 +32,7 @@ SUMMARIES = {
     "no such hardware": "plugins ok\ndevices/stub ok\n",
     "a broken GPU": GOOD.replace("gpu ok", f"gpu problem {BROKEN}"),
     "a plugin that is down": "plugins problem ib: backing off\ndevices/gpu ok\ndevices/ib unknown ib: backing off\n",
-    "a plugin that starts": "plugins unknown gpu: starting\ndevices/gpu unknown gpu: starting\n",
+    "a plugin that is starting": "plugins unknown gpu: starting\ndevices/gpu unknown gpu: starting\n",
     "no hub": None,
     "a crash and a failed reset": f"{GOOD}restarts NOW gpu: killed by SIGSEGV\nresets NOW gpu: GPU-1: failed\n",
     "a long reason": GOOD.replace("gpu ok", f"gpu problem {'é* $(id) %s ' * 500}"),
@@ -63,7 +63,7 @@ def _summary(directory: Path, text: str | None) -> None:
     if text is not None:
         scratch = directory / "summary" / ".new"
         scratch.write_text(text.replace("NOW", str(int(time.time()))))
-        # As new as the script accepts: on a busy machine, the programs take long to start.
+        # As new as the script accepts: on a busy machine, the programs take a long time to start.
         os.utime(scratch, (time.time() + 20,) * 2)
         scratch.replace(directory / "summary" / "dphub")
 

@@ -117,10 +117,10 @@ class Choices:
         return self._used < len(self._recipe)
 
 
-def edited(choices: Choices, valid: bytes, most: int = 4) -> bytes:
+def edited(choices: Choices, valid: bytes, limit: int = 4) -> bytes:
     """Change a few bytes of a valid input."""
     content = valid
-    for _ in range(1 + choices.below(most)):
+    for _ in range(1 + choices.below(limit)):
         content = choices.of(_EDITS)(choices, content)
     return content
 

@@ -46,7 +46,7 @@ class Finding(msgspec.Struct, frozen=True):
     """The error in a line, with its location."""
     pieces: tuple[Piece, ...]
     is_slow: bool = False
-    """Whether the problem is that it takes long, or much memory."""
+    """Whether the problem is that it takes a long time, or much memory."""
     seed: str = ""
     """The batch in which it was found."""
     trace: str = ""
@@ -138,7 +138,7 @@ class Fuzzer:
         @hypothesis.given(st.binary(min_size=12, max_size=48))
         def consume(recipe: bytes) -> None:
             finding = self._consume(self._target.make(Choices(recipe)))
-            # What takes long is not shortened: each try takes as long.
+            # What takes a long time is not shortened: each try takes as long.
             if finding and finding.problem not in self._findings and not finding.is_slow and self._tries < TRIES:
                 self._tries += 1
                 raise _Found(finding.problem)

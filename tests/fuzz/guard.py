@@ -24,7 +24,7 @@ JUMP_BYTES = 256 * 1024 * 1024
 """Memory that one input may take."""
 
 CEILING_BYTES = 768 * 1024 * 1024
-"""Memory that this process may have in addition to what it has: a file without an end must not take the machine's."""
+"""Memory that this process may have in addition to what it has: an endless file must not take the machine's."""
 
 _POLL = 0.1
 

@@ -31,7 +31,7 @@ def test_inputs(name: str) -> None:
     assert not problems, "\n\n".join([f"{name}, seed {SEED}:", *problems])
 
 
-def test_finds_belong_to_targets() -> None:
+def test_findings_belong_to_targets() -> None:
     """Each finding belongs to a target, so a renamed target does not lose any."""
     found = {path: _read(path).target for path in FINDINGS.glob("*/*.json")}
     assert found

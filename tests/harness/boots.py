@@ -55,11 +55,11 @@ cAdvisor and cgroups. A whole kubelet needed 0.03 to 0.08 s on two CPUs, and up 
 programs used them; the most is a guess."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-"""Seconds between looks of the sync loop whether the kubelet is ready; they double (kubelet.go, syncLoop). The device
-manager starts last of what it needs for that."""
+"""Seconds between the sync loop's checks of whether the kubelet is ready; they double (kubelet.go, syncLoop). The
+device manager starts last of what it needs for that."""
 
 _SOURCE = 1.0
-"""Seconds from the start of the sync loop until there are pods from the API server: the kubelet looks whether it has
+"""Seconds from the start of the sync loop until there are pods from the API server: the kubelet checks whether it has
 seen its node there, which it has not at first, and again after this time (config/apiserver.go)."""
 
 

@@ -42,7 +42,7 @@ class Changes:
 def watched(
     directories: Callable[[], Iterable[Path]], concerns: Callable[[Path], bool] = lambda _: True
 ) -> Iterator[Changes]:
-    """Watch directories in a thread, which ends with the block: it would meet what a later test replaces."""
+    """Watch directories in a thread, which ends with the block: it would run into what a later test replaces."""
     changes, ended = Changes(), threading.Event()
     with TemporaryDirectory() as name:
         own = Path(name)

@@ -4,8 +4,8 @@ A long run, with several nodes in parallel:
 
     python -m tests.harness.chaos --count 10000 --nodes 8
 
-The harness plays what restarts a hub on a cluster: the container runtime, when its process has exited, and the liveness
-probe, when it does not answer. Everything else has to come back by itself.
+The harness stands in for what restarts a hub on a cluster: the container runtime, when its process has exited, and
+the liveness probe, when it does not answer. Everything else has to come back by itself.
 """
 
 import argparse
@@ -159,7 +159,7 @@ async def _until_allocatable(node: ChaosNode, without: psutil.Process | None = N
         if time.monotonic() > end:
             problems = (status := node.status()) and status.problems
             text = f"problems: {problems}; kubelet: {node.kubelet.capacity()}; log:\n{node.log.read_text()[-4000:]}"
-            raise TimeoutError(f"not whole after {LIMIT:g} s; {text}")
+            raise TimeoutError(f"not recovered after {LIMIT:g} s; {text}")
         # The status is too expensive to be read all the time.
         await asyncio.sleep(CHECK_INTERVAL)
 

@@ -117,7 +117,7 @@ class ChaosNode(OperatedNode):
     async def keep_resetting(self) -> None:
         """Admit pods with a device that is reset before the container starts; some fail while a plugin is not running.
 
-        The resets take long, so that there is one to hit, and its processes are not started all the time.
+        The resets take a long time, so that there is one to hit, and its processes are not started all the time.
         """
         self.stub_faults(reset={"*": {"seconds": 5}})
         while True:

@@ -1,7 +1,7 @@
 """The DRA manager of a real kubelet, in place of the fake one.
 
 The program in tests/dra contains Kubernetes' own code. Here it has the interface of
-`hub.testing.dra.process.DraProcess`, so that a `DraKubelet` starts it without a difference for the test.
+`hub.testing.dra.process.DraProcess`, so that a `DraKubelet` can start it with no difference to the test.
 """
 
 import time

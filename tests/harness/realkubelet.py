@@ -1,7 +1,7 @@
 """The device manager of a real kubelet, in place of the fake one.
 
 The program in tests/kubelet contains Kubernetes' own code. Here it has the interface of
-`hub.testing.kubelet.process.KubeletProcess`, so that a `FakeKubelet` starts it without a difference for the test.
+`hub.testing.kubelet.process.KubeletProcess`, so that a `FakeKubelet` can start it with no difference to the test.
 """
 
 import asyncio

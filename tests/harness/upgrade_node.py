@@ -48,7 +48,7 @@ class Hanging(Stub):
         return super().devices()
 """
 CONFIGS = {
-    "able": _STUB,
+    "serving": _STUB,
     "stopped": f"{_STUB}autostart = False\n",
     "crashing": "[watcher:red]\ncmd = python -m hub.plugin {directory}/missing.py:Missing\n",
     "hanging": "[watcher:red]\ncmd = python -m hub.plugin {directory}/hanging.py:Hanging\n",
@@ -70,7 +70,7 @@ class Hub:
 
     name: str
     process: Process
-    is_able: bool
+    can_serve: bool
 
 
 @dataclass
@@ -157,18 +157,18 @@ class UpgradeNode(Node):
         self._numbers = count()
 
     @property
-    def able(self) -> list[Hub]:
+    def serving(self) -> list[Hub]:
         """The hubs that can serve, and of which the others know."""
         known = {hub.name for hub in running_hubs(self.run_dir)}
-        return [hub for hub in self.hubs if hub.is_able and hub.name in known]
+        return [hub for hub in self.hubs if hub.can_serve and hub.name in known]
 
-    async def start(self, config: str = "able") -> Hub:
+    async def start(self, config: str = "serving") -> Hub:
         """Start one more hub with a configuration of this name."""
         self._config = self.directory / f"{config}.ini"
         name = f"hub-{next(self._numbers)}"
         await self.start_hub(name)
         assert self.hub
-        self.hubs.append(Hub(name, self.hub, config == "able"))
+        self.hubs.append(Hub(name, self.hub, config == "serving"))
         return self.hubs[-1]
 
     def end(self, hub: Hub, way: Way, freeze: float = 0) -> None:

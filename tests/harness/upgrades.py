@@ -20,7 +20,7 @@ from statistics import median
 from tests.harness.kubelet_option import FAKE, KUBELETS, choose
 from tests.harness.upgrade_node import CONFIGS, DEVICES, Admissions, Hub, UpgradeNode, Way, upgrade_node
 
-MOST_HUBS = 3
+MAX_HUBS = 3
 
 FREEZE = 3.0
 """Maximum seconds for which a hub is frozen."""
@@ -53,7 +53,7 @@ class Run:
                 while self.ends < count:
                     await self._change(node, dice)
                     await asyncio.sleep(dice.uniform(0, self.interval))
-                survivor = node.able[-1]
+                survivor = node.serving[-1]
                 for hub in list(node.hubs):
                     if hub is not survivor:
                         self._end(node, hub, Way.TERM)
@@ -66,10 +66,10 @@ class Run:
             await node.ended()
 
     async def _change(self, node: UpgradeNode, dice: random.Random) -> None:
-        able = node.able
-        may_end = [hub for hub in node.hubs if any(other is not hub for other in able)]
-        if len(node.hubs) < MOST_HUBS and (not may_end or dice.random() < 0.5):
-            config = dice.choice(list(CONFIGS)) if dice.random() < 0.25 else "able"
+        serving = node.serving
+        may_end = [hub for hub in node.hubs if any(other is not hub for other in serving)]
+        if len(node.hubs) < MAX_HUBS and (not may_end or dice.random() < 0.5):
+            config = dice.choice(list(CONFIGS)) if dice.random() < 0.25 else "serving"
             hub = await node.start(config)
             self._note(f"{hub.name} started ({config})")
         else:

@@ -14,7 +14,7 @@ import msgspec
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_MOST_BYTES = 4096
+_MAX_BYTES = 4096
 """How many bytes of a script's output are read."""
 
 
@@ -73,7 +73,7 @@ class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
             if rule.type == "temporary" and rule.condition:
                 found.append(f"{rule.reason}: its condition has no effect")
             if rule.timeout and seconds(rule.timeout) > limit:
-                found.append(f"{rule.reason}: it may take longer than all may")
+                found.append(f"{rule.reason}: its timeout exceeds the overall timeout")
             if rule.invoke_interval and seconds(rule.invoke_interval) <= 0:
                 found.append(f"{rule.reason}: the interval is 0")
             if not Path(rule.path).exists():
@@ -127,7 +127,7 @@ class Detector:
             words, env=dict(self.environment), capture_output=True, check=False, timeout=60, stdin=subprocess.DEVNULL
         )
         assert done.stderr == b"", done.stderr
-        text = done.stdout[:_MOST_BYTES].decode(errors="replace").strip()
+        text = done.stdout[:_MAX_BYTES].decode(errors="replace").strip()
         return done.returncode, text.encode()[: self.monitor.settings.max_output_length].decode(errors="replace")
 
     def _set_condition(self, rule: Rule, code: int, message: str) -> None:

@@ -20,7 +20,7 @@ from hub.base.exits import Exit
 from hub.base.paths import KUBELET_SOCKET, user_name
 from hub.base.stopsignals import stop_event
 from hub.base.wording import did_you_mean
-from hub.cli.plugindir import ANOTHER, check_not_of_kubelet, check_own_directory, make_own_directory
+from hub.cli.plugindir import ANOTHER, check_not_kubelet_dir, check_own_directory, make_own_directory
 from hub.cli.render.text import echo, examples
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _check_unused(plugin_dir: Path, pod_resources: Path) -> None:
     Other plugins that listen in the directory do not matter: they wait for the next start of the fake kubelet.
     """
     for path, todo in ((plugin_dir / KUBELET_SOCKET, ANOTHER), (pod_resources, _ANOTHER_SOCKET)):
-        check_not_of_kubelet(path, todo)
+        check_not_kubelet_dir(path, todo)
         if path.exists() and not path.is_socket():
             raise ConfigError(path, f"not a socket, and would be deleted; {todo}")
 

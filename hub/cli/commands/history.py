@@ -36,7 +36,7 @@ def history(wanted: str | None, *, plugin: str | None, lines: int, as_json: bool
     address, or a name such as mlx5_0; the name of a plugin or of a resource stands for all its devices. POD is a name,
     alone or as NAMESPACE/POD.
 
-    Each plugin keeps the latest 1000 allocations that have ended. Each time is the moment at which the plugin queried
+    Each plugin keeps the latest 1000 allocations that have ended. The times shown are those at which the plugin queried
     the kubelet, which it does every 30 seconds while a container uses a device.
 
     The exit code is 1 when the hub is not running, in which case the last known state is shown, and when a history

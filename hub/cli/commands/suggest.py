@@ -85,7 +85,8 @@ def _print(config: Path, plugins: Sequence[_Plugin]) -> None:
     from hub.cli.render.live import show  # noqa: PLC0415 - JSON does not need the terminal library
     from hub.cli.render.table import Column, Table  # noqa: PLC0415 - as above
 
-    table = Table(Column("plugin"), Column("starts with the hub"), Column("hardware", least=20), Column("", below=True))
+    hardware = Column("hardware", min_width=20)
+    table = Table(Column("plugin"), Column("starts with the hub"), hardware, Column("", below=True))
     for plugin in sorted(plugins, key=lambda plugin: not plugin.hardware):
         table.add(plugin.config.name, _starts(plugin), _words(plugin), _advice(config, plugin))
     show(lambda: table, watch=False)

@@ -18,7 +18,7 @@ from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import is_served
 from hub.base.stopsignals import stop_signals
 from hub.base.wording import did_you_mean, first_of
-from hub.cli.plugindir import ANOTHER, check_not_of_kubelet, check_own_directory, make_own_directory
+from hub.cli.plugindir import ANOTHER, check_not_kubelet_dir, check_own_directory, make_own_directory
 from hub.cli.render.live import show
 from hub.cli.render.text import click_errors, echo_json, examples
 
@@ -120,7 +120,8 @@ def verify(
     directory) and {kubelet_dir} (its parent directory); DPHUB_PLUGIN_DIR is set too. The check allocates devices, calls
     PreStartContainer, and stops the plugin: use hardware that no pod uses.
 
-    The exit code is 0 if the plugin follows all rules that it must follow, and 1 otherwise.
+    The exit code is 0 if the plugin follows all rules that it must follow, 1 if it breaks one of them, and 2 if the
+    check was not completed.
     """
     from hub.testing.conformance import Limits  # noqa: PLC0415 - gRPC takes 0.2 s to load
     from hub.testing.conformance import junit as junit_document  # noqa: PLC0415 - as above
@@ -164,9 +165,9 @@ def _list(rules: Sequence[Rule], *, as_json: bool) -> None:
 
 
 def _check_plugin_dir(path: Path) -> None:
-    """Reject the directory of a real kubelet, even if that is not running now: all sockets in it would be deleted."""
+    """Reject the directory of a real kubelet, even of one that is not running: all sockets in it would be deleted."""
     check_own_directory(path, may_be_missing=True)
-    check_not_of_kubelet(path.absolute() / KUBELET_SOCKET, "choose another, and start the plugin with it")
+    check_not_kubelet_dir(path.absolute() / KUBELET_SOCKET, "choose another, and start the plugin with it")
     if path.exists() and not path.is_dir():
         raise ConfigError(path, "not a directory, expected a plugin directory")
     make_own_directory(path)

@@ -16,7 +16,7 @@ from hub.cli.render.text import echo, examples
 from hub.model.node import NodeStatus
 
 LIMIT = 90.0
-"""Seconds for a command in a pod, all of which give up by themselves after 60."""
+"""Seconds for a command in a pod; each one gives up by itself after 60."""
 
 _plugin = click.option("--plugin", help="The device's plugin, if several plugins have a device of that name.")
 

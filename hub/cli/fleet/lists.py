@@ -55,7 +55,8 @@ def status(
     The filters select nodes with such devices, and only these devices are counted. Nodes that do not answer are
     always listed.
 
-    The exit code is 0 when all nodes answered and nothing needs attention, and 1 otherwise.
+    The exit code is 0 when all nodes answered and nothing needs attention, 1 when a node did not answer or something
+    needs attention, and 2 when nothing could be shown.
     """
     wanted = Filter(health or "", resource, pod_namespace)
 
@@ -127,7 +128,8 @@ def problems(nodes: Sequence[str], resource: str, *, as_json: bool, watch: bool,
 
     With --resource, only those of the plugins that have the resource.
 
-    The exit code is 0 when all nodes answered and nothing needs attention, and 1 otherwise.
+    The exit code is 0 when all nodes answered and nothing needs attention, 1 when a node did not answer or something
+    needs attention, and 2 when nothing could be shown.
     """
     wanted = Filter(resource=resource)
 

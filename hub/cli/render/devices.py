@@ -42,9 +42,9 @@ def _table(status: NodeStatus, found: Iterable[KnownDevice]) -> Table:
         Column("health" if status.hub.running else "health (last known)"),
         Column("NUMA", leaves=3),
         Column("PCI", leaves=4),
-        Column("used by", least=20, leaves=5),
+        Column("used by", min_width=20, leaves=5),
         Column("reason", below=True, label=""),
-        Column("attributes", least=30, leaves=6, label=""),
+        Column("attributes", min_width=30, leaves=6, label=""),
         style=_style(status),
     )
     for known in found:
@@ -54,7 +54,7 @@ def _table(status: NodeStatus, found: Iterable[KnownDevice]) -> Table:
 
 def _empty(status: NodeStatus, wanted: str | None) -> Iterator[RenderableType]:
     """List the resources without a device whose reasons are known."""
-    table = Table(Column("resource without devices"), Column("reason", least=20), style=_style(status))
+    table = Table(Column("resource without devices"), Column("reason", min_width=20), style=_style(status))
     shown = False
     for plugin in status.plugins:
         for resource in plugin.report.resources:
@@ -84,7 +84,7 @@ def _attributes(attributes: Mapping[str, str]) -> Text:
 
 def _one(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[RenderableType]:
     """Show a physical device: what its shares have in common, and below that each share, if there are several."""
-    table = Table(Column(""), Column("", least=20), style=_style(status))
+    table = Table(Column(""), Column("", min_width=20), style=_style(status))
     for name, value in _facts(status, shares):
         if str(value):
             table.add(Text(name, "dim"), value)
@@ -124,7 +124,7 @@ def _shares(status: NodeStatus, shares: Iterable[KnownDevice]) -> Table:
         Column("share"),
         Column("resource", leaves=1, label=""),
         Column("health"),
-        Column("used by", least=20, leaves=2),
+        Column("used by", min_width=20, leaves=2),
         Column("reason", below=True, label=""),
         style=_style(status),
     )

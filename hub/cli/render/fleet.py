@@ -35,7 +35,7 @@ def status_screen(found: "Answers[NodeStatus]", wanted: "Filter") -> RenderableT
         Column("healthy"),
         Column("used", leaves=2),
         Column("version", leaves=4),
-        Column("problem", least=30, leaves=3, label=""),
+        Column("problem", min_width=30, leaves=3, label=""),
     )
     for each, devices in sorted(shown, key=lambda pair: _urgency(pair[0])):
         table.add(*_node_row(each, devices))
@@ -85,7 +85,7 @@ def devices_screen(found: Sequence[tuple[str, KnownDevice]]) -> RenderableType:
         Column("device"),
         Column("resource", leaves=1, label=""),
         Column("health"),
-        Column("used by", least=20, leaves=2),
+        Column("used by", min_width=20, leaves=2),
         Column("reason", below=True, label=""),
     )
     for node, known in found:
@@ -97,7 +97,7 @@ def devices_screen(found: Sequence[tuple[str, KnownDevice]]) -> RenderableType:
 
 def problems_screen(found: Sequence[tuple[str, Problem]]) -> RenderableType:
     """Show a line for each problem, with the command for this machine that fixes it."""
-    table = Table(Column(""), Column("node"), Column("about", leaves=1, label=""), Column("problem", least=30))
+    table = Table(Column(""), Column("node"), Column("about", leaves=1, label=""), Column("problem", min_width=30))
     for node, problem in found:
         sign, style = SEVERITIES[problem.severity]
         text = Text(problem.message)
@@ -111,11 +111,11 @@ def problems_screen(found: Sequence[tuple[str, Problem]]) -> RenderableType:
 def holders_screen(found: Sequence["Holder"]) -> RenderableType:
     """Show a line for each container and resource."""
     table = Table(
-        Column("used by", least=20),
+        Column("used by", min_width=20),
         Column("node"),
         Column("resource", leaves=1, label=""),
         Column("count", leaves=2),
-        Column("devices", least=20, leaves=3),
+        Column("devices", min_width=20, leaves=3),
     )
     for each in found:
         table.add(each.container, each.node, each.resource, str(len(each.devices)), ", ".join(each.devices))
@@ -131,7 +131,7 @@ def history_screen(found: Sequence["NodeAllocation"]) -> RenderableType:
         Column("node"),
         Column("device"),
         Column("resource", leaves=2, label=""),
-        Column("used by", least=20, leaves=1),
+        Column("used by", min_width=20, leaves=1),
     )
     for node, _, each in found:
         ended: Cell = moment(each.until) if each.until else Text("in use", "green")
@@ -146,7 +146,7 @@ def with_unanswered(screen: RenderableType, found: "Answers[Any]") -> Renderable
 
 
 def _unanswered(unanswered: Iterable["NodeAnswer[Any]"]) -> Iterator[RenderableType]:
-    table = Table(Column("", least=1))
+    table = Table(Column("", min_width=1))
     for each in unanswered:
         table.add(Text(f"{each.node} did not answer: {each.reason}", "yellow"))
     yield table

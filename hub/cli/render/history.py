@@ -21,7 +21,7 @@ def history_screen(status: NodeStatus, found: Sequence[KnownAllocation]) -> Rend
         Column("duration", leaves=3),
         Column("device"),
         Column("resource", leaves=2, label=""),
-        Column("used by", least=20, leaves=1),
+        Column("used by", min_width=20, leaves=1),
         Column("health", below=True, label=""),
         style="" if status.hub.running else "dim",
     )

@@ -25,7 +25,7 @@ _GOOD = {
     Condition.EXTERNAL: "dim",
     Condition.STOPPED: "dim",
 }
-_ON_THE_WAY = {
+_IN_PROGRESS = {
     Condition.STARTING,
     Condition.REGISTERING,
     Condition.STANDBY,
@@ -67,7 +67,7 @@ def last_known(status: NodeStatus) -> Iterator[RenderableType]:
         else "the hub is not running"
     )
     # A table of one cell, because rich leaves trailing spaces where it wraps text.
-    table = Table(Column("", least=1))
+    table = Table(Column("", min_width=1))
     table.add(Text(f"Last known state, {ago(status.hub.last_heartbeat)} old: {why}.", "bold red"))
     yield table
 
@@ -87,7 +87,7 @@ def _headline(status: NodeStatus) -> RenderableType:
         line.append(f"  {hub.report.http or 'no HTTP'}", "dim")
         line.append("  the node's service" if hub.service == hub.report.instance else "", "dim")
     # A table of one cell, because rich leaves trailing spaces where it wraps text.
-    table = Table(Column("", least=1))
+    table = Table(Column("", min_width=1))
     table.add(line)
     return table
 
@@ -99,7 +99,7 @@ def problem_table(problems: Sequence[Problem], plugins: Iterable[PluginStatus] =
         are = "is" if stopped == 1 else "are"
         more = f"; {counted(stopped, 'plugin')} {are} stopped" if stopped else ""
         yield Text(f"No problems found{more}.", "bold green")
-    table = Table(Column(""), Column(""), Column("", least=20))
+    table = Table(Column(""), Column(""), Column("", min_width=20))
     for problem in problems:
         sign, style = SEVERITIES[problem.severity]
         text = Text(problem.message)
@@ -128,11 +128,11 @@ def _details(status: NodeStatus, plugins: Sequence[PluginStatus]) -> Iterator[Re
 def _plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
     table = Table(
         Column("plugin"),
-        Column("condition", least=11),
+        Column("condition", min_width=11),
         Column("process", leaves=2),
         Column("up"),
         Column("restarts", leaves=1),
-        Column("last exit", least=24, leaves=4),
+        Column("last exit", min_width=24, leaves=4),
         Column("memory", leaves=3),
         Column("log level", below=True),
     )
@@ -152,7 +152,9 @@ def _plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
 
 def _former_plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
     """Show the plugins of a hub that is not running: their last condition, but not their former processes."""
-    table = Table(Column("plugin"), Column("condition (last known)", least=11), Column("last exit", 24, 1), style="dim")
+    table = Table(
+        Column("plugin"), Column("condition (last known)", min_width=11), Column("last exit", 24, 1), style="dim"
+    )
     for plugin in plugins:
         table.add(plugin.name, plugin.condition, _last_exit(plugin))
     return table
@@ -167,7 +169,7 @@ def _last_exit(plugin: PluginStatus) -> str:
 
 
 def _resources(resources: Iterable[ResourceStatus], style: str) -> RenderableType:
-    columns = Column("resource"), Column("registration", least=12), Column("healthy"), Column("allocated")
+    columns = Column("resource"), Column("registration", min_width=12), Column("healthy"), Column("allocated")
     table = Table(*columns, style=style)
     for resource in resources:
         short = resource.allocatable < resource.capacity
@@ -185,8 +187,8 @@ def _unhealthy(devices: Sequence[DeviceStatus], style: str) -> RenderableType:
         Column("not healthy"),
         Column("health", leaves=1, label=""),
         Column("duration", leaves=2),
-        Column("reason", least=24, leaves=4, label=""),
-        Column("used by", least=16, leaves=3),
+        Column("reason", min_width=24, leaves=4, label=""),
+        Column("used by", min_width=16, leaves=3),
         style=style,
     )
     for device in devices[:ROWS]:
@@ -200,7 +202,7 @@ def _resets(plugin: PluginStatus) -> Iterator[RenderableType]:
         Column("outcome", leaves=1),
         Column("ago", leaves=2),
         Column("took", leaves=3),
-        Column("message", least=24, leaves=4),
+        Column("message", min_width=24, leaves=4),
     )
     latest = sorted(plugin.report.resets.items(), key=lambda reset: -reset[1].ended)
     for name, reset in latest[:ROWS]:
@@ -211,4 +213,4 @@ def _resets(plugin: PluginStatus) -> Iterator[RenderableType]:
 
 
 def _style(condition: Condition) -> str:
-    return _GOOD.get(condition) or ("yellow" if condition in _ON_THE_WAY else "bold red")
+    return _GOOD.get(condition) or ("yellow" if condition in _IN_PROGRESS else "bold red")

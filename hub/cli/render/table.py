@@ -30,7 +30,7 @@ class Column(NamedTuple):
     """One column."""
 
     title: str
-    least: int = 0
+    min_width: int = 0
     """The minimum width, from which its text may wrap; 0 if it never wraps."""
     leaves: int = 0
     """Where the table is too wide, the columns with the highest number move below first; those with 0 stay."""
@@ -71,7 +71,7 @@ class Table:
             yield _joined([[Segment(self._columns[at].title, dim)] for at in widths], widths)
             yield [Segment(rule * min(room, _total(widths.values())), dim)]
         for row in self._rows:
-            cells = [_split(console, row[at], width, self._columns[at].least) for at, width in widths.items()]
+            cells = [_split(console, row[at], width, self._columns[at].min_width) for at, width in widths.items()]
             for number in range(max(map(len, cells))):
                 yield _joined([cell[number] if number < len(cell) else [] for cell in cells], widths)
             if len(widths) < len(self._columns):
@@ -93,7 +93,7 @@ class Table:
         """Choose the columns for which there is room, and their widths."""
         shown = [at for at, column in enumerate(self._columns) if not column.below]
         natural = {at: self._natural(at) for at in shown}
-        widths = {at: min(natural[at], self._columns[at].least or natural[at]) for at in shown}
+        widths = {at: min(natural[at], self._columns[at].min_width or natural[at]) for at in shown}
         for at in sorted(shown, key=lambda at: -self._columns[at].leaves):
             if _total(widths.values()) <= room or not self._columns[at].leaves:
                 break
@@ -123,9 +123,9 @@ def _total(widths: Collection[int]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _split(console: Console, cell: Cell, width: int, least: int) -> list[_Line]:
+def _split(console: Console, cell: Cell, width: int, min_width: int) -> list[_Line]:
     """Split a cell into lines."""
-    if not least or cell_len(str(cell)) <= width:
+    if not min_width or cell_len(str(cell)) <= width:
         return [_segments(console, cell)]
     text = Text(cell) if isinstance(cell, str) else cell
     lines = text.wrap(console, max(1, width))

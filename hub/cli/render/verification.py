@@ -52,7 +52,7 @@ def summary(report: Report) -> RenderableType:
 
 def rule_table(rules: Iterable[Rule]) -> RenderableType:
     """Show the rules."""
-    table = Table(Column("rule"), Column("level"), Column("what the plugin does", least=30))
+    table = Table(Column("rule"), Column("level"), Column("what the plugin does", min_width=30))
     for each in rules:
         table.add(each.name, each.level, each.title)
     return table

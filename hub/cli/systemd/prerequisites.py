@@ -77,7 +77,7 @@ def check_configuration(root: Path, config: Path) -> None:
     check_trusted(
         root / ENVIRONMENT.relative_to("/"),
         "root would run the hub with these variables",
-        "make it, and its directory, a file that only root can change",
+        "make it and its directory writable only by root",
         may_be_missing=True,
     )
 

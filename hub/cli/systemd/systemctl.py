@@ -1,4 +1,4 @@
-"""Calls of systemctl."""
+"""Calls to systemctl."""
 
 import os
 import shutil

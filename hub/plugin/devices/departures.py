@@ -5,8 +5,8 @@ not expect that one is missing: kubelets 1.34 to 1.37 then crash (`allocateConta
 pkg/kubelet/cm/devicemanager). So such a device is first advertised as unhealthy, and leaves the list when the
 kubelet can no longer be waiting for an answer about it:
 
-- Allocate rejects it from the moment it disappears, and a kubelet looks up nothing after an error. So only calls matter
-  that were in progress at that moment; GetPreferredAllocation does not matter, since Allocate follows it.
+- Allocate rejects it from the moment it disappears, and a kubelet looks up nothing after an error. So only calls that
+  were in progress at that moment matter; GetPreferredAllocation does not, since Allocate follows it.
 - The kubelet gets answers and lists on different streams, in any order. So the list follows the last of these answers
   after a pause. Within that pause the kubelet writes its checkpoint, from which `ResourceDevices` knows of the devices
   that containers hold: those stay in the list.

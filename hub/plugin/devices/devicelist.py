@@ -6,6 +6,7 @@ from typing import Self
 import msgspec
 
 from hub.api.device import Device
+from hub.base.wording import shortened
 from hub.plugin.devices.validation import validate_device
 from hub.plugin.health.store import DeviceHealth
 
@@ -43,7 +44,7 @@ class ScannedDevices(msgspec.Struct, frozen=True):
                 problems.append(f"{problem}; see devices() at {where}" if where else problem)
             else:
                 devices[device.id] = device
-        return cls(devices, problems=_shortened(problems, "devices have similar problems"))
+        return cls(devices, problems=tuple(shortened(problems, MAX_PROBLEMS, "device", "with a similar problem")))
 
     def all_unhealthy(self, reason: str) -> Self:
         """Return the same devices, with this reason for each that is healthy."""
@@ -55,7 +56,7 @@ class ScannedDevices(msgspec.Struct, frozen=True):
 
     def with_warnings(self, warnings: Sequence[str]) -> Self:
         """Return the same devices, with what is wrong, or will go wrong, with them."""
-        return msgspec.structs.replace(self, warnings=_shortened(warnings, "warnings"))
+        return msgspec.structs.replace(self, warnings=tuple(shortened(warnings, MAX_PROBLEMS, "warning")))
 
 
 class DeviceList(ScannedDevices, frozen=True):
@@ -83,8 +84,3 @@ class DeviceList(ScannedDevices, frozen=True):
                 for name, device in self.devices.items()
             )
         )
-
-
-def _shortened(problems: Sequence[str], of_many: str) -> tuple[str, ...]:
-    more = len(problems) - MAX_PROBLEMS
-    return (*problems[:MAX_PROBLEMS], *([f"{more} more {of_many}"] if more > 0 else []))

@@ -8,6 +8,7 @@ from hub.api.plugin import Plugin
 from hub.base.calls import limited
 from hub.base.failures import PluginError, one_line, short_repr
 from hub.base.featurefiles import MAX_ANSWER, MAX_LABELS, is_health_label, label_problem
+from hub.base.wording import shortened
 from hub.plugin.devices.validation import wrong_answer
 
 MAX_PROBLEMS = 8
@@ -36,7 +37,7 @@ def read_labels(plugin: Plugin, devices: Sequence[Device]) -> ScannedLabels:
     ]
     if len(valid) > MAX_LABELS:
         texts.append(f"{len(valid)} labels, expected at most {MAX_LABELS}: only the first ones count")
-    return ScannedLabels(dict(valid[:MAX_LABELS]), "; ".join(_shortened(texts)))
+    return ScannedLabels(dict(valid[:MAX_LABELS]), "; ".join(shortened(texts, MAX_PROBLEMS, "label", "with a problem")))
 
 
 def _problem(name: object, value: object) -> str:
@@ -49,8 +50,3 @@ def _mapping(answer: object) -> dict[Any, Any]:
         raise wrong_answer(answer, 'strings by name, such as {"example.com/model": "x"}')
     # It may be a mapping without end.
     return {name: answer[name] for name in limited(answer, MAX_ANSWER, "labels")}
-
-
-def _shortened(problems: Sequence[str]) -> Sequence[str]:
-    more = len(problems) - MAX_PROBLEMS
-    return [*problems[:MAX_PROBLEMS], f"{more} more labels have problems"] if more > 0 else problems

@@ -79,7 +79,7 @@ class NodeLabels:
             self.expire()
 
     def expire(self) -> None:
-        """Let the labels expire: this process stops.
+        """Let the labels expire: this process is stopping.
 
         Another hub's plugin that has the devices, and writes labels too, removes their expiry time at its next check.
         """

@@ -4,7 +4,7 @@ A scan of a serving plugin also prepares the node for them. That of a check is r
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from hub.base.calls import Calls, at_most, limited
 from hub.base.failures import PluginError, PluginTimeout, one_line
 from hub.base.location import location_of_function
 from hub.base.log import get_logger
+from hub.base.wording import shortened
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.files import missing_files
 from hub.plugin.devices.labels import ScannedLabels, read_labels
@@ -154,12 +155,10 @@ def _reasons(unmatched: Iterable[Unmatched]) -> Mapping[str, str]:
     found: dict[str, list[str]] = {}
     for each in unmatched:
         found.setdefault(each.resource, []).append(each.reason)
-    return {resource: "; ".join(_shortened(reasons)) for resource, reasons in found.items()}
-
-
-def _shortened(reasons: Sequence[str]) -> Sequence[str]:
-    more = len(reasons) - MAX_REASONS
-    return [*reasons[:MAX_REASONS], f"{more} more settings match nothing"] if more > 0 else reasons
+    return {
+        resource: "; ".join(shortened(reasons, MAX_REASONS, "setting", "without a match"))
+        for resource, reasons in found.items()
+    }
 
 
 def _declared(plugin: Plugin) -> list[str]:

@@ -108,7 +108,7 @@ def _are_all(value: object, kind: type) -> bool:
     )
 
 
-def _are_texts(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
+def _are_strings(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
     return _are_all(value, str) and all(_is_text(text) for text in value)
 
 
@@ -154,8 +154,8 @@ _FIELDS = [
     ("mounts", (), _are_absolute, "a host_path that begins with /"),
     ("env", {}, _are_variables, 'strings by name, such as {"NAME": "value"}'),
     ("annotations", {}, _are_variables, 'strings by name, such as {"name": "value"}'),
-    ("cdi", (), _are_texts, "a list of names"),
+    ("cdi", (), _are_strings, "a list of names"),
     ("physical", "", _is_text, "an id, or empty for a whole device"),
-    ("pci", (), _are_texts, 'a list of addresses such as "0000:3b:00.0"'),
+    ("pci", (), _are_strings, 'a list of addresses such as "0000:3b:00.0"'),
     ("attributes", {}, _are_variables, "strings by name"),
 ]

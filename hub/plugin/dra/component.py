@@ -1,4 +1,4 @@
-"""A client of the DRA process of the same hub, which has the only access to the API server."""
+"""A client of the DRA process of the same hub, which alone has access to the API server."""
 
 import asyncio
 from collections.abc import Callable

@@ -4,12 +4,12 @@
     ---------  -----------------------------  -----------------------------------------------------
     (none)     Prepare: reserve()             preparing: its devices are held, nothing else is known
     preparing  Prepare succeeds: finish()     prepared
-    preparing  Prepare fails: remove()        (none)
+    preparing  Prepare fails: withdraw()      (none)
     preparing  Unprepare: release()           released, so that a late retry of Prepare is refused
     prepared   Prepare again                  prepared: the same answer, from the record
-    prepared   Unprepare: release()           (none)
+    prepared   Unprepare: release()           (none); released while other hubs run
     prepared   Unprepare: begin_reset()       resetting: its devices are held until they are reset
-    resetting  the reset has finished: remove()  (none)
+    resetting  the reset ends: release()      (none); released while other hubs run
     released   a minute later                 (none)
 
 The files last as long as the CDI files: until the node reboots. Then the kubelet asks for every claim to be prepared
@@ -190,7 +190,7 @@ class ClaimRecords:
         self._write(ClaimRecord(uid, "", "", ClaimState.RELEASED, time.time()))
 
     def release(self, record: ClaimRecord, *, refuse: bool = False) -> None:
-        """Let a claim no longer hold its devices.
+        """Make a claim give up its devices.
 
         Args:
             record: Its record.

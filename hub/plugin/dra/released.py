@@ -1,7 +1,7 @@
 """Resets of the devices of claims that were released, in the background, if the plugin says that this is worth it.
 
 The record of such a claim holds its devices until all of them are reset, so that no process on the node gives one to
-another claim. A process that starts resets what an earlier one has left.
+another claim. When a process starts, it resets what an earlier one left behind.
 """
 
 import asyncio
@@ -106,7 +106,7 @@ class ReleasedClaims:
             self.changes.bump()
 
     async def run(self) -> None:
-        """Reset devices, until cancelled; an exit of the process does not end that."""
+        """Reset devices, until cancelled; if the process exits, the next one continues."""
         self._begun.clear()
         while not self._inventory.scanned or self._inventory.fault:
             # Before, it is not known which devices there are.
@@ -189,7 +189,7 @@ class ReleasedClaims:
         return record.uid == uid or not set(wanted).isdisjoint(self._keys(record))
 
     def _protect(self) -> None:
-        """Let no claim be allocated these devices, nor other shares of them."""
+        """Keep claims from being allocated these devices, or other shares of them."""
         self._health.set_held(f"released claims of {self._driver}", dict(self._reasons()))
 
     def _reasons(self) -> Iterator[tuple[tuple[str, str], str]]:

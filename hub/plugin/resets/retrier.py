@@ -73,7 +73,7 @@ class Retrier:
             await self._round()
 
     def _check_kubelet(self) -> None:
-        """Wait after the start of a kubelet, which may not know yet which container uses which device."""
+        """Postpone retries after a kubelet starts: it may not know yet which container uses which device."""
         kubelet = kubelet_identity(self._kubelet_socket)
         if kubelet != self._kubelet:
             self._kubelet, self._earliest = kubelet, time.monotonic() + self._policy.startup_delay

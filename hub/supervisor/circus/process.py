@@ -20,7 +20,7 @@ _HUB_PID = os.getpid()
 
 
 class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
-    """A child that exits with the hub, however that exits.
+    """A child that exits with the hub, however the hub exits.
 
     Otherwise it would keep the next hub's plugins from getting the resources.
 

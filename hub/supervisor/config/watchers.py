@@ -61,7 +61,7 @@ class PluginConfig:
     driver: str = ""
     """The name of its DRA driver; by default the plugin's name in `driver_domain`, such as `gpu.dphub.dev`."""
     driver_domain: str = DRIVER_DOMAIN
-    """The domain of its DRA driver, by default `dphub.dev`; use the same for all plugins."""
+    """The domain of its DRA driver, by default `dphub.dev`; use the same domain for all plugins."""
     evict: bool = False
     """With `dra`: whether pods are deleted from the node, without regard to disruption budgets, if a device of theirs
     fails. The taint of the device then has the effect `NoExecute`."""
@@ -211,7 +211,7 @@ def _check_driver(section: Section, plugin: PluginConfig) -> None:
 
 
 def _are_quoted_together(words: Sequence[str]) -> bool:
-    """Whether a program or an argument certainly has others behind it, in the same quotes.
+    """Whether a program or an argument certainly has others after it, in the same quotes.
 
     The error that there is no such program, plugin or file would name all of it, and that may be a password.
     """

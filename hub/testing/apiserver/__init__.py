@@ -5,7 +5,7 @@ bookmarks, field selectors, permissions by token, the rules for ResourceSlices w
 that are silently dropped where the feature gate is off in its version. What differs on purpose:
 
 - It has the kinds of objects that a driver, a kubelet and the scheduler use, and checks the rules of slices only.
-- All of a list is one answer, and a patch of any type counts as a merge patch.
+- Lists are not paginated, and a patch of any type counts as a merge patch.
 - The admission policy that keeps a service account to the slices of its node is a part of it.
 - No component deletes pods or creates claims from templates; `Scheduler` allocates when it is called.
 

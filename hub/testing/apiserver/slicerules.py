@@ -7,11 +7,11 @@ from typing import Any
 from hub.testing.apiserver import names
 from hub.testing.apiserver.kinds import Object
 
-_MOST_DEVICES, _MOST_ADVANCED_DEVICES = 128, 64
-_MOST_ATTRIBUTES, _MOST_VALUES = 32, 48
-_MOST_TAINTS = {"1.34": 4}
-_MOST_TAINTS_SINCE = 16
-_MOST_COUNTER_SETS, _MOST_COUNTERS, _MOST_CONSUMED_SETS = 8, 32, 2
+_MAX_DEVICES, _MAX_ADVANCED_DEVICES = 128, 64
+_MAX_ATTRIBUTES, _MAX_VALUES = 32, 48
+_MAX_TAINTS = {"1.34": 4}
+_MAX_TAINTS_SINCE = 16
+_MAX_COUNTER_SETS, _MAX_COUNTERS, _MAX_CONSUMED_SETS = 8, 32, 2
 _IDENTIFIER_LENGTH = 32
 _VALUE_LENGTH = 64
 _EFFECTS = {"1.34": ("NoExecute", "NoSchedule")}
@@ -49,9 +49,9 @@ def _spec_errors(spec: Object, version: str) -> Iterator[str]:
     # In 1.34 they could be in one slice.
     if counters and devices and version > "1.34":
         yield names.invalid("spec", "", "only one of `sharedCounters` or `devices` is allowed")
-    most = _MOST_ADVANCED_DEVICES if version > "1.34" and any(map(_is_advanced, devices)) else _MOST_DEVICES
-    yield from _set_errors("spec.devices", devices, most, lambda each, path: _device_errors(each, path, version))
-    yield from _set_errors("spec.sharedCounters", counters, _MOST_COUNTER_SETS, _counter_set_errors)
+    limit = _MAX_ADVANCED_DEVICES if version > "1.34" and any(map(_is_advanced, devices)) else _MAX_DEVICES
+    yield from _set_errors("spec.devices", devices, limit, lambda each, path: _device_errors(each, path, version))
+    yield from _set_errors("spec.sharedCounters", counters, _MAX_COUNTER_SETS, _counter_set_errors)
 
 
 def _immutable_errors(spec: Object, old: Object) -> Iterator[str]:
@@ -95,11 +95,11 @@ def _is_advanced(device: Object) -> bool:
 
 
 def _set_errors(
-    path: str, items: Sequence[Object], most: int, check: Callable[[Object, str], Iterator[str]], key: str = "name"
+    path: str, items: Sequence[Object], limit: int, check: Callable[[Object, str], Iterator[str]], key: str = "name"
 ) -> Iterator[str]:
     """Check a list whose items have distinct names; one that is too long is not checked further."""
-    if len(items) > most:
-        yield names.too_many(path, len(items), most)
+    if len(items) > limit:
+        yield names.too_many(path, len(items), limit)
         return
     for index, each in enumerate(items):
         yield from check(each, f"{path}[{index}]")
@@ -113,26 +113,26 @@ def _set_errors(
 def _device_errors(device: Object, path: str, version: str) -> Iterator[str]:
     yield from names.label(f"{path}.name", device.get("name", ""))
     attributes, capacity = device.get("attributes") or {}, device.get("capacity") or {}
-    if (count := len(attributes) + len(capacity)) > _MOST_ATTRIBUTES:
-        words = f"the total number of attributes and capacities must not exceed {_MOST_ATTRIBUTES}"
+    if (count := len(attributes) + len(capacity)) > _MAX_ATTRIBUTES:
+        words = f"the total number of attributes and capacities must not exceed {_MAX_ATTRIBUTES}"
         yield names.invalid(path, count, words)
     values = sum(sum(len(each.get(name) or ()) for name in _LISTS) or 1 for each in attributes.values())
-    if values > _MOST_VALUES:
-        yield names.invalid(path, values, f"the total number of attribute values must not exceed {_MOST_VALUES}")
+    if values > _MAX_VALUES:
+        yield names.invalid(path, values, f"the total number of attribute values must not exceed {_MAX_VALUES}")
     for name, value in attributes.items():
         yield from _qualified_errors(f"{path}.attributes", name)
         yield from _attribute_errors(f"{path}.attributes[{name}]", value)
     for name in capacity:
         yield from _qualified_errors(f"{path}.capacity", name)
-    taints, most = device.get("taints") or [], _MOST_TAINTS.get(version, _MOST_TAINTS_SINCE)
-    if len(taints) > most:
-        yield names.too_many(f"{path}.taints", len(taints), most)
+    taints, limit = device.get("taints") or [], _MAX_TAINTS.get(version, _MAX_TAINTS_SINCE)
+    if len(taints) > limit:
+        yield names.too_many(f"{path}.taints", len(taints), limit)
     else:
         for index, taint in enumerate(taints):
             yield from _taint_errors(taint, f"{path}.taints[{index}]", version)
     consumed = device.get("consumesCounters") or []
     consumes = f"{path}.consumesCounters"
-    yield from _set_errors(consumes, consumed, _MOST_CONSUMED_SETS, _consumption_errors, "counterSet")
+    yield from _set_errors(consumes, consumed, _MAX_CONSUMED_SETS, _consumption_errors, "counterSet")
 
 
 def _qualified_errors(path: str, name: str) -> Iterator[str]:
@@ -189,7 +189,7 @@ def _counters_errors(owner: Object, path: str) -> Iterator[str]:
     counters = owner.get("counters") or {}
     if not counters:
         yield names.required(f"{path}.counters")
-    elif len(counters) > _MOST_COUNTERS:
-        yield names.too_many(f"{path}.counters", len(counters), _MOST_COUNTERS)
+    elif len(counters) > _MAX_COUNTERS:
+        yield names.too_many(f"{path}.counters", len(counters), _MAX_COUNTERS)
     for name in counters:
         yield from names.label(f"{path}.counters", name)

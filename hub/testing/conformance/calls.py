@@ -17,14 +17,14 @@ from hub.testing.held import HeldSocket
 if TYPE_CHECKING:
     from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginAsyncStub
 
-_MOST_BYTES = 8 * 1024 * 1024
+_MAX_BYTES = 8 * 1024 * 1024
 """Maximum size in bytes of an answer. A kubelet accepts 4 MiB; a longer list is received, so that its devices can be
 counted. In memory, a message can take fifty times its size."""
 
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     # As a kubelet does; some servers reject a request with a path as its authority.
     ("grpc.default_authority", "localhost"),
-    ("grpc.max_receive_message_length", _MOST_BYTES),
+    ("grpc.max_receive_message_length", _MAX_BYTES),
     *CHANNEL_OPTIONS,
 )
 

@@ -89,7 +89,7 @@ async def api_version(subject: Subject) -> Findings:
     "resource-name",
     Level.MUST,
     "Its resource name is a valid extended resource name: a domain other than kubernetes.io, a slash, and 1 to 63 "
-    "letters, digits and -_.",
+    "letters, digits, dashes, underscores or dots.",
     reason="The kubelet rejects the registration otherwise, and no pod could request the resource.",
     source="kubelet, pkg/apis/core/v1/helper/helpers.go, IsExtendedResourceName",
 )

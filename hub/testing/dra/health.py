@@ -12,7 +12,7 @@ from hub.kubelet.wire import drahealth_pb2 as wire
 DEFAULT_TIMEOUT = 30.0
 """Seconds after which a device reads as Unknown, if its driver does not say."""
 
-_MOST_CHARACTERS = 1024
+_MAX_CHARACTERS = 1024
 _NAMES = {wire.HEALTHY: "Healthy", wire.UNHEALTHY: "Unhealthy"}
 UNKNOWN = "Unknown"
 
@@ -90,8 +90,8 @@ class HealthCache:
 def _read(device: wire.DeviceHealth) -> ReportedHealth:
     timeout = device.health_check_timeout_seconds
     message = device.message
-    if len(message) > _MOST_CHARACTERS:
-        message = f"{message[: _MOST_CHARACTERS - 3]}..."
+    if len(message) > _MAX_CHARACTERS:
+        message = f"{message[: _MAX_CHARACTERS - 3]}..."
     seconds = float(timeout) if timeout > 0 else DEFAULT_TIMEOUT
     return ReportedHealth(_NAMES.get(device.health, UNKNOWN), message, seconds, time.time())
 

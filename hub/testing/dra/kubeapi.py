@@ -15,7 +15,7 @@ _GROUP = "/apis/resource.k8s.io/v1"
 _OK, _NOT_FOUND = 200, 404
 _FIRST_DELAY, _LONGEST_DELAY, _JITTER = 1.0, 300.0, 0.2
 _TIMEOUT = 30.0
-_MOST_CONNECTIONS = 100
+_MAX_CONNECTIONS = 100
 
 
 class KubeApi:
@@ -27,7 +27,7 @@ class KubeApi:
 
     def __init__(self, options: DraOptions) -> None:
         self._options = options
-        self._client = AsyncHTTPClient(force_instance=True, max_clients=_MOST_CONNECTIONS)
+        self._client = AsyncHTTPClient(force_instance=True, max_clients=_MAX_CONNECTIONS)
 
     def close(self) -> None:
         """End all connections."""

@@ -32,7 +32,7 @@ class ClaimManager:
         self._drivers = drivers
         self._api = api
         # Fixes of 1.37, which kubelets before do not have.
-        self._is_careful = version >= "1.37"
+        self._behaves_as_1_37 = version >= "1.37"
         self._changed = changed
 
     async def prepare(self, pod: ClaimPod) -> None:
@@ -52,7 +52,7 @@ class ClaimManager:
         Raises:
             DraError: the call failed; the caller tries again.
         """
-        known = [claim.state.claim_name for claim in self._claims.of_pod(pod.uid)] if self._is_careful else []
+        known = [claim.state.claim_name for claim in self._claims.of_pod(pod.uid)] if self._behaves_as_1_37 else []
         try:
             await self._unprepare(pod.uid, pod.namespace, known or pod.claim_names())
         except DraError as error:
@@ -174,7 +174,7 @@ class ClaimManager:
             )
             for each in devices
         ]
-        self._known(info).add_devices(driver, found, instead=self._is_careful)
+        self._known(info).add_devices(driver, found, instead=self._behaves_as_1_37)
 
     def _known(self, info: ClaimInfo) -> ClaimInfo:
         """Return the claim as it is known now.
@@ -194,12 +194,12 @@ class ClaimManager:
         batches: dict[str, list[wire.Claim]] = {}
         for name in names:
             info = self._claims.get(name, namespace)
-            if info is None or (self._is_careful and uid not in info.state.pod_uids):
+            if info is None or (self._behaves_as_1_37 and uid not in info.state.pod_uids):
                 continue
             if len(info.state.pod_uids) > 1:
                 info.state.pod_uids.pop(uid, None)
                 continue
-            info.unpreparing = self._is_careful
+            info.unpreparing = self._behaves_as_1_37
             ending.append(info)
             for driver in info.drivers:
                 batches.setdefault(driver, []).append(_wire(info))

@@ -22,7 +22,7 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
 )
 
 _POLL_SECONDS = 0.02
-"""Seconds between checks whether a plugin has created its socket, or another one."""
+"""Seconds between checks of whether a plugin has created its socket, or another one."""
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")

@@ -119,6 +119,6 @@ class Driver:
 def _remaining(poller: "DriverPoller", asked: float, timeout: float) -> float:
     """Return the seconds until the poll fails: the limit is for a single call, not for all of them together.
 
-    GPUs without persistence mode take seconds each until they answer for the first time.
+    GPUs without persistence mode each take seconds to answer for the first time.
     """
     return max(asked, poller.current[1]) + timeout - time.monotonic()

@@ -102,7 +102,7 @@ class DriverPoller:
             self._on_change()
 
     def _poll(self) -> DriverState:
-        """Poll in the current session, or in a new one if that has ended."""
+        """Poll in the current session, or in a new one if it has ended."""
         known = bool(self._state.driver)
         if known and self._lock.wanted:
             self._end_session()

@@ -50,7 +50,7 @@ class Pattern(Settings, frozen=True):
 
 
 class ResourcePatterns(Settings, frozen=True):
-    """`resources`; the first matching pattern determines the resource name."""
+    """Resource names: the first matching pattern determines the name."""
 
     gpus: tuple[Pattern, ...] = ()
     """Resources of GPUs, by product name."""

@@ -82,7 +82,7 @@ def _holds(process: Path, devices: Collection[DeviceNumber]) -> bool | None:
 
     While a process changes its address space, the kernel keeps readers waiting: forever, if that call hangs, which a
     file system in user space can cause, and for seconds, if it changes large mappings, whatever its priority is.
-    A process with very many files only takes long.
+    A process with a very large number of files just takes a long time.
     """
     search = _Search(process, devices)
     search.start()

@@ -9,8 +9,8 @@ ODD_ANSWERS = ("error", "missing", "unknown", "refused")
 """The odd answers of a driver: an error of the claim, no entry for it, one for another claim, an error of the call."""
 
 _SHORTEST, _LONGEST = 6, 14
-_MOST_INSTANCES = 2
-_MOST_CLAIMS = 12
+_MAX_INSTANCES = 2
+_MAX_CLAIMS = 12
 
 
 class Writer:
@@ -39,9 +39,9 @@ class Writer:
         """Choose a step that is possible now; what is more interesting is more frequent."""
         driver = self._dice.choice(DRIVERS)
         choices = [(2, self._restart), (2, self._answer)]
-        if len(self._claims) < _MOST_CLAIMS:
+        if len(self._claims) < _MAX_CLAIMS:
             choices.append((8, self._prepare_new))
-        if len(self._alive[driver]) < _MOST_INSTANCES:
+        if len(self._alive[driver]) < _MAX_INSTANCES:
             choices.append((4, lambda: self._start(driver)))
         if self._alive[driver]:
             choices += [(2, lambda: self._end("stop", driver)), (2, lambda: self._end("kill", driver))]

@@ -172,7 +172,7 @@ class ApiAnswers(Target):
 
     async def _run(self) -> None:
         changes = ChangeCounter()
-        view: Any = SimpleNamespace(status=NODE_STATUS, is_acting=lambda: True)
+        view: Any = SimpleNamespace(status=NODE_STATUS, is_active=lambda: True)
         node = NodeObject(self._client, "node-1", changes)
         events = EventWriter(self._client, node, view, changes, self._run_dir)
         cordons = Cordons(self._client, node, view, changes, run_dir=self._run_dir, events=events)

@@ -7,5 +7,5 @@ Everything runs in one event loop. A process is the parts of a DRA driver, and w
 killed writes nothing any more, not even in its handlers, as if it had got SIGKILL; the next one finds the files as they
 are. The API server fails, and the kubelet forgets, gives up and repeats calls. Whatever happens, no two pods have one
 device, none gets one that was not reset, and in the end nothing is left. With `--processes`, everything is real but
-the kubelet and the API server, and takes accordingly longer.
+the kubelet and the API server, and takes correspondingly longer.
 """

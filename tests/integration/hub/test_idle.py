@@ -14,7 +14,7 @@ MOST = {"hub": 0.5, "gpu": 2.4, "ib": 2.2, "stub": 1.8}
 """Wake-ups a second of all threads of a process but gRPC's. Regular work happens together every five seconds, which is
 0.2 for each thread that takes part. The IB plugin reads its ports every second."""
 
-MOST_CALLS = 12.0
+MAX_CALLS = 12.0
 """Reads and writes a second of a process."""
 
 
@@ -54,5 +54,5 @@ def _over(found: dict[str, Usage], calls: dict[str, float]) -> dict[str, tuple[f
     return {
         name: (each.own_wake_ups, calls[name])
         for name, each in found.items()
-        if each.own_wake_ups > MOST[name] or calls[name] > MOST_CALLS
+        if each.own_wake_ups > MOST[name] or calls[name] > MAX_CALLS
     }

@@ -75,7 +75,7 @@ async def test_reload_starts_a_plugin_whose_file_was_fixed(node: OperatedNode) -
         stub = status.plugins[2]
         return stub.condition is Condition.BACKING_OFF and stub.process.next_start > time.time() + 5
 
-    await node.status_until(waits, "the stub to wait for long")
+    await node.status_until(waits, "the stub to wait for a long time")
     node.rewrite("stub.yaml", good)
     said = await node.dphub("reload")
     assert (said.code, "stub: restarted, registered after" in said.out) == (0, True), said

@@ -38,7 +38,9 @@ def test_a_watchdog_that_fails(make_hub: Callable[[str], HubProcess]) -> None:
     status = wait_until(failed, "the failure in the status")
     problem = next(problem for problem in status.problems if problem.about == "hub")
     assert problem.severity is Severity.WARNING
-    assert problem.message == "its watchdog failed recently and was restarted: ValueError: a fault in the watchdog"
+    assert (
+        problem.message == "the task 'watchdog' failed recently and was restarted: ValueError: a fault in the watchdog"
+    )
     wait_until(lambda: not reader.status(running=True).hub.report.failures, "a watchdog that is well again")
     wait_until(lambda: reader.status(running=True).plugins[0].last_heartbeat, "a plugin that lives")
     pid = hub.plugin_pid("stub")

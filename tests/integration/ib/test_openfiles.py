@@ -194,7 +194,7 @@ def test_a_process_whose_files_the_kernel_does_not_show(tmp_path: Path, monkeypa
 
 
 def test_a_process_with_very_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does not count as a user of the device if its files take long to check: any user can start such a process."""
+    """It does not count as a user of the device if checking its files takes too long: any user can start one."""
     (tmp_path / "proc/11").mkdir(parents=True)
     patience = 1.0
 

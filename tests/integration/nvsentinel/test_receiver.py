@@ -26,7 +26,7 @@ async def _process(directory: Path, name: str, taken: list[str]) -> AsyncIterato
     lock = ServingLock(run_dir, COMPONENT)
     lock.acquire()
     view = View(run_dir, COMPONENT, ChangeCounter())
-    work = Receiver(directory / "nvsentinel.sock", name, lambda _: taken.append(name), view.is_acting)
+    work = Receiver(directory / "nvsentinel.sock", name, lambda _: taken.append(name), view.is_active)
     task = asyncio.create_task(work.run())
     try:
         yield

@@ -213,7 +213,7 @@ async def test_many_bad_devices_are_reported_in_few_words(node: Node, kubelet: F
     await kubelet.wait_for(STUB, 1)
     state = await offering.plugin.resource_until(lambda state: bool(state.problems))
     assert len(state.problems) == 17
-    assert state.problems[-1] == "4984 more devices have similar problems"
+    assert state.problems[-1] == "4984 more devices with a similar problem"
 
 
 @pytest.mark.parametrize(

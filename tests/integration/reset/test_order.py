@@ -146,7 +146,7 @@ async def test_a_reset_that_survives_is_stuck(runs: ResetRuns, no_signals: pytes
     await wait_until(lambda: not runs.processes() and not children(), "no process")
 
 
-async def test_a_stuck_reset_holds_its_device_also_for_the_next_resetter(
+async def test_a_stuck_reset_holds_its_device_for_the_next_resetter_too(
     runs: ResetRuns, no_signals: pytest.MonkeyPatch
 ) -> None:
     """The next resetter knows the process, and does not mistake another one with the same number for it."""

@@ -77,15 +77,15 @@ class SimulatedNode:
             events.write(f"{self.gpus[gpu].uuid} 8 {code} {gi} {ci}\n")
 
     def hang(self, function: str = "*") -> None:
-        """Make calls of a function hang until `clear_faults`."""
+        """Make calls to a function hang until `clear_faults`."""
         self.fail(function, HANGS)
 
     def delay(self, function: str, milliseconds: int) -> None:
-        """Make calls of a function take this long until `clear_faults`."""
+        """Make calls to a function take this long until `clear_faults`."""
         self.fail(function, -milliseconds)
 
     def fail(self, function: str, code: int) -> None:
-        """Make calls of a function return an error until `clear_faults`."""
+        """Make calls to a function return an error until `clear_faults`."""
         self.failures[function] = code
         self.apply()
 
@@ -102,7 +102,7 @@ class SimulatedNode:
         self.apply()
 
     def mismatch(self) -> None:
-        """Exchange the driver, so that the library that processes have loaded is the old one."""
+        """Replace the driver, so that the library that processes have loaded is the old one."""
         self.fail("*", MISMATCH)
 
     # What happens to a GPU.
@@ -138,7 +138,7 @@ class SimulatedNode:
         self.apply()
 
     def unplug(self, gpu: int) -> SimulatedGpu:
-        """Remove a GPU; those behind it are renumbered."""
+        """Remove a GPU; those after it are renumbered."""
         gone = self.gpus.pop(gpu)
         self.apply()
         return gone

@@ -1,4 +1,4 @@
-"""Calls of a plugin's code: none of them can block or break the hub's own code."""
+"""Calls to a plugin's code: none of them can block or break the hub's own code."""
 
 import asyncio
 import threading

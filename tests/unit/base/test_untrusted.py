@@ -77,7 +77,7 @@ def test_a_link_is_followed_only_where_links_are_usual(tmp_path: Path) -> None:
 
 
 def test_a_size_has_a_limit(tmp_path: Path) -> None:
-    """A file without end takes no more memory than one of that size."""
+    """An endless file takes no more memory than one of that size."""
     path = tmp_path / "large"
     path.touch()
     os.truncate(path, 1 << 40)

@@ -52,7 +52,7 @@ def hostile() -> Callable[[], str]:
 
 def _expect_printable(text: str) -> None:
     """Check that there are only line feeds and printable characters."""
-    odd = {letter for letter in text if letter != "\n" and not letter.isprintable()}
+    odd = {character for character in text if character != "\n" and not character.isprintable()}
     assert odd == set(), text
 
 

@@ -16,7 +16,7 @@ PLUGIN = "stub"
 
 @contextmanager
 def serving(run_dir: RunDir) -> Iterator[None]:
-    """Let the plugin of a hub serve."""
+    """Make the plugin of a hub serve."""
     lock = instances.ServingLock(run_dir, PLUGIN)
     assert lock.acquire()
     yield

@@ -50,7 +50,7 @@ def test_hardware_that_does_not_answer() -> None:
 
 
 def test_unobserved_time_does_not_count() -> None:
-    """If the hub did not check for long, nothing counts as a hang in the meantime: time counts by its checks."""
+    """If the hub did not check for a long time, nothing counts as a hang in the meantime: time counts by its checks."""
     assert not any(
         _looks(Sample(1, heartbeat=True), Sample(2, heartbeat=True), Sample(2, heartbeat=True), passed=LIMIT / 2)
     )

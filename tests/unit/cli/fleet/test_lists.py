@@ -145,7 +145,7 @@ def test_text_from_nodes_is_printable(monkeypatch: pytest.MonkeyPatch, words: Se
             execs={"hub-b /status": Answer(odd(), 1), "hub-b /history": Answer(odd(), 1)},
         )
         printed = dphub(monkeypatch, scenario, *words).output
-        assert {letter for letter in printed if letter != "\n" and not letter.isprintable()} == set()
+        assert {character for character in printed if character != "\n" and not character.isprintable()} == set()
         assert "x" in printed
 
 

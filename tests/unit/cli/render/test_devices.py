@@ -67,7 +67,7 @@ def test_the_status_lists_the_first_settings_that_match_nothing(tmp_path: Path) 
     problems = [problem for problem in status.problems if problem.about == "generic"]
     assert [problem.message for problem in problems] == [
         *(f"no {number}" for number in range(REASONS)),
-        "2 more settings match nothing",
+        "2 more settings without a match",
     ]
     assert {problem.severity for problem in problems} == {Severity.INFO}
 

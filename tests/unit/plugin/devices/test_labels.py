@@ -122,7 +122,7 @@ def test_many_invalid_labels() -> None:
     """The message names a few."""
     labels, problem = _scanned(Labelled({str(number): "x" for number in range(1000)}))
     assert labels == {}
-    assert problem.endswith("; 992 more labels have problems")
+    assert problem.endswith("; 992 more labels with a problem")
 
 
 def test_too_many_labels() -> None:

@@ -162,4 +162,4 @@ def test_many_settings_that_match_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     plugin = Described()
     plugin.found = [Unmatched(f"no {number}", "example.com/a") for number in range(5)]
     found = scan.scan(plugin, prepares=False)
-    assert found.resources["example.com/a"].reason == "no 0; no 1; 3 more settings match nothing"
+    assert found.resources["example.com/a"].reason == "no 0; no 1; 3 more settings without a match"

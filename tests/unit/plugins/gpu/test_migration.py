@@ -43,8 +43,8 @@ def test_keys_that_nvidias_plugin_ignores(tmp_path: Path) -> None:
     assert list(differences(settings, [])) == keys
     assert list(differences(settings, facts(SimulatedNode(tmp_path, "pair")))) == [
         *keys,
-        "nvidia.com/gpu.shared on this node: 8 devices with NVIDIA's plugin, 0 here",
-        "nvidia.com/h100 on this node: 0 devices with NVIDIA's plugin, 2 here",
+        "devices of nvidia.com/gpu.shared on this node: 8 with NVIDIA's plugin, 0 here",
+        "devices of nvidia.com/h100 on this node: 0 with NVIDIA's plugin, 2 here",
     ]
 
 
@@ -54,6 +54,6 @@ def test_a_list_of_devices(tmp_path: Path) -> None:
     entry = "sharing.timeSlicing.resources[0]"
     assert list(differences(settings, facts(SimulatedNode(tmp_path, "pair")))) == [
         f"{entry}.devices: shares only these nvidia.com/gpu devices: 0; {IGNORED} and shares all of them",
-        "nvidia.com/gpu.shared on this node: 8 devices with NVIDIA's plugin, 4 here",
-        "nvidia.com/gpu on this node: 0 devices with NVIDIA's plugin, 1 here",
+        "devices of nvidia.com/gpu.shared on this node: 8 with NVIDIA's plugin, 4 here",
+        "devices of nvidia.com/gpu on this node: 0 with NVIDIA's plugin, 1 here",
     ]

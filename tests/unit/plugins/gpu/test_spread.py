@@ -116,7 +116,7 @@ def test_whole_gpus_by_topology() -> None:
 
 @pytest.mark.parametrize("shares", [_replicas(2, 2), [Share("r", _gpu(number)) for number in range(4)]])
 def test_odd_questions(shares: list[Share]) -> None:
-    """They get no preference, and no error: a kubelet that asks so chooses for itself."""
+    """They get no preference, and no error: a kubelet that makes such a request chooses for itself."""
 
     def ask(available: Sequence[Share], required: Sequence[Share], size: int) -> list[Share]:
         return prefer(Topology(), {}, DISTRIBUTED, available, required, size)

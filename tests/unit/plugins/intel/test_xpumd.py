@@ -157,7 +157,7 @@ def test_xpumd_is_restarted(daemon: Daemon, plugin: Callable[..., Intel]) -> Non
     daemon.now += 2
     assert not _health(served)
     assert list(served.notes) == [
-        f"xpumd-endpoint: {INTEGRATED}, {CARD} are assumed to be healthy: there is no such service"
+        f"xpumd-endpoint: assumed to be healthy: {INTEGRATED}, {CARD}: there is no such service"
     ]
 
 
@@ -167,7 +167,7 @@ def test_xpumd_does_not_know_a_gpu(daemon: Daemon, plugin: Callable[..., Intel])
     served = plugin()
     assert not _health(served)
     assert list(served.notes) == [
-        f"xpumd-endpoint: {INTEGRATED} are assumed to be healthy: xpumd does not report their health"
+        f"xpumd-endpoint: assumed to be healthy: {INTEGRATED}: xpumd does not report the health of these GPUs"
     ]
 
 
