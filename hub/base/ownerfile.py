@@ -82,12 +82,8 @@ class OwnerFile:
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
-        """Hold the lock, which no other task or process has, or continue without it after `LOCK_TIMEOUT`."""
-        try:
-            async with asyncio.timeout(LOCK_TIMEOUT):
-                await self._task.acquire()
-        except TimeoutError:
-            self._log.warning("owner file not locked", file=str(self._path), reason="a registration is in progress")
+        """Hold the lock, or continue without it if another task, or another process, has held it for `LOCK_TIMEOUT`."""
+        if not await self._has_turn():
             yield
             return
         try:
@@ -95,6 +91,16 @@ class OwnerFile:
                 yield
         finally:
             self._task.release()
+
+    async def _has_turn(self) -> bool:
+        """Wait until no other task of this process has the lock; return whether that is so now."""
+        try:
+            async with asyncio.timeout(LOCK_TIMEOUT):
+                return await self._task.acquire()
+        except TimeoutError:
+            reason = f"another task of this process has held it for {LOCK_TIMEOUT:g} s"
+            self._log.warning("owner file not locked", file=str(self._path), reason=reason)
+            return False
 
     @asynccontextmanager
     async def _locked_file(self) -> AsyncIterator[None]:

@@ -181,6 +181,10 @@ class Ownership:
         """Return the other hubs with a socket for a resource; the kubelet may have a stream from each of them."""
         return {name for name in self.others if self._has_socket(name, resource)}
 
+    def is_served_elsewhere(self, resource: str) -> bool:
+        """Return whether another hub's plugin is serving a resource."""
+        return any(self._has_socket(name, resource) for name in (*self.older, *self.newer))
+
     def may_be_taken_over(self, resource: str) -> bool:
         """Return whether another hub serves a resource, or may be about to."""
         return any(self._may_have(name, resource) for name in (*self.older, *self.newer)) or any(

@@ -11,13 +11,10 @@ from hub.kubelet.registration import KubeletUnavailable, RegistrationRejected, r
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import RegistrationStatus
 from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
-from hub.plugin.deviceplugin.server import MAX_STREAMS, DevicePluginServer
+from hub.plugin.deviceplugin.server import MAX_STREAMS, SETTLE, DevicePluginServer
 
 CONFIRM_TIMEOUT = 5.0
 """Maximum seconds from the kubelet's answer to its stream, which normally follows at once."""
-
-SETTLE = 1.0
-"""Seconds until the kubelet has seen the end of a stream, or has handled the first list of a new one."""
 
 SWITCH = 0.3
 """Seconds from a registration until the kubelet's calls arrive on its stream's connection and no other."""
@@ -71,6 +68,16 @@ class KubeletConnection:
     def is_open(self) -> bool:
         """Whether there is a kubelet, and its stream is open."""
         return self._server.streams.kubelet_connected and self.kubelet() is not None
+
+    @property
+    def any_open(self) -> bool:
+        """Whether any stream of the kubelet is open."""
+        return self._server.streams.any_open
+
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether the kubelet has closed its last stream, but not all: it would not notice when the others end."""
+        return self._server.streams.last_ended_first
 
     def kubelet(self) -> KubeletIdentity | None:
         """Return the kubelet that listens now; None if there is none."""
@@ -130,15 +137,15 @@ class KubeletConnection:
         return True
 
     async def settle(self) -> None:
-        """Wait until all streams may end at once, because the kubelet has handled the first list of the last one.
+        """Wait until all streams may end at once, because the kubelet has handled the last list.
 
         A kubelet before 1.37 disconnects the plugin when any of its streams ends. If it handles a list after that, the
         devices are healthy again, and the end of the list's own stream changes nothing: they stay so without a plugin.
         (Kubelet, devicemanager/plugin/v1beta1/handler.go, runClient.)
         """
-        kubelet = self.kubelet()
-        if kubelet and (seconds := SETTLE - self._server.streams.seconds_since_another) > 0:
-            await self._notifier.wait_for(lambda: self.is_lost(kubelet), seconds)
+        streams, kubelet = self._server.streams, self.kubelet()
+        if kubelet and (seconds := streams.unsettled_seconds):
+            await self._notifier.wait_for(lambda: streams.last_ended_first or self.is_over(kubelet), seconds)
 
     def is_over(self, kubelet: KubeletIdentity) -> bool:
         """Return whether this round is over: another kubelet, or none, or a socket that no kubelet can reach."""

@@ -6,11 +6,11 @@ if the kubelet calls another hub then.
 """
 
 import asyncio
-from contextlib import suppress
 
 from hub.base.log import get_logger
 from hub.base.notifier import Notifier
 from hub.model.heartbeat import HANDOVER_TIMEOUT
+from hub.model.plugin import RegistrationStatus
 from hub.plugin.deviceplugin.connection import SWITCH, KubeletConnection
 from hub.plugin.deviceplugin.handover import Handover
 from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
@@ -64,10 +64,12 @@ class ExitHandover:
         self._calls.expect_call()
         if not self._handover.is_alone():
             await self._end_streams()
-        if self._connection.is_open:
-            with suppress(TimeoutError, OSError):
-                async with asyncio.timeout(FINAL_TIMEOUT):
-                    await self._register_last_time()
+        self._handover.close()
+        try:
+            async with asyncio.timeout(FINAL_TIMEOUT):
+                await self._be_noticed()
+        except TimeoutError:
+            self._log.warning("handover timed out")
 
     async def _end_streams(self) -> None:
         """End the kubelet's streams once another hub has the resource; for a limited time."""
@@ -125,20 +127,34 @@ class ExitHandover:
             return self._calls.are_over(SWITCH)
         return self._handover.may_end()
 
-    async def _register_last_time(self) -> None:
-        """Register once more if no other hub serves, so that the kubelet notices the end of this process.
+    async def _be_noticed(self) -> None:
+        """Make sure that the kubelet will notice the end of this process.
 
-        Before, complete a registration in progress: a kubelet that calls back a process that has exited forgets which
-        one has the name, and then does not notice the end of any stream.
+        Complete a registration in progress: a kubelet that calls back a process that has exited forgets which one has
+        the name, and then does not notice the end of any stream. Register once more if it has forgotten that already.
         """
-        self._handover.close()
         await self._notifier.wait_for(lambda: not self._connection.is_registering)
-        kubelet = self._connection.kubelet()
-        if not (kubelet and self._handover.would_end_unnoticed()):
+        if not self._connection.any_open:
             return
+        if self._handover.would_end_unnoticed():
+            await self._register_last_time()
+        await self._connection.settle()
+        while self._connection.is_disconnected and await self._register_last_time():
+            await self._connection.settle()
+
+    async def _register_last_time(self) -> bool:
+        """Register once more, unless another hub serves the resource; return whether this process has."""
         async with self._handover.locked():
+            kubelet = self._connection.kubelet()
             # Under the lock: another hub may just have registered, and must not lose the resource again.
-            if self._handover.is_last():
-                # Before it: one that serves unseen, because its lock was removed, then registers once more.
-                self._handover.request()
-                await self._connection.open(kubelet)
+            if not (kubelet and self._handover.is_last()):
+                return False
+            # Before it: one that serves unseen, because its lock was removed, then registers once more.
+            self._handover.request()
+            try:
+                error = await self._connection.open(kubelet)
+            except OSError as failure:
+                error = RegistrationStatus.WAITING, str(failure)
+            if error:
+                self._log.warning("not registered again", reason=error[1])
+            return error is None

@@ -50,7 +50,7 @@ class Handover:
         notifier: Is notified when time alone has made another registration due.
 
     Attributes:
-        is_detached: Whether the kubelet has forgotten which socket has the name.
+        is_detached: Whether the kubelet has forgotten which socket has the name, or may have.
     """
 
     def __init__(self, resource: str, server: DevicePluginServer, ownership: Ownership, notifier: Notifier) -> None:
@@ -72,8 +72,8 @@ class Handover:
         return self._ownership.newer_of(self._resource)
 
     @property
-    def is_served_by(self) -> str:
-        """Which newer hub serves the resource, for display."""
+    def superseded_reason(self) -> str:
+        """Why this hub does not serve the resource: a sentence that names the newer hub that does."""
         return f"{self._ownership.describe(self.newer)} is serving it"
 
     @property
@@ -95,7 +95,7 @@ class Handover:
 
     @property
     def is_exiting(self) -> bool:
-        """Whether this process registers no more, because it is about to exit."""
+        """Whether this process begins no registration that is due, because it is about to exit."""
         return self._is_closed or self._ownership.role is Role.EXITING
 
     def refresh(self) -> None:
@@ -115,9 +115,9 @@ class Handover:
         return ""
 
     def is_last(self) -> bool:
-        """Return whether no other hub's plugin is serving."""
+        """Return whether no other hub's plugin is serving the resource."""
         self._ownership.refresh()
-        return not (self._ownership.older or self._ownership.newer)
+        return not self._ownership.is_served_elsewhere(self._resource)
 
     def locked(self) -> AbstractAsyncContextManager[None]:
         """Keep other processes from changing what the kubelet knows about the resource."""
@@ -138,6 +138,8 @@ class Handover:
             if may_register:
                 self._note_ended()
                 self._file.begin()
+                # If it fails, the kubelet may have forgotten it.
+                self.is_detached = True
             yield may_register
 
     async def complete(self, register: Callable[[Path], Awaitable[RegistrationError | None]]) -> None:
@@ -152,7 +154,7 @@ class Handover:
         self._file.complete()
 
     def close(self) -> None:
-        """Begin no other registration: it would be cut off when this process exits."""
+        """Have no more registrations due: the process is about to exit, and would cut them off."""
         self._is_closed = True
 
     def request(self) -> None:

@@ -19,7 +19,7 @@ HEALTHY, UNHEALTHY = "Healthy", "Unhealthy"
 """The values of `Device.health` in the API."""
 
 _FRAME_BYTES = 4
-"""Each device is one field of the list: a tag of one byte, and a length of at most three below 4 MiB."""
+"""Each device is one field of the list: a tag of one byte, and a length of at most three: no device takes 2 MiB."""
 
 
 class ListMessage(NamedTuple):

@@ -125,7 +125,6 @@ class Registrar:
 
     async def close(self) -> None:
         """End the kubelet's streams, while no other process registers, and remove the socket."""
-        await self._connection.settle()
         async with self._handover.locked():
             await self._server.close()
 
@@ -154,7 +153,7 @@ class Registrar:
                 self._set_status(RegistrationStatus.SOCKET_TAKEN, f"another process is using {self._server.path}")
                 await self._notifier.wait_for(lambda: not self._server.socket_taken)
             elif self._handover.is_exiting:
-                # Until this process exits, which is soon.
+                # Until this process exits.
                 await asyncio.Event().wait()
             elif not self._server.unused:
                 await self._open()
@@ -175,7 +174,7 @@ class Registrar:
         await self._notifier.wait_for(lambda: not handover.has_newer_hub or bool(handover.newer), DETACH_TIMEOUT)
         if not handover.newer:
             return False
-        self._set_status(RegistrationStatus.SUPERSEDED, handover.is_served_by)
+        self._set_status(RegistrationStatus.SUPERSEDED, handover.superseded_reason)
         await self._notifier.wait_for(lambda: not handover.newer)
         return True
 
@@ -194,7 +193,7 @@ class Registrar:
             # The change time of a kubelet's socket is when that kubelet started.
             async with self._handover.turn(time.time() - kubelet[2] / 1e9) as may_register:
                 if not may_register:
-                    return RegistrationStatus.SUPERSEDED, self._handover.is_served_by
+                    return RegistrationStatus.SUPERSEDED, self._handover.superseded_reason
                 error = await self._connect(kubelet)
                 if not error and self._handover.is_detached and await self._connection.end_surplus(kubelet):
                     error = await self._connect(kubelet)
@@ -254,7 +253,7 @@ class Registrar:
     def _set_owner(self) -> None:
         """Show which hub the kubelet calls: alongside the node's service, this hub's stream may stay open."""
         if self._handover.has_service:
-            self._set_status(RegistrationStatus.SUPERSEDED, self._handover.is_served_by)
+            self._set_status(RegistrationStatus.SUPERSEDED, self._handover.superseded_reason)
         else:
             self._set_status(RegistrationStatus.REGISTERED)
 

@@ -1,7 +1,6 @@
 """The gRPC server of one resource: its socket, and the streams on it."""
 
 import asyncio
-import math
 import os
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -21,6 +20,10 @@ MAX_STREAMS = 8
 IDLE_SECONDS = 60
 """Seconds after which a connection without a call is closed: a kubelet before 1.37 keeps that of a stream that this
 process has ended."""
+
+
+SETTLE = 1.0
+"""Seconds until the kubelet has seen the end of a stream, or has handled a list."""
 
 
 class Stream:
@@ -69,7 +72,7 @@ class Streams:
         self._all: list[Stream] = []
         self._open: list[Stream] = []
         self.opened = 0
-        self._opened_at = 0.0
+        self._listed_at = 0.0
         self.is_awaited = True
         """Whether the kubelet should open a stream."""
 
@@ -84,9 +87,23 @@ class Streams:
         return len(self._open) >= MAX_STREAMS
 
     @property
-    def seconds_since_another(self) -> float:
-        """Seconds since the kubelet opened its last stream, if an earlier one is open; otherwise infinite."""
-        return time.monotonic() - self._opened_at if len(self._open) > 1 else math.inf
+    def any_open(self) -> bool:
+        """Whether any of the kubelet's streams is open."""
+        return bool(self._open)
+
+    @property
+    def last_ended_first(self) -> bool:
+        """Whether the kubelet's last stream has ended, but not all earlier ones."""
+        return bool(self._open) and self._open[-1].is_replaced
+
+    @property
+    def unsettled_seconds(self) -> float:
+        """Seconds for which the kubelet may still be handling the last list; 0 if it has only one stream."""
+        return max(0.0, self._listed_at + SETTLE - time.monotonic()) if len(self._open) > 1 else 0.0
+
+    def note_list(self) -> None:
+        """Note that a list is sent now."""
+        self._listed_at = time.monotonic()
 
     def end_replaced(self, limit: int = MAX_STREAMS) -> bool:
         """End up to this many of the kubelet's, the oldest first, but not the last; return whether there were any."""
@@ -119,7 +136,6 @@ class Streams:
         for each in self._open:
             each.is_replaced = True
         self._open.append(stream)
-        self._opened_at = time.monotonic()
         self._notifier.notify()
         try:
             yield
@@ -243,7 +259,7 @@ class DevicePluginServer:
         if self._server is not None:
             server, self._server = self._server, None
             if grace:
-                # They would last as long as they are given.
+                # Otherwise the streams would use up the grace.
                 self.streams.end_all()
             await _completed(_stop(server, grace))
 

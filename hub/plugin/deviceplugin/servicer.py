@@ -124,6 +124,7 @@ class DevicePluginServicer(Wire):
                 version = self._devices.list.version
                 if not (stream.is_replaced or self._ownership.newer_of(self._resource)):
                     self._metrics.list_sent(self._resource)
+                    self.streams.note_list()
                     yield self.messages.latest().message
                 await stream.wait_for(self._devices.wait_beyond(version))
 

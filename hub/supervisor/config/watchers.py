@@ -50,7 +50,7 @@ class PluginConfig:
     priority: int = 0
     """Plugins with a higher priority start earlier."""
     graceful_timeout: float = 5.0
-    """Seconds from the stop signal to SIGKILL. A plugin needs two seconds; the kubelet kills a pod after thirty."""
+    """Seconds from the stop signal to SIGKILL. A plugin may need four seconds; the kubelet kills a pod after thirty."""
     stop_signal: int = signal.SIGTERM
     """The signal that asks it to stop."""
     watchdog: float = 30.0

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 class _Connection:
     """A stream that is open, and that the kubelet opens again on each registration."""
 
-    is_open = True
+    is_open = any_open = True
 
-    def __init__(self, *, is_registering: bool = False) -> None:
+    def __init__(self, *, is_registering: bool = False, closes: int = 0) -> None:
+        self.is_disconnected = False
+        self.closes = closes
         self.is_registering = is_registering
         self.registrations = 0
 
@@ -32,6 +34,11 @@ class _Connection:
 
     async def open(self, _kubelet: KubeletIdentity) -> None:
         self.registrations += 1
+
+    async def settle(self) -> None:
+        """Return at once; the kubelet closes the last stream the first time, if it is to."""
+        self.is_disconnected = self.closes > 0
+        self.closes -= 1
 
 
 def _exiting(hub: Hub, connection: _Connection) -> ExitHandover:
@@ -81,3 +88,15 @@ async def test_a_registration_in_progress_is_completed(tmp_path: Path) -> None:
             hub.notifier.notify()
             await asyncio.wait_for(exiting, WAIT_SECONDS)
         assert connection.registrations == 0
+
+
+async def test_a_last_registration_that_the_kubelet_ends_is_repeated(tmp_path: Path) -> None:
+    """The kubelet has seen the end of another hub's stream only then, and would not notice the end of ours."""
+    (tmp_path / SERVING_DIR).mkdir()
+    run_dir = RunDir(tmp_path, "dphub")
+    with instances.acquire_hub_lock(run_dir):
+        hub = Hub(run_dir)
+        with hub.serving():
+            connection = _Connection(closes=2)
+            await _exiting(hub, connection).hand_over()
+        assert connection.registrations == 2

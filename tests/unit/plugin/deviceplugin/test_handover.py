@@ -143,6 +143,10 @@ async def test_a_hub_that_leaves_is_the_last_only_if_no_other_serves(hubs: Three
         await first.register()
         first.ownership.release()
         assert first.handover.is_last()
+        second.ownership.acquire()
+        # Its plugin may serve other resources only.
+        assert first.handover.is_last()
+        second.ownership.release()
         with second.serving():
             assert not first.handover.is_last()
         assert first.handover.is_last()
