@@ -191,7 +191,7 @@ class FollowedList:
         return [arrival - made for arrival, made in zip(arrivals, changes.times, strict=True)]
 
     def missed(self, changes: Changes) -> int:
-        """Return how many changes were not in any list, or were in one that were not made."""
+        """Return by how many the changes seen in the lists differ from the changes made."""
         return abs(changes.total - sum(count for _, count in self._seen))
 
 

@@ -41,8 +41,8 @@ TARGET = ROOT / "docs" / "reference.md"
 HEAD = """\
 # Reference
 
-Every key in every file, every command, environment variable and exit code. This page is complete:
-`python -m scripts.reference` generates it from the code.
+The keys of every configuration file, the commands of `dphub` and `kubectl dphub`, environment variables and exit codes.
+`python -m scripts.reference` generates this page from the code.
 
 An unknown key is an error; the message says where it is. `dphub check` finds it without starting anything. A key
 without a value counts as missing.
@@ -142,7 +142,7 @@ VARIABLES_HEAD = """\
 A flag overrides its variable. The variables that set keys of gpu.yaml are listed in the section on gpu.yaml.
 """
 
-NOT_OF_PLUGINS = {"DPHUB_HTTP"}
+NOT_OF_PLUGINS = {"DPHUB_HTTP", "DPHUB_HTTP_HOSTS"}
 """Variables of flags of `dphub run` that no plugin reads."""
 
 EXIT_CODES = """\

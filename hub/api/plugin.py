@@ -85,8 +85,8 @@ class Plugin:
         runtime: Where the plugin may keep files and locks; empty if there is no run directory.
         scan_interval: Seconds between calls to `devices`, unless an event requests one earlier. All plugins are called
             at the same times: above five seconds, it is rounded down to a multiple of five.
-        scan_timeout: The time limit in seconds for a scan, that is, for `devices` and `prepare` together. If a scan
-            exceeds it, all known devices are unhealthy.
+        scan_timeout: The time limit in seconds for a scan, that is, for `devices`, `prepare` and `labels` together. If
+            a scan exceeds it, all known devices are unhealthy.
         allocate_timeout: Seconds after which a call to `allocate` fails. The kubelet has no limit of its own, and
             does not admit any other pod while it waits.
         prefer_timeout: Seconds after which the kubelet chooses without the plugin's preference.

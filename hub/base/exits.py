@@ -24,7 +24,7 @@ class Exit(IntEnum):
         10,
         "The kubelet's plugin directory was replaced. Only a restarted container sees the new directory.",
     )
-    ALREADY_RUNNING = 11, "Another hub is using the run directory."
+    ALREADY_RUNNING = 11, "Another hub of the same name is using the run directory."
     NEEDS_RESTART = (
         12,
         "A plugin needs a new process, for example because its driver hangs or was replaced; its log says why.",

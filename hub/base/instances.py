@@ -239,8 +239,8 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def _already_running(run_dir: RunDir) -> str:
-    remedy = "stop it, or choose another directory with --run-dir or DPHUB_RUN_DIR"
-    return f"another hub ({_holder(run_dir.lock)}) is using {run_dir.path}: {remedy}"
+    remedy = "stop it, choose another name with --instance, or another directory with --run-dir or DPHUB_RUN_DIR"
+    return f"another hub of the same name ({_holder(run_dir.lock)}) is using {run_dir.path}: {remedy}"
 
 
 def _holder(lock: Path) -> str:

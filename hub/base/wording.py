@@ -31,7 +31,7 @@ def shortened(texts: Sequence[str], limit: int, noun: str, detail: str = "") -> 
         texts: All texts.
         limit: How many of them are kept.
         noun: What each is about; its plural ends in s.
-        detail: What follows the noun, if it is one or many.
+        detail: What follows the noun, whether it is singular or plural.
     """
     more = len(texts) - limit
     return [*texts[:limit], f"{counted(more, f'more {noun}')} {detail}".rstrip()] if more > 0 else texts

@@ -120,11 +120,11 @@ def _device_health() -> Iterable[tuple[str, Iterable[Row]]]:
         ],
     )
     yield (
-        "Some stay unhealthy across restarts until an administrator acts:",
+        "These faults persist across restarts:",
         [
-            ("broken", "a permanent error → repair it, then dphub uncordon DEVICE"),
+            ("broken", "a permanent error → repair it, then dphub uncordon DEVICE, unless a reset fixes it"),
             ("flapping", "it failed and recovered too often → find the cause, then dphub uncordon DEVICE"),
-            ("reset failed", "→ dphub reset DEVICE, when no container uses it"),
+            ("reset failed", "retried while no container uses it → dphub reset DEVICE retries it now"),
         ],
     )
 

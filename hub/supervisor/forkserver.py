@@ -163,7 +163,7 @@ def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _request(connection: socket.socket, message: bytes) -> ForkReply:
-    """Request a process, and let it continue if all is well: one that is late, or of a dead fork server, exits."""
+    """Request a process, and let it continue if all is well: it exits if it is late or its fork server has died."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:

@@ -36,7 +36,7 @@ class Generic(Plugin):
         self._served = ServedFiles(self.runtime)
         self._checks = HealthChecks(self.host)
         if self.runtime.is_check and any(resource.health.command for resource in self._resources):
-            self.notes = [*self.notes, "commands for health are not run here"]
+            self.notes = [*self.notes, "health check commands are not run during a check"]
         self._order: Mapping[tuple[str, str], int] = {}
         self._resets: ResetCommands = {}
 

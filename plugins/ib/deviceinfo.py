@@ -55,7 +55,7 @@ class DeviceInfoFiles:
         for pool in pools:
             for path in self._directory.glob(f"{_prefix(pool)}*{_SUFFIX}"):
                 pci = path.name.removeprefix(_prefix(pool)).removesuffix(_SUFFIX)
-                # Names of resources may begin alike: the rest of another one's is not an address.
+                # The name of another resource may begin with this one's: what then follows is not an address.
                 if PCI_ADDRESS.fullmatch(pci) and not function_exists(self._host, pci):
                     self._remove(path)
 

@@ -154,7 +154,7 @@ def test_every_state_of_health_is_documented() -> None:
         record.CORDON,
         record.ADMIN_RESET,
     }
-    assert set(_names("source")) == {*sources, record.SCAN, record.EXTERNAL}
+    assert set(_names("source")) == {*sources, record.ANNOTATION, record.SCAN, record.EXTERNAL, record.HELD}
 
 
 def test_times_are_those_of_the_code() -> None:

@@ -92,7 +92,7 @@ def test_labels_of_health() -> None:
     health, unhealthy = rows("labels", "label", "value")
     assert codes(health[0] + unhealthy[0]) == list(health_labels("PLUGIN"))
     assert codes(health[1]) == [HEALTHY, DEGRADED, UNHEALTHY]
-    (longest,) = re.findall(r"may have at most (\d+) characters", page("labels"))
+    (longest,) = re.findall(r"has more than (\d+) characters", page("labels"))
     valid = [not label_problem(health_labels("p" * (int(longest) + more))[1], "1") for more in (0, 1)]
     assert valid == [True, False]
 

@@ -91,7 +91,7 @@ VALUES: Sequence[Any] = (
 
 
 class Choices:
-    """Reads decisions from a recipe; a recipe that is used up decides for the first of the choices.
+    """Reads decisions from a recipe; once the recipe is used up, each decision is the first choice.
 
     Args:
         recipe: Any bytes.

@@ -195,7 +195,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=100, help="signals, on all nodes together")
     parser.add_argument("--nodes", type=int, default=2, help="nodes in parallel")
     parser.add_argument(
-        "--watchdog", type=float, default=WATCHDOG, help="seconds, with which a stopped plugin is found"
+        "--watchdog",
+        type=float,
+        default=WATCHDOG,
+        help="seconds after which a frozen plugin is killed",
     )
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="by default a random one")  # noqa: S311 - no secret
     asyncio.run(_main(parser.parse_args(words)))

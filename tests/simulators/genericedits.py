@@ -31,7 +31,7 @@ Offered = tuple[str, str, str]
 
 
 class Edits:
-    """Changes a node: sticks that are plugged in and out under other numbers, links, files, and drivers.
+    """Changes a node: USB adapters, which are unplugged, and plugged in with other numbers; links; files; and drivers.
 
     Args:
         tree: The node.
@@ -40,7 +40,7 @@ class Edits:
 
     def __init__(self, tree: GenericTree, choices: random.Random) -> None:
         self._tree, self._choices = tree, choices
-        self._sticks: dict[str, tuple[Path, int, list[int]]] = {}
+        self._usb: dict[str, tuple[Path, int, list[int]]] = {}
         self._links: dict[str, int] = {}
         self._files: set[str] = set()
         self._functions = {address: tree.pci(address, group=group) for address, group in _FUNCTIONS.items()}
@@ -49,7 +49,7 @@ class Edits:
     def make(self) -> None:
         """Make one change."""
         self._choices.choice(
-            [self._edit_stick, self._edit_stick, self._edit_link, self._edit_file, self._edit_driver]
+            [self._edit_adapter, self._edit_adapter, self._edit_link, self._edit_file, self._edit_driver]
         )()
 
     @property
@@ -59,20 +59,20 @@ class Edits:
 
     @property
     def _adapters(self) -> set[int]:
-        return {number for _, _, numbers in self._sticks.values() for number in numbers}
+        return {number for _, _, numbers in self._usb.values() for number in numbers}
 
-    def _edit_stick(self) -> None:
+    def _edit_adapter(self) -> None:
         port = self._choices.choice(_PORTS)
-        if port in self._sticks:
-            self._tree.remove(self._sticks.pop(port)[0])
+        if port in self._usb:
+            self._tree.remove(self._usb.pop(port)[0])
             return
-        address = self._choices.choice(sorted({*_NUMBERS} - {number for _, number, _ in self._sticks.values()}))
+        address = self._choices.choice(sorted({*_NUMBERS} - {number for _, number, _ in self._usb.values()}))
         free = sorted({*_NUMBERS} - self._adapters)
         numbers = sorted(self._choices.sample(free, self._choices.choice([1, 1, 2])))
-        stick = self._tree.usb(port, number=address)
-        self._sticks[port] = stick, address, numbers
+        adapter = self._tree.usb(port, number=address)
+        self._usb[port] = adapter, address, numbers
         for each in numbers:
-            self._tree.part(stick, f"ttyUSB{each}", "tty")
+            self._tree.part(adapter, f"ttyUSB{each}", "tty")
 
     def _edit_link(self) -> None:
         name = f"link{self._choices.randrange(4)}"
@@ -103,7 +103,7 @@ class Edits:
 
     def _serial(self) -> set[Offered]:
         found = set()
-        for port, (_, number, numbers) in self._sticks.items():
+        for port, (_, number, numbers) in self._usb.items():
             found.add(("e.com/usb", port, f"/dev/bus/usb/001/{number:03}"))
             for rank, each in enumerate(numbers):
                 found.add(("e.com/tty", f"{port}:1.0-ttyUSB" + (f".{rank}" if rank else ""), f"/dev/ttyUSB{each}"))

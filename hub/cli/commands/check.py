@@ -52,7 +52,7 @@ _NVIDIA = "plugins.gpu:GPU"
     is_flag=True,
     help="Also look for devices once, and list what the plugin would advertise; nothing on the node changes.",
 )
-@click.option("--json", "as_json", is_flag=True, help="With --scan: print the result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="With --plugin or --migrating: print the result as JSON.")
 @click.option(
     "--host-root",
     type=_PATH,
@@ -91,7 +91,7 @@ def check(
             raise click.UsageError("--plugin loads the plugin anyway, so --load is for a circus.ini only")
         sys.exit(check_one_plugin(plugin, file, host_root, ["--scan"] if scan else [], as_json=as_json))
     if scan or as_json:
-        raise click.UsageError("--scan and --json need --plugin MODULE:CLASS or --migrating")
+        raise click.UsageError("--scan needs --plugin MODULE:CLASS; --json needs that or --migrating")
     sys.exit(_check_hub(file or default_config(), load=load))
 
 

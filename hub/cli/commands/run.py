@@ -90,7 +90,7 @@ _PATH = click.Path(path_type=Path, readable=False)
     show_default=True,
     show_envvar=True,
     metavar="HOST:PORT",
-    help='Where to serve HTTP (/healthz, /readyz, /metrics, /status and a page at /); "off" to disable it.',
+    help='Where to serve HTTP (/healthz, /readyz, /metrics, /status, /history and a page at /); "off" to disable it.',
 )
 @click.option(
     "--http-host",

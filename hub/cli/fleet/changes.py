@@ -74,7 +74,7 @@ def _run(target: Target, node: str, words: Sequence[str]) -> None:
 
 
 def _addressed(target: Target, node: str) -> tuple[str, str]:
-    """Find the pod on a node, during an upgrade that of the hub that serves; and the hub, if it is another one's.
+    """Find the pod of the hub that serves a node, and the hub to address in it; empty for the pod's own hub.
 
     A pod's commands address its own hub. Where the node's service runs, that hub serves nothing.
     """

@@ -1,4 +1,4 @@
-"""The devices of the node, and which pod has which: finds out what must never happen."""
+"""The devices of the node, and which pod has which: records what must never happen."""
 
 import asyncio
 import random

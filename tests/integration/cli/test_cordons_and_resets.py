@@ -96,7 +96,7 @@ async def test_reset(node: OperatedNode) -> None:
 
 
 async def test_no_container_gets_a_device_while_it_is_reset(node: OperatedNode) -> None:
-    """From the check which container has it until the end of the reset, the kubelet does not allocate it."""
+    """From the check of which container has it until the end of the reset, the kubelet does not allocate it."""
     node.stub_faults(reset={"stub-0": {"seconds": 1}})
     reset = node.dphub("reset", "stub-0")
     said, _ = await asyncio.gather(reset, node.kubelet.wait_for(STUB, 3))

@@ -37,8 +37,8 @@ async def test_an_adapter_comes_and_goes(node: Node, kubelet: FakeKubelet) -> No
     tree = _tree(node)
     _start(node, tree, env={"PORT": "{path}"})
     await kubelet.wait_for(SERIAL, 0)
-    stick = tree.usb("1-1", numa=1)
-    tree.part(stick, "ttyUSB0", "tty")
+    adapter = tree.usb("1-1", numa=1)
+    tree.part(adapter, "ttyUSB0", "tty")
     await kubelet.wait_for(SERIAL, 1)
     assert [(device.id, device.numa) for device in kubelet.devices(SERIAL)] == [("1-1:1.0-ttyUSB", (1,))]
     got = (await kubelet.admit("job", {SERIAL: 1})).containers["main"].response
@@ -46,7 +46,7 @@ async def test_an_adapter_comes_and_goes(node: Node, kubelet: FakeKubelet) -> No
         ("/dev/ttyUSB0", "/dev/ttyUSB0", "rw")
     ]
     assert got.envs == {"PORT": "/dev/ttyUSB0"}
-    tree.remove(stick)
+    tree.remove(adapter)
     await kubelet.wait_for(SERIAL, 0)
     assert [device.id for device in kubelet.devices(SERIAL)] == ["1-1:1.0-ttyUSB"]
     tree.part(tree.usb("1-1", number=9, numa=1), "ttyUSB5", "tty")

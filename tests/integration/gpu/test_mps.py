@@ -43,7 +43,7 @@ class MpsNode(GpuNode):
         return 0
 
     def commands(self) -> list[str]:
-        """Return the commands, without the checks whether the daemon is running."""
+        """Return the commands, without those that check whether the daemon is running."""
         journal = self.root / "simulator/mps-journal"
         lines = journal.read_text().splitlines() if journal.exists() else []
         return [line for line in lines if "get_" not in line]

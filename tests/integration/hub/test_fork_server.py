@@ -187,7 +187,7 @@ def test_a_variable_that_is_not_text(make_hub: MakeHub) -> None:
 
 
 def test_a_hub_that_is_killed_while_it_starts(make_hub: MakeHub) -> None:
-    """At no moment, one of its processes survives it."""
+    """Whenever it is killed, none of its processes survives it."""
     rng = random_source()
     for _ in range(KILLS):
         hub = make_hub(watcher("a", STUB) + watcher("b", STUB)).start()

@@ -10,7 +10,7 @@ from tests.integration.plugin.served import LIMITED, serving
 
 
 async def preferred(node: Node, size: int, required: tuple[str, ...] = ()) -> list[list[str]]:
-    """Return the plugin's answer to the question which devices of d0 to d3 to take."""
+    """Return the plugin's answer to the question of which devices of d0 to d3 to take."""
     container = wire.ContainerPreferredAllocationRequest(
         available_deviceIDs=["d0", "d1", "d2", "d3"], must_include_deviceIDs=required, allocation_size=size
     )

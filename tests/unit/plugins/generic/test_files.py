@@ -25,13 +25,13 @@ def test_each_match_is_a_device_in_numeric_order(tree: GenericTree) -> None:
 
 def test_ids_are_those_of_the_hardware(tree: GenericTree) -> None:
     """A serial adapter that gets another number keeps its id, and no adapter in another port gets that id."""
-    stick = tree.usb("1-1.4", number=4)
-    tree.part(stick, "ttyUSB0", "tty")
+    adapter = tree.usb("1-1.4", number=4)
+    tree.part(adapter, "ttyUSB0", "tty")
     other = tree.usb("1-1.3", number=5)
     tree.part(other, "ttyUSB1", "tty")
     settings = resource(files=["/dev/ttyUSB*"])
     assert ids(tree.root, settings) == ["1-1.4:1.0-ttyUSB", "1-1.3:1.0-ttyUSB"]
-    tree.remove(stick)
+    tree.remove(adapter)
     assert ids(tree.root, settings) == ["1-1.3:1.0-ttyUSB"]
     tree.part(tree.usb("1-1.4", number=9), "ttyUSB2", "tty")
     found = devices(tree.root, settings)

@@ -15,7 +15,7 @@ def tree(tmp_path: Path) -> GenericTree:
 
 
 def test_each_usb_device_is_one(tree: GenericTree) -> None:
-    """It is found by vendor and product; its id is the port, so a stick that returns with another number keeps it."""
+    """It is found by vendor and product; its id is the port, so one that returns with another number keeps it."""
     first = tree.usb("1-1", serial="A", number=4)
     tree.usb("1-2", serial="B", number=5)
     tree.usb("1-3", "0403", "6001", number=6)
@@ -39,12 +39,12 @@ def test_a_dongle_by_serial_number(tree: GenericTree) -> None:
 
 
 def test_files_of_a_usb_device(tree: GenericTree) -> None:
-    """They are all files of one stick, but not those of a device behind a hub."""
+    """They are all files of one USB device, but not those of a device behind a hub."""
     hub = tree.usb("1-1", "05e3", "0608", number=2)
     tree.part(hub, "hidraw0", "hidraw")
-    stick = tree.usb("1-1.4", number=4)
+    adapter = tree.usb("1-1.4", number=4)
     for name in ("ttyUSB0", "ttyUSB1"):
-        tree.part(stick, name, "tty")
+        tree.part(adapter, name, "tty")
     chosen = resource(usb=[{"vendor": "1a86"}], nodes=["ttyUSB*"])
     assert [path for path, _, _ in files(devices(tree.root, chosen)[0])] == ["/dev/ttyUSB0", "/dev/ttyUSB1"]
     behind = resource(usb=[{"vendor": "05e3"}], nodes=["*"])

@@ -53,4 +53,4 @@ def test_commands_are_not_run_by_a_check(tmp_path: Path) -> None:
     health = {"command": ["/bin/sh", "-c", "exit 1"]}
     plugin = plugin_for(tmp_path / "node", resource(files=["/dev/fuse"], health=health), Runtime(is_check=True))
     assert [device.unhealthy for device in scan(plugin)[0]] == [""]
-    assert list(plugin.notes) == ["commands for health are not run here"]
+    assert list(plugin.notes) == ["health check commands are not run during a check"]
