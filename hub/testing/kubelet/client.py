@@ -1,7 +1,10 @@
 """The kubelet's connection to one plugin."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import errno
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +33,10 @@ _Answer = TypeVar("_Answer")
 
 class PluginError(Exception):
     """A failed call to a plugin, with the kubelet's text."""
+
+
+class _NotSentError(PluginError):
+    """The connection was closed before the call was sent."""
 
 
 class EmptyAnswerError(PluginError):
@@ -138,28 +145,35 @@ class PluginClient:
 
     async def preferred(self, available: Sequence[str], required: Sequence[str], size: int) -> list[str]:
         """Return the available devices that the plugin prefers, possibly none; without a deadline."""
-        await self._reconnect()
         container = wire.ContainerPreferredAllocationRequest(
             available_deviceIDs=available, must_include_deviceIDs=required, allocation_size=size
         )
         request = wire.PreferredAllocationRequest(container_requests=[container])
-        answer = await self._answer(self._stub.GetPreferredAllocation(request))
+        answer = await self._call(lambda stub: stub.GetPreferredAllocation(request))
         return list(answer.container_responses[0].deviceIDs) if answer.container_responses else []
 
     async def allocate(self, ids: Sequence[str]) -> wire.ContainerAllocateResponse:
         """Return what a container gets for these devices; without a deadline."""
-        await self._reconnect()
-        container = wire.ContainerAllocateRequest(devices_ids=ids)
-        answer = await self._answer(self._stub.Allocate(wire.AllocateRequest(container_requests=[container])))
+        request = wire.AllocateRequest(container_requests=[wire.ContainerAllocateRequest(devices_ids=ids)])
+        answer = await self._call(lambda stub: stub.Allocate(request))
         if not answer.container_responses:
             raise EmptyAnswerError("no containers return in allocation response")
         return answer.container_responses[0]
 
     async def pre_start(self, ids: Sequence[str], timeout: float) -> None:  # noqa: ASYNC109 - becomes the call's deadline
         """Notify the plugin that a container is about to start with these devices."""
-        await self._reconnect()
         request = wire.PreStartContainerRequest(devices_ids=ids)
-        await self._answer(self._stub.PreStartContainer(request, timeout=timeout))
+        await self._call(lambda stub: stub.PreStartContainer(request, timeout=timeout))
+
+    async def _call(
+        self, start: "Callable[[rpc.DevicePluginAsyncStub], grpc.aio.UnaryUnaryCall[_Request, _Answer]]"
+    ) -> _Answer:
+        """Call the process that serves the socket now; Go's gRPC repeats a call that was not sent."""
+        await self._reconnect()
+        with suppress(_NotSentError):
+            return await self._answer(start(self._stub))
+        await self._reconnect()
+        return await self._answer(start(self._stub))
 
     async def _reconnect(self) -> None:
         """Connect to the socket that is in the place of a dead one now, as a kubelet does; not through a link."""
@@ -193,7 +207,10 @@ class PluginClient:
             if not is_message(answer):
                 raise PluginError("rpc error: code = Internal desc = grpc: failed to unmarshal the received message")
         except grpc.aio.AioRpcError as error:
-            raise PluginError(f"rpc error: code = {_go_name(error.code())} desc = {error.details()}") from None
+            text = f"rpc error: code = {_go_name(error.code())} desc = {error.details()}"
+            if os.strerror(errno.EPIPE) in (error.details() or ""):
+                raise _NotSentError(text) from None
+            raise PluginError(text) from None
         except asyncio.CancelledError:
             if not self._closed_by_us():
                 raise

@@ -239,7 +239,7 @@ def test_an_incomplete_request_for_a_scan(tmp_path: Path, words: str, error: str
 def test_a_scan_is_of_one_plugin(tmp_path: Path, flag: str) -> None:
     """Without a plugin, the error names the missing flag."""
     done = _check(tmp_path, flag)
-    assert (done.returncode, "need --plugin" in done.stderr) == (Exit.USAGE, True), done.stderr
+    assert (done.returncode, "needs --plugin" in done.stderr) == (Exit.USAGE, True), done.stderr
 
 
 @pytest.mark.parametrize(
