@@ -37,7 +37,7 @@ async def gpu_footprint(seconds: float) -> list[Row]:
 async def _compare(
     node: Node, resources: Sequence[BareResource], seconds: float, prefix: str, budgets: Budgets
 ) -> list[Row]:
-    """Measure a hub alongside bare processes that serve the same. The hub is stopped for the memory of those.
+    """Measure a hub alongside bare processes that serve the same. The hub is stopped before their memory is measured.
 
     Both are idle in the same seconds, because the machine may do other things as well. Each is alone when its memory is
     measured, since processes that share a library share its memory.

@@ -22,7 +22,7 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace, run_dir: RunDir, node: str) -> Exit:
-    # Imported late: a wrong flag is rejected before the time that these take.
+    # Imported late, so that a wrong flag is rejected without waiting for these imports.
     from hub.agent.agent import Agent  # noqa: PLC0415 - see above
     from hub.agent.settings import AgentSettings  # noqa: PLC0415 - see above
     from hub.apiserver.account import Account  # noqa: PLC0415 - see above

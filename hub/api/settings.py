@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 def read_settings(path: Path, kind: type[T]) -> T:
-    """Read a file as a value of a type. A key without a value counts as missing, and an empty file has no keys.
+    """Read a file as a value of a type. A key without a value counts as missing; a file of comments has no keys.
 
     Raises:
-        ConfigError: the file cannot be read, or its content does not fit the type.
+        ConfigError: the file cannot be read or is empty, or its content does not fit the type.
     """
     parsed = _parse(path, read_config_text(path))
     _check_text(parsed, path)

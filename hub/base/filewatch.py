@@ -98,7 +98,7 @@ def watch_directories(
 
 
 def _follow(inotify: "Inotify", directories: Callable[[], Iterable[Path]]) -> None:
-    """Watch all directories that exist now, until none has appeared in the process.
+    """Watch all directories that exist now, and repeat this until none has appeared meanwhile.
 
     A directory may have been replaced by another one of its name; to watch one again has no effect.
     """

@@ -1,4 +1,4 @@
-"""Imports from the directory of a plugin's file run what is in the files there, and as root only what is root's.
+"""Imports from the directory of a plugin's file run source files, and as root only those that are root's own.
 
 Python would rather run the compiled code in `__pycache__` next to a file. Another user may have left it there, in a
 directory that was theirs before.

@@ -38,7 +38,7 @@ def report_start(hub: TargetHub, plugin: str, *, begin: float, before: int = -1,
         verb: What was done, such as "restarted".
 
     Returns:
-        Whether all its resources are registered.
+        Whether all its resources are registered, or it has none to register and that is not a fault.
     """
 
     def settled() -> PluginStatus | None:

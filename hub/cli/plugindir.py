@@ -43,9 +43,9 @@ def make_own_directory(directory: Path, todo: str = ANOTHER) -> None:
 
 
 def check_not_kubelet_dir(socket: Path, todo: str = ANOTHER) -> None:
-    """Check that a fake kubelet may have a socket here, and delete the others: no real kubelet has its own here.
+    """Check that a fake kubelet may create its socket here and delete all others: no real kubelet uses the directory.
 
-    Not even one that is not running: it may start at any moment, and create its sockets again.
+    This includes a kubelet that is not running: it may start at any moment, and create its sockets again.
 
     Args:
         socket: The socket, in a directory that need not exist yet.

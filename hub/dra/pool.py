@@ -153,7 +153,7 @@ def _taint_key(taint: Object) -> tuple[Any, ...]:
 
 
 def _moved(found: Object, wanted: Object) -> bool:
-    """Return whether the devices of a slice, or the slices next to it, should be different."""
+    """Return whether a slice's device names, or its pool's number of slices or generation, should differ."""
     pools = found["spec"].get("pool", {}), wanted["spec"]["pool"]
     names = [[device.get("name") for device in _devices(each)] for each in (found, wanted)]
     counts = [pool.get("resourceSliceCount") for pool in pools]

@@ -23,7 +23,7 @@ def main() -> int:
 def _run(options: argparse.Namespace, run_dir: RunDir, node: str) -> Exit:
     if not options.send and not options.receive:
         raise ConfigError("python -m hub.nvsentinel", "nothing to do, expected --send, --receive or both")
-    # Imported late: a wrong flag is rejected before the time that gRPC takes.
+    # Imported late, so that a wrong flag is rejected without waiting for gRPC.
     from hub.nvsentinel.bridge import Bridge  # noqa: PLC0415 - see above
 
     async def run() -> Exit:

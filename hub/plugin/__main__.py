@@ -184,7 +184,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    # Imported late: a wrong flag is rejected before the 40 ms that gRPC takes.
+    # Imported late, so that a wrong flag is rejected without the 40 ms that importing gRPC takes.
     from hub.plugin.files import PluginFiles  # noqa: PLC0415 - see above
     from hub.plugin.loading import load_plugin, make_plugin, settings_path  # noqa: PLC0415 - see above
     from hub.plugin.process import PluginProcess  # noqa: PLC0415 - see above

@@ -223,7 +223,7 @@ def test_a_missing_tool_skips_a_test_only_with_a_reason(tmp_path: Path, monkeypa
 
 
 def _make(*words: str) -> str:
-    # Without what a make that runs these tests says to those below it.
+    # Without the variables that a make which runs these tests passes to those that it starts.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     command = ["make", "--no-print-directory", *words]
     return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout

@@ -50,9 +50,9 @@ _LINES = 60
 """How much of the hub's log the error shows then."""
 
 _START = (0.03, 3.0)
-"""Seconds from the start of the sync loop until that of the device manager, for which the kubelet asks its runtime,
-cAdvisor and cgroups. A whole kubelet needed 0.03 to 0.08 s on two CPUs, and up to 1.5 s while twenty other
-programs used them; the most is a guess."""
+"""Seconds from the start of the sync loop until that of the device manager, during which the kubelet queries its
+runtime, cAdvisor and cgroups. A whole kubelet needed 0.03 to 0.08 s on two CPUs, and up to 1.5 s while twenty other
+programs used them; the maximum is a guess."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 """Seconds between the sync loop's checks of whether the kubelet is ready; they double (kubelet.go, syncLoop). The
@@ -190,7 +190,7 @@ def _sections(directory: Path) -> Iterator[str]:
         settings = directory / f"{name}.yaml"
         settings.write_text(f"resources:\n  - name: example.com/{name}\n    devices: {DEVICES}\n")
         yield f"[watcher:{name}]\ncmd = python -m hub.plugin plugins.stub:Stub --config {settings}\n"
-        # On a busy machine, a plugin may be killed before it has handed over otherwise.
+        # Otherwise, on a busy machine, a plugin may be killed before it has handed over.
         yield f"graceful_timeout = {GRACE}\n"
 
 

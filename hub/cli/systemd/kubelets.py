@@ -30,7 +30,7 @@ KUBELETS = (
     Kubelet("k0scontroller.service", Path("/var/lib/k0s/kubelet")),
     Kubelet("k0sworker.service", Path("/var/lib/k0s/kubelet")),
 )
-"""The kubelets that are found by themselves."""
+"""The kubelets that are found without --kubelet-unit."""
 
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.@\\-]+")
 """man 5 systemd.unit."""

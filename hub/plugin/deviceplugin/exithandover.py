@@ -149,7 +149,7 @@ class ExitHandover:
             # Under the lock: another hub may just have registered, and must not lose the resource again.
             if not (kubelet and self._handover.is_last()):
                 return False
-            # Before it: one that serves unseen, because its lock was removed, then registers once more.
+            # Before the registration: a hub that serves unnoticed, because its lock was removed, then registers again.
             self._handover.request()
             try:
                 error = await self._connection.open(kubelet)

@@ -82,7 +82,7 @@ class Departures:
         return departure
 
     async def finish(self, departure: Departure) -> None:
-        """Advertise the devices no longer, as soon as the kubelet cannot be allocating them."""
+        """Stop advertising the devices as soon as the kubelet can no longer be allocating them."""
         if departure.allocations:
             await asyncio.wait(departure.allocations)
         await self._sleep(GRACE)

@@ -11,7 +11,7 @@ _PCI_ROOT = re.compile("pci[0-9a-f]{4,8}:[0-9a-f]{2}")
 
 
 class PciTree:
-    """Looks each address up once: a device in a different slot has a different address.
+    """Looks up the bridges of each address once: a device in a different slot has a different address.
 
     Args:
         host: The node's file system.

@@ -66,7 +66,7 @@ UNCORDON = "run dphub uncordon to clear it"
 """How an administrator clears a fault."""
 
 _NEED_ADMIN = (FLAPPING, BROKEN)
-"""The sources of faults that wait for an administrator."""
+"""The sources of faults that `dphub uncordon` clears; a reset may clear BROKEN, too."""
 
 
 class Health(StrEnum):
@@ -133,7 +133,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     @property
     def needs_admin(self) -> bool:
-        """Whether only an administrator can uncordon it."""
+        """Whether it is cordoned, or has a fault that `dphub uncordon` clears."""
         return self.is_cordoned or any(source in self.faults for source in _NEED_ADMIN)
 
     @property

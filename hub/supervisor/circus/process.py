@@ -62,7 +62,7 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
 
 
 class _ForkedProcess(psutil.Process):
-    """A process that was not started by `subprocess`, with what circus uses of such a one."""
+    """A process that was not started by `subprocess`, with the attributes of a `Popen` that circus uses."""
 
     stdout = stderr = None
     returncode = 0

@@ -105,7 +105,7 @@ class Store:
         return self._store(kind, before, changed)
 
     def delete(self, kind: Kind, name: str, namespace: str = "", preconditions: Object | None = None) -> Object:
-        """Delete an object and those that it owns, and return it.
+        """Delete an object, and with a node those that it owns, and return it.
 
         Raises:
             RequestError: it does not exist, or is not the one that the caller has seen.

@@ -48,7 +48,8 @@ def started_by(
         change: A command that changes the plugin's list.
         output: The file that gets what the plugin writes; by default a temporary one.
     """
-    # What the plugin can reach, in a container for example, does not include the file that this process opens again.
+    # The output is in a directory of its own: this process opens the file again, and a plugin, in a container for
+    # example, must not be able to put a link in its place.
     with _directory() as root, _temporary() as own:
         plugin_dir = root / _PLUGIN_DIR
 

@@ -131,7 +131,7 @@ async def directory_replaced(subject: Subject) -> Findings:
 
 
 async def _plugin_socket(subject: Subject) -> Path:
-    """Return its socket in a directory that may be changed: never one of which only the socket is known."""
+    """Return its socket, which may be removed or replaced: never that of a plugin of which only the socket is known."""
     await subject.registered()
     return await subject.socket()
 

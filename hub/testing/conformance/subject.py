@@ -181,7 +181,7 @@ class Subject:
         return None
 
     async def until_serving(self, limit: float) -> Registered | None:
-        """Wait until it is registered and serves; return its registration, or None if its process has exited."""
+        """Wait until it is registered and serves; return its registration, or None if it exits or time is up."""
         end = time.monotonic() + limit
         while (found := await self.serving()) is None and time.monotonic() < end and not self.exit:  # noqa: ASYNC110 - polls
             await asyncio.sleep(POLL_SECONDS)

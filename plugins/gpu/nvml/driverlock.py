@@ -62,7 +62,7 @@ class DriverLock:
 
 @contextmanager
 def exclusive_driver(runtime: Runtime, timeout: float) -> Iterator[None]:
-    """Hold the GPUs without a plugin.
+    """Hold the GPUs while no plugin uses the driver.
 
     Args:
         runtime: Where the locks are; an empty one if no plugin is running.

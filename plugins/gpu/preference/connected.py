@@ -1,4 +1,4 @@
-"""Choose GPUs that are well connected, and leave GPUs that are well connected.
+"""Choose GPUs that are well connected, so that the remaining GPUs are well connected, too.
 
 The best partition of all available GPUs into sets of the requested size determines the candidates. Of its sets, the one
 with the highest score wins. Among equals, it is the set that leaves the best remaining GPUs, which follows from the set

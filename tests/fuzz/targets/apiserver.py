@@ -125,7 +125,7 @@ class _Writer:
 
 
 class ApiAnswers(Target):
-    """Answers to each request of the agent: it acts on them, or gets the error that it knows how to repeat."""
+    """Answers to each request of the agent: it acts on them, or gets an error after which it tries again."""
 
     inputs = 1200
     SETTINGS: ClassVar[AgentSettings] = AgentSettings(startup_taint="example.com/devices")

@@ -67,7 +67,7 @@ def test_a_users_options_reach_kubectl(cluster: StandIn) -> None:
 
 @pytest.mark.parametrize("mode", ["hang", "drip", "huge", "bomb", "raw", "short"])
 def test_a_hostile_hub_affects_only_its_own_node(cluster: StandIn, mode: str) -> None:
-    """Whether it never answers, answers without end, too much, or what is not text."""
+    """This holds whether its answer never comes, never ends, is too large, or is not text."""
     scenario = three_nodes()
     scenario.pages["hub-a /status"] = Answer("{}", mode=mode)
     cluster.set(scenario)

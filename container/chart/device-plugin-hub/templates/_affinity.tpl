@@ -8,7 +8,7 @@
 {{- end }}
 {{- end }}
 
-{{/* By what `requireHardware` names: labels of Node Feature Discovery and of the vendors' GPU operators, one of which suffices. */}}
+{{/* For each word that `requireHardware` accepts, the labels of Node Feature Discovery and of the vendors' GPU operators; one of them suffices. */}}
 {{- define "dphub.hardwareLabels" -}}
 gpu: [feature.node.kubernetes.io/pci-10de.present, nvidia.com/gpu.present]
 rdma: [feature.node.kubernetes.io/pci-15b3.present]

@@ -169,7 +169,7 @@ async def test_a_claim_waits_for_the_reset_and_needs_no_other(
 
 
 async def test_a_claim_is_reset_again_if_nothing_waited_for_the_reset(driver: ReleasedDriver) -> None:
-    """A device is clean either way: another process may have used it since."""
+    """Another process may have used the device since its last reset."""
     driver.resets.go_on.set()
     async with driver.running():
         await driver.use("u1", "a")
