@@ -62,7 +62,7 @@ def path(directory: Path) -> Path:
 
 @pytest.fixture
 def polled(directory: Path) -> Exporter:
-    """Return what asks the exporter; each poll does."""
+    """Return the client that queries the exporter at each poll."""
     return Exporter(Host(directory), HealthRules(exporter=SOCKET, interval=0))
 
 

@@ -87,7 +87,7 @@ def test_a_flag_that_takes_no_value_does_not_disclose_one(tmp_path: Path, words:
 
 @pytest.mark.parametrize("value", ["", "'"])
 def test_a_command_that_its_variables_break(tmp_path: Path, value: str) -> None:
-    """A variable that leaves no command, or an open quotation, is a mistake of that plugin."""
+    """A variable that leaves the command empty, or with an unclosed quote, is a mistake of that plugin."""
     _write(tmp_path, circus_ini=f"[watcher:a]\ncmd = $(circus.env.X)\n[env]\nX = {value}\n")
     done = _check(tmp_path)
     assert (done.returncode, done.stdout) == (Exit.USAGE, "")

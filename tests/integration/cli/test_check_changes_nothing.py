@@ -29,7 +29,7 @@ from plugins.ib.discovery.interfaces import set_up
 code = subprocess.run(sys.argv[1:]).returncode
 sys.exit(code or (0 if set_up("lo") else 99))
 """
-"""Run a check in a new network namespace, whose interface is down, and see whether it still is."""
+"""Run a check in a new network namespace, whose interface is down, and check that it is still down afterwards."""
 
 
 def _contents(*directories: Path) -> Mapping[Path, object]:

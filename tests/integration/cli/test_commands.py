@@ -75,7 +75,7 @@ async def test_one_device(node: OperatedNode) -> None:
 
 
 async def test_one_device_of_several_shares() -> None:
-    """The output has once what all shares have in common, and below it each share with its holder."""
+    """The output shows once what all shares have in common, and below that each share with its holder."""
     shared = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}"
     async with operated(gpus="pair", files={"gpu.yaml": shared}, wanted={GPU: 8}) as node:
         await node.kubelet.admit("trainer", {GPU: 1})

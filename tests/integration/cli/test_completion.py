@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is n
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> RunDir:
-    """Create the files that a hub has left, which is no longer running."""
+    """Create the files of a hub that is no longer running."""
     run_dir = RunDir(tmp_path)
     pids = {"gpu": 11, "ib": 12, "odd": 0}
     processes = tuple(

@@ -24,7 +24,7 @@ LAST = {"event": "hub stopped", "level": "info", "timestamp": "2026-01-01T00:00:
 
 
 def _write_last_line(run_dir: RunDir, hub: ExitStack) -> None:
-    """End the hub, which logs that last."""
+    """Write the hub's last log line, and end the hub."""
     with run_dir.hub_log.open("a") as log:
         log.write(json.dumps(LAST) + "\n")
     hub.close()

@@ -93,7 +93,7 @@ async def test_the_devices_of_a_hub_that_was_stopped() -> None:
 
 
 def _is_marked_as_past(shown: str) -> None:
-    """Check that the first line says so and gives the age, and the next one what is wrong and what to do."""
+    """Check that the first line marks the state as past and gives its age, and that the problem and remedy follow."""
     first, *others = shown.splitlines()
     assert re.fullmatch(r"Last known state, \d+ (s|min( \d+ s)?) old: the hub is not running\.", first), shown
     assert re.search(r"hub\s+the hub is not running\s+→ start one with dphub run", " ".join(others)), shown

@@ -186,7 +186,7 @@ async def real(directory: Path) -> AsyncIterator[dict[str, str]]:
 
 
 async def test_with_a_real_kubectl(real: dict[str, str]) -> None:
-    """It knows the options of the proxy, passes the header on that hubs need, and rejects all other paths."""
+    """It knows the options of the proxy, passes on the header that hubs need, and rejects all other paths."""
     words = ["devices", "--json", "--timeout", "60"]
     process = await asyncio.create_subprocess_exec(
         *PROGRAM, *words, env=real, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE

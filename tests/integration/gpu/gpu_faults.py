@@ -76,7 +76,7 @@ class RandomFaults:
         return {gpu.uuid: not (gpu.failures or _is_damaged(gpu)) for gpu in self.gpus.driver.gpus}
 
     def _is_as_expected(self) -> bool:
-        """Return whether the list is correct, in which a GPU that does not answer may be missing for a new process."""
+        """Return whether the list is correct; a new process may not list a GPU that does not answer."""
         expected = self._expected()
         silent = {gpu.uuid for gpu in self.gpus.driver.gpus if gpu.failures}
         found = {device.id: device.healthy for device in self.kubelet.devices(GPU)}
@@ -140,14 +140,14 @@ class RandomFaults:
         self.gpus.driver.clear_faults()
 
     async def _hang(self) -> None:
-        """Make the driver hang, for shorter or longer than the plugin's limit."""
+        """Make the driver hang for less or more time than the plugin's limit."""
         self.gpus.driver.hang(self.rng.choice(["*", "nvmlDeviceGetName", "nvmlEventSetWait_v2"]))
         await asyncio.sleep(self.rng.choice([0.05, 0.3, 1.3]))
         self._keep_alive()
         self.gpus.driver.clear_faults()
 
     def _hup(self) -> None:
-        # It would end a process that has just been started; the hub starts them with the signal blocked.
+        # SIGHUP would end a process that has just been started; the hub starts its plugins with the signal blocked.
         if self.plugin.lines("process started"):
             self.plugin.hup()
 

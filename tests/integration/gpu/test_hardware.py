@@ -45,7 +45,7 @@ for size in sys.argv[1:]:
     print(size, cuda.cuMemAlloc_v2(ctypes.byref(memory), ctypes.c_size_t(int(size) << 20)), flush=True)
 sys.stdin.read()
 """
-"""A program that allocates memory on the first GPU: MiB, and prints what each call returned."""
+"""A program that allocates memory on the first GPU, in sizes given in MiB, and prints what each call returned."""
 
 ALLOCATED, OUT_OF_MEMORY = 0, 2
 

@@ -175,7 +175,7 @@ def test_socket_that_cannot_be_bound(make_hub: Callable[[str], HubProcess], dire
 
 
 def test_run_dir_is_closed_to_others(make_hub: Callable[[str], HubProcess]) -> None:
-    """Only its owner has access to it, whatever was so before: anyone who can reach its sockets controls the node."""
+    """Only its owner has access, whatever its permissions were: anyone who can reach its sockets controls the node."""
     hub = make_hub("[watcher:a]\ncmd = sleep 1000\n")
     hub.run_dir.mkdir()
     hub.run_dir.chmod(0o755)
@@ -266,7 +266,7 @@ for thread in threads:
 for thread in threads:
     thread.join()
 """
-"""Threads that all are the first to decode a type."""
+"""Threads that are all the first to decode a type."""
 
 
 def test_threads_that_decode_a_new_type_at_once() -> None:

@@ -102,7 +102,7 @@ async def test_other_addresses(node: OperatedNode) -> None:
 
 
 async def test_no_other_page_can_frame_it(node: OperatedNode) -> None:
-    """A browser that requests anything, or only for its headers, is forbidden to show it in another site's page.
+    """Every answer, even to a HEAD request, forbids the browser to show it in another site's page.
 
     Nor may that page load it as an image or a script, which succeeds or fails with the status code of /readyz.
     """

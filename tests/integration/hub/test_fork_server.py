@@ -77,7 +77,7 @@ def _private_memory(process: psutil.Process) -> int:
 
 
 def _is_forked(process: psutil.Process) -> bool:
-    """Return whether the kernel still has the variables of another command for it."""
+    """Return whether it was forked: the kernel then still shows the environment of the fork server for it."""
     return process.environ()["DPHUB_PLUGIN"] == ""
 
 
@@ -155,7 +155,7 @@ def test_a_forked_process_exits_with_the_hub(make_hub: MakeHub) -> None:
 
 
 def test_variables_that_a_process_reads_when_it_starts(make_hub: MakeHub) -> None:
-    """A plugin for which circus.ini sets such a variable is started by its command; others have their variables."""
+    """A plugin for which circus.ini sets such a variable is started by its command; plugins with others are forked."""
     text = watcher("a", STUB) + watcher("b", STUB) + "[env:a]\nPYTHONHASHSEED = 7\n[env:b]\nDPHUB_LOG_LEVEL = debug\n"
     hub = make_hub(text).start()
     assert _process(hub, "a").environ()["PYTHONHASHSEED"] == "7"

@@ -21,7 +21,7 @@ MAX_CALLS = 12.0
 async def test_an_idle_node_sleeps() -> None:
     """No process wakes up more often than its regular work needs, and none reads or writes more.
 
-    The measurement is repeated as long as processes still do what belongs to their start.
+    The measurement is repeated while processes are still busy starting up.
     """
     async with shipped_node() as node:
         pids = dict(zip(_names(node), tree(node), strict=True))

@@ -49,7 +49,7 @@ TESTS = ("rules_test.yaml", "rules_week_test.yaml")
 
 
 def test_the_alert_rules() -> None:
-    """The rules are valid, and are raised when they should be."""
+    """The rules are valid, and their alerts are raised when they should be."""
     _promtool("check", "rules", "rules.yaml")
     _promtool("test", "rules", *TESTS)
 

@@ -30,7 +30,7 @@ async def test_reload_changes_what_changed(node: OperatedNode) -> None:
 
 
 async def test_reload_respects_what_was_stopped(node: OperatedNode) -> None:
-    """A plugin that an administrator stopped stays stopped when its section changes; paths start from the hub's."""
+    """A plugin stopped by an administrator stays stopped when its section changes."""
     await node.dphub("stop", "stub")
     before = (node.directory / "circus.ini").read_text()
     node.rewrite("circus.ini", before.replace("[env]", "[env]\nSOMETHING = else"))

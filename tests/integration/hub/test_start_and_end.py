@@ -124,7 +124,7 @@ def test_a_plugin_that_does_not_stop_is_killed(make_hub: MakeHub, directory: Pat
 
 
 def test_plugins_end_with_a_killed_hub(make_hub: MakeHub) -> None:
-    """Plugins of a killed hub do not keep running and hold their resources against the next hub."""
+    """Plugins of a killed hub exit, so they do not keep their resources from the next hub."""
     hub = make_hub(watcher("a") + watcher("b")).start()
     hub.wait_plugins("a", "b")
     os.kill(hub.pid, signal.SIGKILL)

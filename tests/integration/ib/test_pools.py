@@ -14,7 +14,7 @@ from tests.simulators.rdma.tree import RdmaTree, sixty_four_vfs, two_connectx6
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 async def test_the_shared_plugins_pools(node: Node, kubelet: FakeKubelet, suffix: str) -> None:
-    """Its own example works: devices with the files of all HCAs of their pool, rdma_cm once, and no variables."""
+    """The shared plugin's example works: devices with the files of all HCAs of a pool, one rdma_cm, no variables."""
     tree = two_connectx6(root_of(node))
     tree.add("mlx5_3", "0000:88:00.0", numa=1, device="1017", netdevs=("ib3",))
     config = node.directory / f"config{suffix}"

@@ -46,7 +46,7 @@ class Kernel:
         # In the order in which a reset writes them, so that the first one is checked first.
         for path in (driver / "unbind", tree.root / "sys/bus/pci/devices" / VF / "reset", driver / "bind"):
             os.mkfifo(path)
-            # Opened for writing as well, so that it has no end while no other process has it open.
+            # Opened for writing as well, so that reading it does not end while no other process has it open.
             self._pipes[os.open(path, os.O_RDWR)] = path.name
         self._stop, self._stopping = os.pipe()
         self._thread = threading.Thread(target=self._serve)

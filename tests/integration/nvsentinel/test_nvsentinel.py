@@ -100,7 +100,7 @@ async def test_a_malformed_request(node: SentinelNode) -> None:
 
 
 async def test_what_is_reported_to_nvsentinel(node: SentinelNode) -> None:
-    """All devices after each connect, then each change, and nothing that it has reported itself; reconnects."""
+    """All devices are reported after each connect, then each change, but nothing that NVSentinel reported itself."""
     about = {number: f"{STUB} stub-{number}" for number in range(2)}
     async with Connector(node.theirs) as connector:
         await node.wait(lambda: all(map(connector.last, about.values())), "both devices")
@@ -117,7 +117,7 @@ async def test_what_is_reported_to_nvsentinel(node: SentinelNode) -> None:
     node.faults("")
     await node.device("stub-0", "")
     async with Connector(node.theirs, "HealthEventOccuredV1") as connector:
-        # What happened in the meantime; by the name that the method had in earlier versions.
+        # What happened while disconnected is reported; this server has the method under its earlier name.
         await node.wait(lambda: _healthy(connector, about[0]), "the recovery")
         assert connector.last(about[1]) is None
 

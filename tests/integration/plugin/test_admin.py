@@ -108,7 +108,7 @@ async def test_invalid_metrics_affect_nothing_else(node: Node, kubelet: FakeKube
 
 
 async def test_a_heartbeat_on_a_full_disk(node: Node, kubelet: FakeKubelet) -> None:
-    """If a full disk stores no figures, the file's time still shows that the process is running."""
+    """Even if nothing can be written to a full disk, the file's time shows that the process is running."""
     plugin = node.start_plugin(env={"DPHUB_WATCHDOG": "0.3"})
     await kubelet.wait_for(STUB, 4)
     path = node.run_dir.heartbeat("stub")

@@ -79,7 +79,7 @@ async def test_without_pod_resources_nothing_is_reset(node: Node) -> None:
         node.faults("reset: {stub-0: {do: fail}, stub-1: {do: fail}}")
         await fail_resets(node, "stub-0", "stub-1")
         await plugin.logged("recovery paused")
-        # A few more rounds; that there are few on a slow machine does no harm.
+        # Time for a few more rounds; it does no harm if there are fewer on a slow machine.
         await asyncio.sleep(1)
         assert len(plugin.lines("recovery paused")) == 1
         assert reset_count(plugin, "failed") == 6

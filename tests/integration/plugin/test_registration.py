@@ -151,7 +151,7 @@ async def test_the_kubelet_can_disconnect_a_running_plugin(node: Node, kubelet: 
 
 
 async def test_two_processes_for_one_socket(node: Node, kubelet: FakeKubelet) -> None:
-    """If two serve the same resource for the same hub, the newer one does; the older one reports that and waits."""
+    """Of two processes with the same resource and hub, the newer one serves; the older one reports that and waits."""
     older = node.start_plugin(name="older")
     await older.registered()
     newer = node.start_plugin(name="newer")

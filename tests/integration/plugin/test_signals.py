@@ -157,7 +157,7 @@ async def test_a_stop_with_a_hanging_allocation(node: Node, kubelet: FakeKubelet
 
 
 async def test_a_stop_with_a_hanging_scan(node: Node, kubelet: FakeKubelet) -> None:
-    """A scan that never returns does not delay it either, at the start or later."""
+    """A scan that never returns does not delay the exit of the process, at the start or later."""
     target = node.write_plugin(HANGING)
     later = node.start_plugin(target, name="later")
     await later.registered()
@@ -171,7 +171,7 @@ async def test_a_stop_with_a_hanging_scan(node: Node, kubelet: FakeKubelet) -> N
 
 
 async def test_a_stop_while_the_kubelet_does_not_answer(node: Node) -> None:
-    """A kubelet that does not answer does not delay it either."""
+    """A kubelet that does not answer does not delay the exit of the process."""
     held: list[asyncio.StreamWriter] = []
     server = await asyncio.start_unix_server(lambda _, writer: held.append(writer), node.plugin_dir / "kubelet.sock")
     plugin = node.start_plugin()

@@ -71,7 +71,7 @@ async def test_it_prefers_devices_that_are_close(node: Node, kubelet: FakeKubele
 
 
 async def test_health_is_switched(node: Node, kubelet: FakeKubelet) -> None:
-    """The fault file does so at once, with the reason in the status; without the file they are healthy again."""
+    """The fault file makes devices unhealthy at once, with the reason in the status; without it they are healthy."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults("unhealthy: {stub-1: fell off the bus, stub-3: too hot}")

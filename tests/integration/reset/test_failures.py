@@ -49,7 +49,7 @@ FAILURES: list[tuple[dict[str, object], Outcome, str]] = [
 async def test_every_kind_of_failure(runs: ResetRuns, fault: dict[str, object], outcome: Outcome, words: str) -> None:
     """It ends in time, with a readable message, and leaves nothing behind.
 
-    There is no process, zombie or descriptor. The call's other device, and its next reset, succeed.
+    No process, zombie or descriptor remains. The call's other device, and its next reset, succeed.
     """
     resetter = runs.stub({"bad": fault}, limits=ResetLimits(memory=1 << 29))
     deadline = SHORT if outcome is TIMED_OUT else 60

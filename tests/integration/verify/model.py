@@ -97,7 +97,7 @@ class ModelPlugin(ScriptedPlugin):
             self.send([*self.listed, device(f"d{len(self.listed)}")])
 
     async def allocate(self, request: wire.AllocateRequest, context: Any) -> wire.AllocateResponse:  # noqa: ANN401 - gRPC's
-        """Check the request, and give each container the same."""
+        """Check the request, and answer for each container in the same way."""
         for entry in request.container_requests:
             await self.check(entry.devices_ids, context)
         return wire.AllocateResponse(container_responses=[self.given(entry) for entry in request.container_requests])

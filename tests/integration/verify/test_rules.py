@@ -35,7 +35,7 @@ LIMITS = {
     "list-size": PATIENT,
     "streams-independent": PATIENT,
 }
-"""For those that have to do something else in time, before they break their rule."""
+"""By rule, for broken plugins that first have to do something else in time before they break it."""
 
 IN_TASK = [name for name in RULES if name not in NEED_A_PROCESS]
 
@@ -50,7 +50,7 @@ def plugin_dir(directory: Path) -> Path:
 
 @asynccontextmanager
 async def subject(directory: Path, plugin: type[ModelPlugin], limits: Limits) -> AsyncIterator[Subject]:
-    """Run a plugin as a task of the test, found in a directory."""
+    """Run a plugin as a task of the test, and yield it as the check finds it in its directory."""
     change = ["touch", str(directory / CHANGE)]
     running = asyncio.create_task(plugin(directory).run())
     try:

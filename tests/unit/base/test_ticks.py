@@ -30,7 +30,7 @@ def test_the_pace_is_the_interval(interval: float) -> None:
 
 
 def test_intervals_of_any_author() -> None:
-    """An endless interval and one of zero work, too."""
+    """Infinite intervals and intervals of zero seconds are both valid."""
     assert next_tick(math.inf, 3) == math.inf
     assert next_tick(0, 3) == 3
 

@@ -178,7 +178,7 @@ def test_a_file_of_another_user_next_to_the_hubs_own_code(checkout: Path, monkey
 
 
 def test_checks_do_not_apply_to_other_users(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's own hub, in directories of a team, gives no access to root."""
+    """A user's own hub, in a team's directories, does not give anyone root access."""
     file.chmod(0o666)
     monkeypatch.setattr(os, "geteuid", lambda: OTHER)
     check_trusted(file)

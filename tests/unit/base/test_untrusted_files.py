@@ -99,7 +99,7 @@ def _all_reads() -> Sequence[tuple[str, str, int]]:
 
 
 def test_one_module_reads_what_others_may_have_written() -> None:
-    """A pipe, a device, an endless file or bytes that are not text therefore block nothing in place of any file."""
+    """So a pipe, a device, an endless file or bytes that are not text in place of any file cannot block anything."""
     assert [read for read in _all_reads() if not _is_allowed(*read[:2])] == []
 
 

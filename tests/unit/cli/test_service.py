@@ -201,7 +201,7 @@ def test_a_program_that_the_service_does_not_see(node: Node, monkeypatch: pytest
 
 
 def test_a_program_that_another_user_can_change(node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It would run as root: the program, Python, what says where its modules are, all these, and variables."""
+    """All of it is checked, since it would run as root: program, Python, pyvenv.cfg, modules and configuration."""
     (tmp_path / "bin").mkdir()
     for name in ("bin/python", "bin/dphub", "pyvenv.cfg"):
         (tmp_path / name).touch()

@@ -63,7 +63,7 @@ def test_all_clients_use_these_options() -> None:
     "name", ["a.sock", "%61.sock", "a.sock?b", "a.sock#b", "a b.sock", "\u00e9.sock", "%2e%2e", "a\udcff"]
 )
 async def test_a_socket_is_this_file_whatever_its_name_is(directory: Path, name: str) -> None:
-    """Clients and servers use the file with this name, not the one that it would be as a URI."""
+    """Clients and servers use the file with exactly this name, not the file that the name would mean in a URI."""
     server = grpc.aio.server()
     server.add_insecure_port(unix_target(directory / name))
     await server.start()

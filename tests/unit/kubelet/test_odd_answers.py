@@ -57,7 +57,7 @@ ENORMOUS = {
     "the name of a pod": pod(name=b"p" * 2_000_000, devices=_devices(10_000)),
     "the name of a container": pod(container=b"c" * 2_000_000, devices=_devices(10_000)),
 }
-"""A number that a message can hold of each."""
+"""Answers that each have far too much of one thing, and still fit into one message."""
 
 
 @pytest.fixture(autouse=True)

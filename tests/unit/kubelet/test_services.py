@@ -22,7 +22,7 @@ from hub.testing.waiting import wait_until
 from tests.fuzz.targets.pluginsocket import METHOD_THAT_IS_NOT_TEXT, PREFACE, frame
 
 STOPS = 40
-"""With registered methods, twice as many changed 15 to 60 objects."""
+"""With registered methods, twice as many stops changed the memory of 15 to 60 objects."""
 
 
 class Service(DevicePluginServicer):

@@ -162,7 +162,7 @@ def agrees(expected: Any, result: Any, *, whole: bool) -> tuple[bool, Any]:  # n
 
 
 def _is_counted(key: object) -> bool:
-    """Return whether a part of a result must be in the case if there is any: resources, and what a container gets."""
+    """Return whether a case must list this part of a result, as it must resources and what a container gets."""
     return "/" in str(key) or key in {"env", "mounts", "devices", "cdi", "annotations", "devinfo"}
 
 

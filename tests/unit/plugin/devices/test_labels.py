@@ -126,7 +126,7 @@ def test_many_invalid_labels() -> None:
 
 
 def test_too_many_labels() -> None:
-    """Only as many as a file has space for count."""
+    """Labels beyond the number that fits into a file are dropped."""
     labels, problem = _scanned(Labelled({f"example.com/{number}": "x" for number in range(MAX_LABELS + 1)}))
     assert len(labels or {}) == MAX_LABELS
     assert problem == f"{MAX_LABELS + 1} labels, expected at most {MAX_LABELS}: only the first ones count"

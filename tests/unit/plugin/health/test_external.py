@@ -76,7 +76,7 @@ def test_a_name_of_several_devices(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_removed(tmp_path: Path) -> None:
-    """The device then has the health that it has without it."""
+    """The device then has the health that it would have without the report."""
     path = say(tmp_path)
     store = make_store(tmp_path)
     path.unlink()

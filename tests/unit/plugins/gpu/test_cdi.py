@@ -45,7 +45,7 @@ def test_names_by_index(tmp_path: Path) -> None:
 
 
 def test_the_driver(tmp_path: Path) -> None:
-    """It has the driver's libraries and programs, even without NVIDIA's tool under the names programs look for."""
+    """It has the driver's libraries and programs under the names that programs look for, even without NVIDIA's tool."""
     mounts = CdiWriter(tmp_path).specs()["gpu"]["containerEdits"]["mounts"]
     paths = {mount["containerPath"]: mount["hostPath"] for mount in mounts}
     library = f"/usr/lib/x86_64-linux-gnu/libcuda.so.{DRIVER}"

@@ -28,7 +28,7 @@ from tests.unit.plugins.gpu.gpu_settings import F, I, R, notes_of
     ],
 )
 def test_what_xids_mean(table: dict[str, list[int]], environment: dict[str, str], meanings: dict[int, Any]) -> None:
-    """NVIDIA's defaults apply, the table of the settings, and the two variables, of which enabling has precedence."""
+    """NVIDIA's defaults, the settings' table and the two variables apply; the variable that enables has precedence."""
     policy = XidPolicy.of(msgspec.convert(table, XidTable), environment)
     assert {code: policy.meaning(code) for code in meanings} == meanings
 

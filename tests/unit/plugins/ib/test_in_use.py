@@ -203,7 +203,7 @@ def test_a_node_interface_of_the_same_name(tmp_path: Path, tree: RdmaTree) -> No
     assert list(plugin.scan()) == VFS
 
 
-def test_an_unreadable_memory(tmp_path: Path, tree: RdmaTree) -> None:
+def test_an_unreadable_record(tmp_path: Path, tree: RdmaTree) -> None:
     """The plugin begins without one."""
     plugin = Plugin(tmp_path, SELECTIONS["pKeys"])
     (tmp_path / "run/node/ib.functions.json").write_text("{")

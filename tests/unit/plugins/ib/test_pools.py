@@ -48,7 +48,7 @@ def _various(root: Path) -> list[Hca]:
     ],
 )
 def test_selectors(tmp_path: Path, selectors: dict[str, object], names: list[str]) -> None:
-    """Of each selector any entry matches, and all selectors have to match."""
+    """All selectors have to match; a selector matches if any of its entries does."""
     assert _selected(_various(tmp_path), **selectors) == names
 
 

@@ -90,7 +90,7 @@ def test_a_working_directory_is_that_of_the_file(tmp_path: Path, line: str, expe
 
 
 def test_the_name_of_a_driver(tmp_path: Path) -> None:
-    """It is that of the plugin in our domain or another one, unless it is given; there is one only with that API."""
+    """Unless it is set, it is the plugin's name in our domain or a configured one; only plugins with DRA have one."""
 
     def driver(text: str) -> str:
         (plugin,) = read(tmp_path, text)

@@ -171,7 +171,7 @@ async def test_a_client_that_names_no_host_is_rejected(directory: Path) -> None:
 
 
 async def test_a_request_that_no_page_can_send_needs_no_name(directory: Path) -> None:
-    """Through the API server's proxy, a request has that server's name; browsers reserve headers that begin so."""
+    """Through the API server's proxy, a request names that server; no page can set headers that begin with Sec-."""
     assert NOT_A_PAGE.startswith("Sec-")
     async with _port(directory) as port:
         for path in ("/status", "/history"):
@@ -185,7 +185,7 @@ async def test_a_request_that_no_page_can_send_needs_no_name(directory: Path) ->
 async def test_a_client_that_stops_is_disconnected(
     directory: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes, size: int
 ) -> None:
-    """It is after the limit, whether it sends nothing, half a request, or never reads the answer."""
+    """It is disconnected after the limit, whether it sends nothing or half a request, or never reads the answer."""
     monkeypatch.setattr(server, "CONNECTION_SECONDS", SILENCE)
     async with _port(directory, size) as port:
         with await _connected(port, sent):
@@ -241,7 +241,7 @@ async def _receive(client: socket.socket, size: int) -> None:
 
 @pytest.mark.parametrize("size", [IN_THE_KERNEL, LARGE], ids=["small", "large"])
 async def test_unread_answers_take_few_connections(directory: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """Even those that are finished but in the kernel count: if there are too many, the oldest one is dropped."""
+    """The limit includes finished answers that the kernel still holds: if there are too many, the oldest is dropped."""
     monkeypatch.setattr(server, "CONNECTIONS", 1)
     async with _port(directory, size) as port:
         await _leave_unread(port, 3)

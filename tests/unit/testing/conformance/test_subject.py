@@ -57,7 +57,7 @@ async def test_rules_change_nothing_outside_the_plugin_directory(tmp_path: Path,
 
 
 async def test_an_endpoint_in_the_plugin_directory(tmp_path: Path) -> None:
-    """It is accepted, as the kubelet does."""
+    """It is accepted, as it is by the kubelet."""
     async with _Registers(tmp_path / "device-plugins", "model.sock") as subject:
         path = await subject.socket()
         assert (path.parent.resolve(), path.name) == (tmp_path / "device-plugins", "model.sock")
