@@ -85,7 +85,7 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         if not only or only in name:
             console.print(f"{name} (seed {seed}) ...")
             now[name] = Result(seed, scale, asyncio.run(_run(benchmark)))
-            # One that fails leaves those before it.
+            # Written each time: if a benchmark fails, the results of those before it are kept.
             write_results(path, before | now)
     print_results(now, before)
     sys.exit(not all(row.within for result in now.values() for row in result.rows))

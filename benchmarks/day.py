@@ -93,7 +93,7 @@ async def _admit_pod(node: Node, rng: random.Random, name: str) -> bool:
 
 
 async def _break_device(node: Node, rng: random.Random, name: str) -> bool:
-    """Break a device until the kubelet knows, and then until it knows that the device works again."""
+    """Break a device, wait until the kubelet knows, let it work again, and wait until the kubelet knows that, too."""
     for unhealthy in ({f"{name}-{rng.randrange(DEVICES)}": f"fault {rng.random()}"}, {}):
         scratch = Path(node.log.parent) / f"{name}.faults.new"
         scratch.write_bytes(msgspec.json.encode({"unhealthy": unhealthy}))

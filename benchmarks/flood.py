@@ -30,7 +30,7 @@ LIMIT = 1.0
 """Seconds that a probe may take."""
 
 OPEN = 200
-"""Connections that each client keeps, so that the hub sees more than their end."""
+"""Connections that each client keeps open, so that the hub sees more than just their end."""
 
 REQUEST = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
 RESET = struct.pack("ii", 1, 0)

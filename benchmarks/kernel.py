@@ -45,7 +45,7 @@ class Usage:
 
 
 async def usage(trees: Sequence[Sequence[int]], seconds: float) -> list[Usage]:
-    """Return what each of several groups of processes does, all of them in the same seconds."""
+    """Return what each of several groups of processes does, all of them over the same period."""
     begin, before = time.monotonic(), [_Counts.read(pids) for pids in trees]
     await asyncio.sleep(seconds)
     passed, after = time.monotonic() - begin, [_Counts.read(pids) for pids in trees]

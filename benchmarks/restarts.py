@@ -26,7 +26,7 @@ async def kubelet_restarts(count: int, seed: int, *, with_floor: bool = False) -
         with_floor: Whether the kubelet of a bare node is restarted too, after each restart that is timed.
 
     Raises:
-        TimeoutError: a resource was lost; repeat it with the seed.
+        TimeoutError: a resource was lost; to reproduce that, use the same seed.
     """
     rng = random.Random(seed)  # noqa: S311 - for repeatable choices
     took: list[float] = []

@@ -84,7 +84,7 @@ async def kill_anything(count: int, seed: int) -> list[Row]:
     recovery from the others is timed, from the last kill on.
 
     Raises:
-        TimeoutError: a resource was lost; repeat it with the seed.
+        TimeoutError: a resource was lost; to reproduce that, use the same seed.
     """
     rng = random.Random(seed)  # noqa: S311 - for repeatable choices
     took: dict[str, list[float]] = {"hub": [], "plugin": []}

@@ -114,7 +114,7 @@ async def upgrades(samples: int, seed: int) -> list[Row]:
     """Upgrade `samples` times; kill half of the old hubs, and use kubelets before 1.37 for half of the upgrades.
 
     Raises:
-        TimeoutError: a resource was lost; repeat it with the seed.
+        TimeoutError: a resource was lost; to reproduce that, use the same seed.
     """
     rng = random.Random(seed)  # noqa: S311 - for repeatable choices
     failures, pods, waits, gaps = 0, 0, [0.0], [0.0]

@@ -148,7 +148,7 @@ class Cordons:
             return None
 
     def _report(self, failures: dict[str, str]) -> None:
-        """Log each failure once, as an event, too: the author of the annotation may not see the log."""
+        """Log each failure once, and write an event about it: the author of the annotation may not see the log."""
         for name, reason in failures.items():
             if self._failures.get(name) != reason:
                 self._log.warning("cordon failed", device=name, reason=reason)
@@ -164,7 +164,7 @@ class Cordons:
             await self._client.patch(self._node.path, patch, MERGE_PATCH)
 
     async def remove(self) -> None:
-        """Remove the list, because the agent is stopped. The cordons stay.
+        """Remove the list, because the agent is stopping. The cordons stay.
 
         Raises:
             ApiError: the API server did not accept it.

@@ -25,7 +25,7 @@ MESSAGE_BYTES = 1024
 """The longest message of a condition, and the longest note of an event."""
 
 FAILED_AFTER = 10.0
-"""Seconds after which a plugin that does not work has failed: one that has crashed is restarted at once."""
+"""Seconds after which a plugin that does not work counts as failed: one that has crashed is restarted at once."""
 
 _GOOD, _BAD = True, False
 

@@ -87,7 +87,7 @@ class ConditionWriter:
             self._next_heartbeat = now + self._heartbeat * random.uniform(0.9, 1.0)  # noqa: S311 - no secret
 
     async def remove(self) -> None:
-        """Remove the conditions, because the agent is stopped.
+        """Remove the conditions, because the agent is stopping.
 
         Raises:
             ApiError: the API server did not accept it.

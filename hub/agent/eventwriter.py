@@ -63,7 +63,7 @@ class EventWriter:
         await Attempts("events").after_each(self._changes, self._look)
 
     def add(self, occurrence: Occurrence) -> None:
-        """Write another event, too: one on the node, and one on each pod that uses the device."""
+        """Queue an occurrence to be written as events: one on the node, and one on each pod that uses the device."""
         for pod in (None, *occurrence.pods):
             self._waiting.append(_Delivery(occurrence, pod))
         while len(self._waiting) > MAX_WAITING:

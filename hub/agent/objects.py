@@ -25,7 +25,7 @@ class NodeSpec(msgspec.Struct, frozen=True):
     """The specification of a node."""
 
     taints: tuple[dict[str, Any], ...] | None = None
-    """Complete, because a patch that removes one repeats it."""
+    """Each with all its fields, because a patch that removes a taint repeats the whole taint."""
 
 
 class WrittenCondition(msgspec.Struct, frozen=True, rename="camel"):

@@ -16,7 +16,7 @@ DEVICE_UNHEALTHY = "DeviceUnhealthy"
 DEVICE_HEALTHY = "DeviceHealthy"
 
 _INTENDED = {"cordon", "annotation", "admin", "held"}
-"""The sources that are no fault of a device: what an administrator does to it, and its use through another API."""
+"""The sources that do not mean that a device is faulty: what an administrator does, and its use through another API."""
 
 _NAMED = 4
 

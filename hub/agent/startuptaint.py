@@ -102,7 +102,7 @@ def _is_settled(plugin: PluginStatus) -> bool:
 
 
 def _is_shown(node: Node, resource: ResourceStatus) -> bool:
-    """Whether the node's status has a resource as the scheduler needs it; if no device can be used, that is zero."""
+    """Return whether the node's status shows a resource to the scheduler, and zero of it only if none can be used."""
     known = (node.status.allocatable or {}).get(resource.name)
     if known is None:
         return False

@@ -1,4 +1,4 @@
-"""Devices that are close to each other, and to those of other plugins: NUMA nodes, and hints on allocations.
+"""Devices that are close to each other, and to those of other plugins: NUMA nodes, and allocation hints.
 
 The kubelet allocates the resources of one container one after another. The hub records what a plugin has just
 allocated, if the plugin names the kind of its devices, and another plugin can prefer devices nearby. This is only a

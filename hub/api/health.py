@@ -19,7 +19,7 @@ class ResetRetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """When the reset of a broken device is retried."""
 
     interval: float = 5
-    """Seconds between checks of which devices are due."""
+    """Seconds between checks for devices that are due."""
     max_interval: float = 300
     """Maximum seconds between retries for one device; the delay doubles with each failure."""
     startup_delay: float = 30

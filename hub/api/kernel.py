@@ -18,7 +18,7 @@ PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _PCI = "/sys/bus/pci/devices"
 
 _NUMBER = re.compile("[0-9]{1,18}")
-"""A number that fits into 64 bits; `isdigit` accepts other digits, which `int` does not."""
+"""A number that fits into 64 bits; `isdigit` also accepts superscripts, which `int` does not."""
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:

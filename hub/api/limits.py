@@ -12,7 +12,7 @@ MAX_LEVELS = 50
 """How deeply values may be nested: more than any plugin's settings, and far below Python's recursion limit."""
 
 MAX_VALUES = 100_000
-"""How many values a file may have; the values of an alias count each time it is used."""
+"""How many values a YAML file may have; the values of an alias count each time it is used."""
 
 MAX_CHARACTERS = 1 << 20
 """How many characters the values of a YAML file may have together; those of an alias count each time it is used."""

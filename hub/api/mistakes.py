@@ -1,6 +1,6 @@
 """What is wrong with a value in settings, in words for the person who wrote it.
 
-msgspec names Python types and regular expressions, which say little to a person who writes YAML.
+msgspec names Python types and regular expressions, which mean little to a person who writes YAML.
 """
 
 import re

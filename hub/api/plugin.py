@@ -1,8 +1,8 @@
 """The class that a plugin author derives from.
 
 A plugin is one class with one required method, `devices`. It is synchronous and knows its hardware; the process around
-it handles asyncio, gRPC and the kubelet. The options that the kubelet receives follow from the methods that the plugin
-overrides.
+it handles asyncio, gRPC and the kubelet. The options that the kubelet receives follow from the methods and attributes
+that the plugin overrides.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -146,9 +146,11 @@ class Plugin:
     def devices(self) -> Iterable[Device | Excluded | Unmatched]:
         """Yield all devices as they are now; a device that is missing counts as removed.
 
-        Yield what is excluded, and which settings match nothing, too.
-        Called at intervals, on SIGHUP, and after `watch` called `changed`. It runs in its own thread, never twice at
-        the same time. `dphub check --scan` calls it too, so it must change nothing on the node: that is for `prepare`.
+        Also yield the hardware that is excluded, and the settings that match nothing.
+
+        Called at intervals, on SIGHUP, and after `watch` has called `changed`. It runs in its own thread, never twice
+        at the same time. `dphub check --scan` calls it too, so it must change nothing on the node: that is for
+        `prepare`.
 
         Raises:
             NoDevices: there is nothing to advertise.

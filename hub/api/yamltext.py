@@ -56,7 +56,8 @@ class _Loader(yaml.SafeLoader):
         """Compose the document; the error for a number that PyYAML cannot convert names the line."""
         try:
             return super().get_single_node()
-        # PyYAML lets those of `chr` and `int` through: for an escape such as "\UFFFFFFFF", or the version of YAML.
+        # PyYAML does not handle the errors of `chr` and `int`: for an escape such as "\UFFFFFFFF", or for the number in
+        # a %YAML directive.
         except (ValueError, OverflowError):
             mark = self.get_mark()
             problem = "invalid YAML: the number in an escape or a directive is too large"

@@ -1,4 +1,4 @@
-"""Calls to the API server. Each has a connection of its own: a node makes few, and none can wait for another."""
+"""Calls to the API server. Each has its own connection: a node makes few calls, and none has to wait for another."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -21,7 +21,7 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-"""The server then leaves out the specification and the status of an object."""
+"""With this, the server leaves out the specification and the status of an object."""
 
 TIMEOUT = 10.0
 """Seconds for a request, from the connection to the last byte of the response."""
@@ -126,7 +126,7 @@ class ApiClient:
 
         Args:
             path: The collection, with the query of the watch.
-            kind: What to read of an event.
+            kind: What to read from an event.
             seconds: The time after which the server ends it; a connection that stays open for longer is dead.
             accept: The form of the objects.
 
@@ -224,7 +224,7 @@ class ApiClient:
 
 
 def _ignore(_body: bytes) -> None:
-    """Read nothing of an answer."""
+    """Read nothing from an answer."""
 
 
 _FAILURES = (OSError, TimeoutError, ProtocolError, UnreadableError, UnicodeError)

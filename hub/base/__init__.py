@@ -1,1 +1,1 @@
-"""What all processes share; it does not depend on devices or kubelets."""
+"""What all processes share; it implements no kubelet API, and knows no particular plugin."""

@@ -18,9 +18,9 @@ a thread for as long as it does."""
 
 
 def at_most(answer: Iterable[T], limit: int, what: str) -> list[T]:
-    """Return the items that a plugin returned, which may be without end.
+    """Return the items that a plugin returned, of which there may be no end.
 
-    Above the memory limit of its pod, the kernel kills the hub and all plugins.
+    Without a limit, they could exceed the memory limit of the pod: the kernel would kill the hub and all plugins.
 
     Raises:
         ValueError: there are more than `limit`.
@@ -29,7 +29,7 @@ def at_most(answer: Iterable[T], limit: int, what: str) -> list[T]:
 
 
 def limited(answer: Iterable[T], limit: int, what: str) -> Iterator[T]:
-    """Yield the same items one by one.
+    """Yield the items that a plugin returned one by one, as `at_most` does for all of them at once.
 
     Raises:
         ValueError: there are more than `limit`.
@@ -95,7 +95,7 @@ class Calls:
         return future
 
     def location(self, call: asyncio.Future[Any]) -> str:
-        """Return the line of the author's code that a pending call is at; empty if it is in none of that code."""
+        """Return the line of the author's code that a pending call is at; empty if it is not in that code."""
         job = self._pending.get(call)
         return location_of_thread(job.thread) if job and job.thread else ""
 
@@ -152,7 +152,7 @@ def _run(job: _Job[Any], queue: SimpleQueue[_Job[Any]]) -> None:
 
 
 def _failure(error: BaseException, method: Callable[..., Any]) -> PluginError:
-    """Describe what the code raised, which is plugin code too."""
+    """Describe what the code raised; reading the message of a plugin's own exception runs plugin code, too."""
     try:
         return PluginError.of(error, method)
     except BaseException:  # noqa: BLE001 - an exception here would end the thread, and leave its task waiting

@@ -8,7 +8,7 @@ _NAME = "libc.so.6"
 
 
 def skip_c_library_search() -> None:
-    """Let `ctypes.util.find_library` return the name of the C library at once.
+    """Make `ctypes.util.find_library` return the name of the C library at once.
 
     asyncinotify asks for that name when it is imported, and Python runs `ldconfig` to find it: each plugin process
     would start another process. Other libraries are searched for as usual, and so is the C library if it has another

@@ -66,7 +66,7 @@ def feature_file(directory: Path, plugin: str) -> Path:
 
 
 def other_feature_files(directory: Path, plugins: Collection[str]) -> Iterator[Path]:
-    """Yield the files of other plugins than these, and those that a process did not finish."""
+    """Yield the files of other plugins than these, and those that a process did not finish writing."""
     for path in directory.glob(f"{_PREFIX}*"):
         if path.name.removeprefix(_PREFIX) not in plugins and not path.is_dir():
             yield path

@@ -1,4 +1,4 @@
-"""Waits for changes of files in directories, including the end of processes that hold files open."""
+"""Waits for changes to files in directories, including the end of processes that hold files open."""
 
 import asyncio
 import errno
@@ -21,14 +21,14 @@ _RECHECK = 0.02
 
 
 async def closed_files(directory: Path) -> AsyncIterator[None]:
-    """Yield soon after a process has closed a file in a directory that it could write, or has exited with it open.
+    """Yield soon after a process has closed a file that it had open for writing, or has exited with it open.
 
     Each change is seen; it may be yielded more than once.
 
     Raises:
         HubError: the directory cannot be watched.
     """
-    from asyncinotify import Inotify, Mask  # noqa: PLC0415 - needed by processes that wait for files only
+    from asyncinotify import Inotify, Mask  # noqa: PLC0415 - needed only by processes that wait for files
 
     try:
         inotify = Inotify()
@@ -70,8 +70,8 @@ def watch_directories(
 ) -> NoReturn:
     """Call `changed` at the beginning, and whenever a file appears or disappears; never return.
 
-    For device files: the kernel's own events about devices need the node's network namespace, which a pod does not
-    have. In sysfs, it reports almost nothing.
+    Use it for device files: the kernel's own events about devices can be received only in the node's network
+    namespace, which a pod does not have. In sysfs, inotify reports almost nothing.
 
     Args:
         directories: Returns the directories to watch; those that do not exist yet are left out. Called again whenever
@@ -115,6 +115,6 @@ def _add(inotify: "Inotify", directory: Path) -> None:
     try:
         inotify.add_watch(directory, Mask.CREATE | Mask.DELETE | Mask.MOVE | Mask.ONLYDIR)
     except OSError as error:
-        # Otherwise the directory was removed in the meantime, or cannot be read; the others still can.
+        # Other errors mean that the directory was removed in the meantime, or cannot be read; the rest can be watched.
         if error.errno in LIMITS_REACHED:
             raise

@@ -1,9 +1,10 @@
 """The hubs on a node: normally one, briefly two or more during a rolling upgrade.
 
 A running hub holds a lock file in the run directory that contains its start time. So each hub knows the others, and
-all know which of them is newer. The hub that is the node's service counts as newer than any other. Each plugin holds
-such a file too from the moment it begins to serve until it leaves its devices to another hub or exits, because the
-plugin of a new hub may not be serving yet. The file of a hub or plugin that has exited remains as a trace.
+all know which of them is newer. A hub that runs as the node's systemd service ("the node's service") counts as newer
+than any other. Each plugin holds such a file too from the moment it begins to serve until it leaves its devices to
+another hub or exits, because the plugin of a new hub may not be serving yet. The file of a hub or plugin that has
+exited remains as a trace.
 """
 
 import os

@@ -12,7 +12,7 @@ from pathlib import Path
 _SEARCH_PATHS = ("PATH", "PYTHONPATH")
 
 _OF_THIS_PROCESS = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
-"""With these, a child could report to systemd in the name of this process (man 3 sd_notify)."""
+"""With these, a child could report to systemd on behalf of this process (man 3 sd_notify)."""
 
 
 def own_python(module: str, *arguments: str) -> list[str]:
@@ -21,7 +21,7 @@ def own_python(module: str, *arguments: str) -> list[str]:
 
 
 def inherited_environment() -> dict[str, str]:
-    """Return this process's variables for a child: no relative directories in the search paths, nothing of systemd."""
+    """Return this process's variables for a child, without systemd's and without relative paths to search in."""
     return absolute_paths({name: value for name, value in os.environ.items() if name not in _OF_THIS_PROCESS})
 
 

@@ -70,7 +70,7 @@ def set_aside(path: Path) -> str:
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file's content; empty if it cannot be read."""
-    # Imported here: it loads OpenSSL, which takes milliseconds of each reset process, and those need no digests.
+    # Imported here: it loads OpenSSL, which would cost each reset process milliseconds, and those need no digests.
     import hashlib  # noqa: PLC0415 - see above
 
     try:

@@ -1,4 +1,4 @@
-"""Watches the kubelet by its socket in the plugin directory."""
+"""Watches the kubelet through its socket in the plugin directory."""
 
 import asyncio
 import time

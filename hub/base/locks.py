@@ -21,7 +21,7 @@ def open_lock(path: str | os.PathLike[str]) -> int:
     Raises:
         OSError: it cannot be created.
     """
-    # What no process could lock would never be removed otherwise.
+    # Otherwise, nothing would ever remove a file that no process can lock.
     clear_path_for_file(Path(path))
     return _open(path, os.O_RDWR | os.O_CREAT)
 

@@ -1,4 +1,4 @@
-"""Steps whose only purpose is to inform people: if one fails, the process continues as if it had succeeded."""
+"""Steps that a process can do without: if one fails, the process continues as if it had succeeded."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

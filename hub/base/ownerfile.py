@@ -1,8 +1,8 @@
 """Which hub the kubelet calls for a resource: a file that the hubs of a node share.
 
 A process locks the file while it changes what the kubelet knows about the resource: while it registers, and while it
-ends the kubelet's streams. So it knows at the moment of its registration which other hubs serve the resource. One task
-of a process does so at a time: a plugin may have to exit while it registers.
+ends the kubelet's streams. So it knows at the moment of its registration which other hubs serve the resource. Only one
+task of a process holds the lock at a time: a plugin may have to exit while it registers.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class Owner(NamedTuple):
     hub: str = ""
     """The hub that registered the resource last, or that is registering it; empty if none has."""
     since: int = 0
-    """When the kubelet had accepted that, by the clock of `instances.now`; 0 while it has not."""
+    """When the kubelet accepted the registration, by the clock of `instances.now`; 0 until it has."""
 
 
 class OwnerFile:

@@ -12,7 +12,7 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7e]+")
 
 
 def printable(text: object) -> str:
-    """Turn an object into one line of printable text: line breaks become spaces, other characters become U+FFFD."""
+    """Turn an object into one line of printable text: whitespace becomes spaces, unprintable characters U+FFFD."""
     text = str(text)
     if text.isprintable():
         return text

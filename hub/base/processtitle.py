@@ -1,4 +1,4 @@
-"""The command line that other programs see of this process, such as ps."""
+"""The command line of this process, as other programs such as ps see it."""
 
 import ctypes
 import os

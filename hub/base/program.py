@@ -1,4 +1,4 @@
-"""Runs a program that may hang, print without end, or leave children behind."""
+"""Runs a program that may hang, print endlessly, or leave children behind."""
 
 import os
 import selectors
@@ -18,7 +18,7 @@ MAX_OUTPUT = 4096
 
 _CHUNK = 1 << 16
 _KILLED = 1.0
-"""Seconds to wait for a program that was killed; one in a driver may stay."""
+"""Seconds to wait for a program that was killed; one that is stuck in a driver may never exit."""
 
 
 class ProgramFailed(Exception):
@@ -89,7 +89,7 @@ def _start(command: Sequence[str], env: Mapping[str, str] | None) -> "subprocess
 def _output(process: "subprocess.Popen[bytes]", stdin: str, end: float, limit: int) -> bytes | None:
     """Wait until a program has exited, and return its output; None if it does not exit in time.
 
-    Its children may keep its output open, so the end of that is not waited for.
+    Its children may keep its output open, so this does not wait for the end of the output.
     """
     if process.stdin is None or process.stdout is None:
         raise AssertionError("the program was started with pipes")

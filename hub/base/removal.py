@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def clear_path(path: Path) -> None:
-    """Remove what is at a path; rename a directory, which may contain anything, and take any time to remove.
+    """Remove what is at a path; rename a directory, which may contain anything and take arbitrarily long to remove.
 
     Raises:
         OSError: it can be neither removed nor renamed.

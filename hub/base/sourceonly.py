@@ -1,6 +1,6 @@
-"""Imports from the directory of a plugin's file run source files, and as root only those that are root's own.
+"""Makes imports from the directory of a plugin's file run only source files, and as root only those owned by root.
 
-Python would rather run the compiled code in `__pycache__` next to a file. Another user may have left it there, in a
+By default, Python prefers the compiled code in `__pycache__` next to a file. Another user may have left it there, in a
 directory that was theirs before.
 """
 

@@ -17,7 +17,7 @@ class StatusFile:
     """Writes the state of a process as JSON soon after each change.
 
     Args:
-        path: The file; None in a process that was started by hand, which reads no file.
+        path: The file; None to write none, as in a process that was started by hand.
         content: Returns what to write; None to leave the file as it is.
     """
 

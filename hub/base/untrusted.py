@@ -157,7 +157,7 @@ def decode_json(content: bytes, kind: Any, source: Path | str) -> Any:
 
 @cache
 def _decoder(kind: Any) -> "msgspec.json.Decoder[Any]":  # noqa: ANN401 - any type
-    # msgspec crashes if one thread decodes a type while another one, which was the first to use it, still prepares it.
+    # msgspec crashes if one thread decodes a type that another thread, the first to use it, is still preparing.
     with _PREPARING:
         return msgspec.json.Decoder(kind)
 

@@ -1,4 +1,4 @@
-"""What clients of the hub's HTTP server agree on with it."""
+"""What the hub's HTTP server and its clients agree on."""
 
 NOT_A_PAGE = "Sec-Dphub"
 """A request header that proves that no web page sent the request: browsers do not let a page set a header that begins

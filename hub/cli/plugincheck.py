@@ -80,7 +80,7 @@ def _print(report: CheckReport) -> None:
 
 
 def print_findings(report: CheckReport, before: str = "", after: str = "") -> None:
-    """Print the mistakes and warnings, each between these words."""
+    """Print the mistakes and warnings, each between the words `before` and `after`."""
     for problem in report.problems:
         echo(f"{before}{problem}{after}", error=True)
     for warning in report.warnings:

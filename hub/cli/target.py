@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Function = Callable[..., None]
 
 HOLDERS_SECONDS = 3.0
-"""The time limit for a plugin to find out which containers use its devices; its kubelet has two seconds."""
+"""The time limit for a plugin to find out which containers use its devices; the kubelet gets two seconds of it."""
 
 
 def hub_options(function: Function) -> Function:
@@ -121,8 +121,8 @@ class TargetHub:
     def status_with_holders(self) -> NodeStatus:
         """Read the status after every plugin has queried the kubelet for the containers that use its devices.
 
-        All commands that show what is allocated use this, so that they agree. A plugin that cannot do so reports what
-        it knew last.
+        All commands that show what is allocated use this, so that they agree. A plugin that cannot query it reports
+        what it last knew.
 
         Raises:
             HubError: there has never been such a hub.

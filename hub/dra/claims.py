@@ -39,7 +39,7 @@ def claim_answer(claim: Object, query: ClaimQuery) -> ClaimAnswer:
         return ClaimAnswer(problem="the claim is not allocated")
     pods = [each["name"] for each in status.get("reservedFor") or () if each.get("resource") == "pods"]
     if not pods:
-        # As a late retry of a call for a pod that has terminated would find it.
+        # A late retry of a call for a pod that has terminated finds the claim in this state.
         return ClaimAnswer(problem="the claim is not reserved for a pod")
     return ClaimAnswer(tuple(_results(allocation, query.driver)), pods[0])
 

@@ -52,7 +52,7 @@ class Pool(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What has to be written. In this order: until all slices of a generation are there, nothing is allocated."""
+    """What has to be written, in this order: until all slices of a generation are there, nothing is allocated."""
 
     deletes: Sequence[dict[str, Any]] = ()
     updates: Sequence[dict[str, Any]] = ()
@@ -153,7 +153,7 @@ def _taint_key(taint: Object) -> tuple[Any, ...]:
 
 
 def _moved(found: Object, wanted: Object) -> bool:
-    """Return whether a slice's device names, or its pool's number of slices or generation, should differ."""
+    """Return whether a slice's device names, or its pool's number of slices or generation, have to change."""
     pools = found["spec"].get("pool", {}), wanted["spec"]["pool"]
     names = [[device.get("name") for device in _devices(each)] for each in (found, wanted)]
     counts = [pool.get("resourceSliceCount") for pool in pools]

@@ -90,7 +90,7 @@ class Publisher:
         return plan(pool, devices, found, self._slices.generation)
 
     async def _execute(self, todo: Plan) -> None:
-        """Write, until the API server turns out to drop a part.
+        """Write the slices, until the API server turns out to drop a part of one.
 
         Raises:
             ApiError: the request failed; it can be retried.

@@ -138,7 +138,7 @@ class Slices:
 
     @staticmethod
     def _is_newer(content: Object, known: Object | None) -> bool:
-        """Return whether an event has more than the answer to our own write, which may have come before it."""
+        """Return whether an event is newer than the answer to our own write, which may have come before it."""
         if known is None:
             return True
         versions = [str(each["metadata"].get("resourceVersion", "")) for each in (known, content)]

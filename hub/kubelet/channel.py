@@ -7,8 +7,8 @@ from urllib.parse import quote
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     # Otherwise channels to the same path would share a connection, and wait between its attempts to connect.
     ("grpc.use_local_subchannel_pool", 1),
-    # gRPC itself repeats a call that it could not send before the connection ended. If the server ends at that moment,
-    # grpcio 1.85 repeats it without end, and takes gigabytes of memory within seconds.
+    # gRPC itself retries a call that it could not send before the connection ended. If the server stops at that moment,
+    # grpcio 1.85 retries the call endlessly, and takes gigabytes of memory within seconds.
     ("grpc.enable_retries", 0),
 )
 """The options of `grpc.insecure_channel`."""
@@ -24,8 +24,8 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (("grpc.max_allowed_incoming_conne
 def unix_target(socket: Path | str) -> str:
     """Return the address of a socket for gRPC: of this file, whatever characters its name has.
 
-    gRPC reads an address as a URI: unless they are quoted, `%2f` in a name is a slash to it, and a name ends at a `?`,
-    a `#` or a zero byte. Such a name would lead to another file than the one that was checked.
+    gRPC reads an address as a URI: it takes `%2f` in an unquoted name for a slash, and ends the name at a `?`, a `#` or
+    a zero byte. Such a name would lead to a file other than the one that was checked.
 
     Raises:
         ValueError: no file can have this path.

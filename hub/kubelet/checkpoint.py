@@ -1,4 +1,4 @@
-"""The file in which the kubelet's device manager keeps which container has which devices.
+"""The file in which the kubelet's device manager records which container has which devices.
 
 A kubelet that starts knows the devices of its containers from this file alone, before it has pods, and before its pod
 resources API knows any. It writes the file after each allocation and for each list of devices that it receives, but not

@@ -11,8 +11,8 @@ def add_service(server: grpc.aio.Server, add: Callable[[Any, Any], None], servic
 
     If an error ends the loop of a server, such as a method name that is not UTF-8, grpcio 1.85 frees the memory into
     which the core writes the next call of each registered method. The core writes there when the server stops, and the
-    process crashes at some time after that. A call of a method that is not registered does not have this problem, and
-    takes as long.
+    process crashes at some time after that. A call to a method that is not registered does not have this problem, and
+    takes no longer.
 
     Args:
         server: The server.

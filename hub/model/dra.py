@@ -34,7 +34,7 @@ class ClaimResult(msgspec.Struct, frozen=True, omit_defaults=True):
     device: str
     share_id: str = ""
     admin: bool = False
-    """Whether the claim has the device in addition to another one that uses it."""
+    """Whether the claim has admin access: it gets the device even if another claim uses it."""
     tolerated: tuple[str, ...] = ()
     """The keys of the taints that the claim tolerates; `*` for all."""
 
@@ -63,8 +63,8 @@ class Publication(msgspec.Struct, frozen=True, tag="publish"):
     devices: tuple[Object, ...]
     """As in the specification of a ResourceSlice, in the order in which the scheduler should try them."""
     registered: bool
-    """Whether the kubelet has the driver. While it has not, slices are not written: it would delete them, and pods that
-    are scheduled to them would wait."""
+    """Whether the driver is registered with the kubelet. Until it is, slices are not written: the kubelet would delete
+    them, and pods that are scheduled to them would wait."""
     withdrawn: bool = False
     """Whether the driver is no longer used: then all its slices are deleted."""
 
@@ -77,7 +77,7 @@ class PublicationState(msgspec.Struct, frozen=True, omit_defaults=True):
     pool: str = ""
     """The name of the pool, which is that of the node."""
     problem: str = ""
-    """Why they are not, or what the API server has left out of them."""
+    """Why the slices are not published, or what the API server has left out of them."""
 
 
 Message = ClaimQuery | Publication

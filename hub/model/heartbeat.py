@@ -1,4 +1,4 @@
-"""What changes constantly in a process: that it is alive, and its metrics."""
+"""What a process reports constantly: that it is alive, and its metrics."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ def touch_heartbeat(path: Path) -> None:
 
 
 def heartbeat_age(path: Path) -> float:
-    """Return the seconds since `touch_heartbeat` of a file; 0 if there is no such file."""
+    """Return the seconds since `touch_heartbeat` was last called for a file; 0 if there is no such file."""
     try:
         return (time.monotonic_ns() - path.lstat().st_mtime_ns) / 1e9
     except FileNotFoundError:

@@ -88,7 +88,7 @@ class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_off(self) -> bool:
-        """Whether it was not started since the hub was, because its section has `autostart = false`."""
+        """Whether it has not been started since the hub was, because its section has `autostart = false`."""
         return self.condition is Condition.STOPPED and not self.process.starts
 
 

@@ -14,7 +14,7 @@ EVICT_VARIABLE = "DPHUB_DRA_EVICT"
 """The variable that says whether pods are evicted from devices that fail: `true` or `false`."""
 
 DRIVER_SUFFIX = ".driver"
-"""The suffix of an empty file next to the records of claims: its name shows that a driver of this name is in use."""
+"""The suffix of an empty file next to the records of claims; the rest of its name is that of a driver in use."""
 
 
 class RegistrationStatus(StrEnum):
@@ -40,10 +40,10 @@ CORDON_SOURCES = frozenset({"cordon", "annotation"})
 """The values of `DeviceStatus.source` that mean a cordon: by an administrator, or by the node's annotation."""
 
 HELD_SOURCE = "held"
-"""The value of `DeviceStatus.source` for a device that the other API, or another driver, has given to a pod."""
+"""The value of `DeviceStatus.source` for a device that another kubelet API or DRA driver has given to a pod."""
 
 INTENDED_SOURCES = CORDON_SOURCES | {HELD_SOURCE}
-"""The values of `DeviceStatus.source` that are no fault of a device."""
+"""The values of `DeviceStatus.source` that do not mean that a device is faulty."""
 
 
 class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -129,7 +129,7 @@ class ResourceStatus(msgspec.Struct, frozen=True):
     detail: str = ""
     """The kubelet's error, or what the registration is waiting for."""
     capacity: Integer = 0
-    """Its devices."""
+    """Number of its devices."""
     allocatable: Integer = 0
     """Number of healthy devices."""
     allocated: Integer | None = 0

@@ -48,7 +48,7 @@ class Bridge:
         self._log = get_logger()
 
     async def run(self) -> Exit:
-        """Run until a signal stops it. Reports stay: another process continues, or the devices are still at fault."""
+        """Run until a signal stops it. Reports stay: another process continues, or the devices are still faulty."""
         stopped = stop_event()
         self._lock.acquire()
         self._log.info("component started", node=self._node)

@@ -89,7 +89,7 @@ class Incoming:
 
 
 def _is_fault(event: HealthEvent) -> bool:
-    """Return whether the device is at fault. Later versions have the action only, and decide by it what is fatal."""
+    """Return whether the device is faulty. Later versions send only the action, which determines what is fatal."""
     return event.is_fatal or event.action not in (NO_ACTION, RESTART_APPLICATION)
 
 
@@ -115,7 +115,7 @@ def _devices(event: HealthEvent) -> Iterator[tuple[str, str]]:
     """Yield the kinds and the names of the devices that an event is about, as plugins name them.
 
     Raises:
-        ServiceError: a name cannot be one.
+        ServiceError: a name is not one that a device can have.
     """
     for kind, value in event.entities:
         if kind == "PCI":

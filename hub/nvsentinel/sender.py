@@ -1,7 +1,7 @@
 """Reports to NVSentinel's platform connector which devices can be used.
 
-All devices are reported after each connect, and then each change: whatever it or this process has missed, it knows
-again after the next connect.
+All devices are reported after each connection is established, and then each change: whatever the connector or this
+process has missed is made up for after the next connection.
 """
 
 import asyncio

@@ -37,7 +37,7 @@ def main() -> int:
     configure(LogLevel.INFO, LogFormat.AUTO, plugin=options.name)
     try:
         if not options.check:
-            # Before anything is written there, such as the log.
+            # Before anything, such as the log, is written to the run directory.
             _check(options)
         # Once more, with the environment's settings, which may be invalid.
         configure(plugin=options.name, keep=_log_file(options))
@@ -131,7 +131,7 @@ def _add_check_options(parser: argparse.ArgumentParser) -> None:
         "--migrating", action="store_true", help="with --check: what changes for users of another plugin"
     )
     parser.add_argument(
-        "--hardware", action="store_true", help="with --check: only which hardware of the node the plugin supports"
+        "--hardware", action="store_true", help="with --check: only list the node's hardware that the plugin supports"
     )
     parser.add_argument(
         "--shipped-only",
@@ -141,7 +141,7 @@ def _add_check_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Reject paths that are not directories, and a run directory that others can enter or replace.
+    """Reject paths that are not directories, and a run directory that other users can write to or replace.
 
     The plugin directory may appear later.
     """

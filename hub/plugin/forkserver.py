@@ -4,8 +4,9 @@ This process loads what all plugin processes need, once, and forks itself for ea
 plugin starts with a fifth of the CPU time, and the plugins of a node share the memory of these modules. A plugin
 process loads its own module and configuration itself.
 
-This process has one thread, no event loop and no open gRPC: only then does a fork leave nothing undefined. The hub must
-be a subreaper: the process in between exits at once, and so the hub becomes the parent of the plugin process.
+This process has one thread, no event loop and no gRPC channel or server: only then does a fork leave nothing undefined.
+It forks twice, and the process in between exits at once. The hub must be a subreaper, so that it then becomes the
+parent of the plugin process.
 """
 
 import gc
@@ -29,7 +30,7 @@ from hub.model.heartbeat import BLOCKED_AT_START
 
 
 def main() -> int:
-    """Fork processes until the hub has exited; return the exit code of this process, or of a plugin process."""
+    """Fork processes until the hub closes the socket; return the exit code of this process, or of a plugin process."""
     set_death_signal(signal.SIGKILL)
     title = ProcessTitle()
     title.set(sys.orig_argv[:-1])
@@ -44,7 +45,7 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     request = None
-    # It is closed if the hub has exited, and reset if the hub has not read everything.
+    # The connection is closed if the hub has exited, and reset if the hub has not read everything.
     with suppress(ConnectionError):
         connection.send(b"\n")
         request = _serve(connection)
@@ -69,7 +70,7 @@ def _load() -> None:
 
 
 def _serve(connection: socket.socket) -> ForkRequest | None:
-    """Fork a process for each request; return the request in that process, and None when the hub has exited."""
+    """Fork a process for each request; return the request in that process, and None when the hub closes the socket."""
     while True:
         message, files, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, 1)
         if not message:

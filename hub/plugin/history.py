@@ -32,7 +32,7 @@ KEPT = 1000
 """Maximum number of allocations that are kept once they have ended."""
 
 MAX_SUMS = 1000
-"""The most pairs of a resource and a namespace for which seconds are counted. The pair that was not used for the
+"""The most pairs of a resource and a namespace for which seconds are counted. The pair that has been unused for the
 longest time is dropped first; for Prometheus, it begins again at zero."""
 
 MAX_CHANGES = 20
@@ -50,7 +50,7 @@ REMOVED = "removed by the plugin"
 """The reason for a device that the plugin no longer offers."""
 
 _Key = tuple[str, str]
-"""A resource, and the id of a device or a namespace."""
+"""A resource, and either the id of a device or a namespace."""
 
 
 class History:
@@ -156,7 +156,7 @@ class History:
         lists = self._lists() if self._current else {}
         for key, allocation in self._current.items():
             if (found := lists.get(allocation.resource)) is None:
-                # There was no successful scan yet.
+                # There has been no successful scan yet.
                 continue
             change = _health_of(found, allocation.device, now)
             last = allocation.health[-1] if allocation.health else HealthChange(0, Health.HEALTHY)

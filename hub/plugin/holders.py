@@ -33,7 +33,8 @@ class Holder(NamedTuple):
 
     container: str
     removed: str = ""
-    """A removed device that the container uses, and that may be a share of this one; empty if its use is certain."""
+    """A removed device that the container uses, and that may have been a share of this one; empty if the container
+    certainly uses this one."""
 
     def describe(self, certain: str) -> str:
         """Return a sentence about the container, ending in these words if the container certainly uses the device."""
@@ -125,7 +126,7 @@ class Holders:
 
     def of(self, resource: str) -> Mapping[str, str]:
         """Return the containers that use devices of a resource of the plugin, by device id, as of the last answer."""
-        # Not of `_holders`: a resource may be new since the answer.
+        # Not from `_holders`: the resource may have been added since the answer.
         return {name: holder for (used, name), holder in self._answer.items() if used == resource}
 
     @property
@@ -136,8 +137,8 @@ class Holders:
     def of_device(self, key: str) -> list[Holder]:
         """Return the containers that use a physical device, or may use it, as of the last answer.
 
-        A container may use a device that was removed. If this process has seen the device, it knows of which physical
-        device it was a share; if not, it may have been a share of any.
+        A container may use a device that was removed. If this process has seen the removed device, the process knows
+        which physical device it was a share of; otherwise, it may have been a share of any.
         """
         offered = self._remember()
         certain = [Holder(container) for device, container in self._answer.items() if self._keys.get(device) == key]

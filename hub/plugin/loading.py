@@ -125,7 +125,7 @@ def settings_path(plugin: type[Plugin], path: Path | None) -> Path | None:
 
 
 def _import_plugin(target: str, module_name: str, class_name: str) -> type[Plugin]:
-    """Import a plugin's module, and look up its class: a package may import the class only then.
+    """Import a plugin's module, and look up its class: a package may import the class only when it is looked up.
 
     Raises:
         HubError: the module has no such plugin.

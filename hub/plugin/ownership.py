@@ -9,8 +9,9 @@
 
 A hub whose plugin is not serving yet, or is about to exit, or has stopped, leaves the devices to the others.
 
-The hub that is the node's service counts as the newest, whenever it was started. So a hub in a pod that starts
-alongside it is superseded from its first scan on: it registers nothing, and continues at once when the service is gone.
+A hub that runs as the node's systemd service, and not in a pod, counts as the newest, whenever it was started. So a hub
+in a pod that starts alongside it is superseded from its first scan on: it registers nothing, and takes over at once
+when the service is gone.
 """
 
 from collections.abc import AsyncIterator
@@ -95,7 +96,7 @@ class Ownership:
         return self.newer[-1] if self.newer else ""
 
     def refresh(self) -> None:
-        """Read from the locks which hubs serve. Nothing else reads them."""
+        """Find out from the locks which hubs are serving. Nothing else reads the locks."""
         if not self._run_dir:
             return
         own = self._run_dir.instance
@@ -196,7 +197,7 @@ class Ownership:
         return has_just_begun or self._has_socket(hub, resource)
 
     def _may_start(self, hub: str) -> bool:
-        """Return whether a hub whose plugin does not serve may be starting it, by the reports of both."""
+        """Return whether a hub whose plugin does not serve may be starting it, according to the reports of both."""
         if not self._run_dir:
             return False
         run_dir = RunDir(self._run_dir.path, hub)

@@ -27,7 +27,8 @@ from hub.plugin.health.store import DeviceHealth
 from hub.plugin.loading import PluginMistakes, default_settings, is_shipped, load_plugin, make_plugin, settings_path
 
 _SPARE = 10.0
-"""Seconds beyond its limit after which a scan must be blocking the interpreter, so that the process is killed."""
+"""Seconds beyond the time limit of a scan: one that takes longer must be blocking the interpreter, and the process
+is ended."""
 
 MAX_HARDWARE = 10_000
 """Maximum number of descriptions of hardware; a node has a few hundred devices."""

@@ -1,1 +1,1 @@
-"""The processes of one reset: a guard that exits by the deadline, and a worker that calls the plugin's function."""
+"""The processes of one reset: a guard that leaves no process behind, and a worker that calls the plugin's function."""

@@ -2,9 +2,9 @@
 
 The plugin process starts this process, the guard, with the request on standard input. The guard forks the worker, which
 calls the plugin's function, and then only waits: for the worker to exit, for SIGTERM, or for the plugin process to
-exit. The guard kills processes that the reset started if necessary, exits once all have exited, and exits the way the
-worker did. So waiting for the guard is waiting for everything, and a guard that does not exit means that a process
-survives SIGKILL.
+exit. If necessary, the guard kills the processes that the reset started. It exits once all of them have exited, with
+the exit code or signal of the worker. So waiting for the guard is waiting for everything, and a guard that does not
+exit means that a process survives SIGKILL.
 
 The guard is separate from the worker because a worker that hangs, crashes or is killed cannot clean up, and because
 processes that it leaves behind would otherwise become children of the container's first process.

@@ -1,4 +1,4 @@
-"""Resets of devices, each in separate processes that exit by its deadline."""
+"""Resets of devices, each in separate processes that are stopped at its deadline."""
 
 import asyncio
 import contextlib
@@ -96,8 +96,8 @@ class ResetRunner:
         Args:
             devices: The devices to reset; duplicates are reset once. A mapping may have keys other than ids, which then
                 need not be unique.
-            deadline: Seconds for everything, including the time spent waiting for other calls. Ending the resets that
-                still run after that may take `kill_timeout` more.
+            deadline: Seconds for everything, including the time spent waiting for other calls. Stopping the resets that
+                are still running after that may take `kill_timeout` more.
             bounded: Whether these resets wait for, and count towards, the limit of parallel resets.
         """
         expiry = asyncio.get_running_loop().time() + deadline

@@ -50,7 +50,7 @@ def _registration_condition(hub: HubReport, report: PluginReport) -> tuple[Condi
     for registration, condition in _REGISTRATIONS:
         found = [resource for resource in report.resources if resource.registration is registration]
         if found:
-            # A missing kubelet is the reason, however far the registration of a resource had come.
+            # A missing kubelet is the reason, however far the registration of a resource had got.
             waits = condition is Condition.REGISTERING and not hub.kubelet_since
             return (Condition.WAITING if waits else condition), "; ".join(map(_message, found))
     failing = [f"{resource.name}: {resource.failing}" for resource in report.resources if resource.failing]

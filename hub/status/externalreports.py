@@ -1,4 +1,4 @@
-"""Keeps reports of other programs in the directory that plugins read: one file for each program and device."""
+"""Keeps reports from other programs in the directory that plugins read: one file for each program and device."""
 
 import hashlib
 import os

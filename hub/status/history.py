@@ -1,4 +1,4 @@
-"""Finds what a user asks of the history: the allocations of a device, or those of a pod."""
+"""Finds what a user looks for in the history: the allocations of a device, or those of a pod."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -41,7 +41,7 @@ def matching_allocations(
             "NAMESPACE/POD" or "NAMESPACE/POD/CONTAINER"; all allocations if it is None.
 
     Raises:
-        HubError: there is nothing with this name, neither now nor in the history.
+        HubError: there is nothing with this name, either now or in the history.
     """
     latest = sorted(known, key=lambda each: each.allocation.since, reverse=True)
     if wanted is None:

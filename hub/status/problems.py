@@ -104,7 +104,7 @@ def unreachable_problem(pid: int) -> str:
 
 
 def unreachable_remedy(pid: int) -> str:
-    """Return what to do about it."""
+    """Return what to do about such a hub."""
     return f"if this persists, stop process {pid} and start the hub again; in a pod, the container then restarts"
 
 

@@ -147,7 +147,7 @@ def _by_health(capacity: int, allocatable: int) -> Sequence[tuple[str, int]]:
 def _heartbeat_metrics(heartbeats: Mapping[str, HeartbeatReport], taken: Collection[str]) -> Iterator[Metric]:
     """Label the metrics of the plugins' processes with the plugin, and merge those with the same name.
 
-    A plugin's own metric is dropped if its name is one of the node's, or one of its process. So is one that a process
+    A plugin's own metric is dropped if the node or the plugin's process has one of that name. So is one that a process
     should not have written: Prometheus would reject all the others along with it.
     """
     merged: dict[str, Metric] = {}

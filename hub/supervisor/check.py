@@ -92,7 +92,7 @@ def check_plugin(plugin: PluginConfig, settings: HubSettings, *, load: bool, har
     With `hardware`, only query it for the hardware that it supports.
 
     A plugin process of the hub loads its class and its configuration, with the variables that it would have, and exits.
-    Of any other command, only the existence of the program is checked.
+    For any other command, only the existence of the program is checked.
     """
     configured = parse_env_dict(plugin.env)
     environment = parse_env_dict(settings.environment(plugin.name, configured))

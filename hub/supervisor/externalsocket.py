@@ -1,4 +1,4 @@
-"""The socket on which other programs of the node report that a device cannot be used.
+"""The socket on which other programs on the node report that a device cannot be used.
 
 One request and one response, as JSON lines; see `hub.model.external`. A report becomes a file in the directory for such
 files, so the same rules apply to both: plugins read it there, whichever hub has written it.
@@ -73,7 +73,7 @@ class ExternalSocket:
         return not hubs or hubs[-1].name == self._run_dir.instance
 
     async def _listen(self) -> None:
-        """Listen until the socket is removed or replaced, as the next hub does."""
+        """Listen until the socket is removed, or is replaced, for example by the next hub."""
         server = await asyncio.start_unix_server(self._accept, sock=_bound(self._path), limit=MAX_BYTES)
         ours = file_identity(self._path)
         try:

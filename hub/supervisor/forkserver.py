@@ -36,7 +36,7 @@ _READ_AT_START_LIMIT = "stack"
 """The limit that determines the size of the stacks of threads when a process starts."""
 
 KILL_TIMEOUT = 1.0
-"""Seconds for the end of the fork server after SIGKILL; the hub does nothing else in this time."""
+"""Seconds to wait for the fork server to exit after SIGKILL; the hub does nothing else in this time."""
 
 _HEAD = own_python("hub.plugin")
 
@@ -101,7 +101,7 @@ class ForkServer:
             resign_as_subreaper()
 
     async def ready(self) -> None:
-        """Wait until it can fork; for a limited time. Afterwards, `fork` has an effect."""
+        """Wait until it can fork, for a limited time. Until then, `fork` starts nothing."""
         if self._problem or self._is_ready or self._connection is None:
             self._report()
             return

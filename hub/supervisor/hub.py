@@ -64,7 +64,7 @@ def run_hub(settings: HubSettings, fork_server: ForkServer) -> Exit:
 
 async def _serve(plugins: list[PluginConfig], settings: HubSettings, lock: HeldLock, fork_server: ForkServer) -> Exit:
     reader = Reader(settings.run_dir)
-    # Takes its variables from the environment: only this process may use them.
+    # Removes its variables from the environment: only this process may use them.
     systemd = Systemd(reader)
     reporter = HubReporter(settings)
     arbiter = HubArbiter(plugins, settings, reporter, fork_server)
@@ -162,7 +162,7 @@ class _Kubelet:
             async for event in watch:
                 self._handle(event)
         self.plugin_dir_replaced = True
-        self._arbiter.stop("plugin directory removed, only a restarted container sees the new one")
+        self._arbiter.stop("plugin directory removed; only a restarted container sees the new one")
         await asyncio.Event().wait()
 
     def _handle(self, event: KubeletEvent) -> None:

@@ -39,7 +39,7 @@ _MICROSECONDS = re.compile(r"[1-9][0-9]{0,15}")
 
 
 class Systemd:
-    """The connection to systemd. It takes the variables from the environment, so that no child can report anything.
+    """The connection to systemd. It removes its variables from the environment, so that no child can report anything.
 
     Args:
         reader: Reads the status of the hub.

@@ -22,7 +22,7 @@ from hub.supervisor.circus.watcher import PluginWatcher
 
 START_LIMIT = 60.0
 """Minimum seconds that a process gets to start. On a node that has just booted everything starts at once, and a process
-that is killed for it only has to start again."""
+that is killed for being slow only has to start again."""
 
 
 class Sample(NamedTuple):

@@ -1,4 +1,4 @@
-"""Directories and sockets in whose place a program under test may put a link.
+"""Directories and sockets that a program under test may replace with a link.
 
 A plugin in a container is root there. If the directory above its plugin directory is mounted too, it can replace the
 plugin directory by a link to any directory of the node. A check that runs as root would then delete sockets there, or
@@ -123,7 +123,7 @@ class HeldSocket:
             return False
 
     def close(self) -> None:
-        """Close it, if it is open. What still uses `descriptor_path` would reach another file then."""
+        """Close it, if it is open. After that, its `descriptor_path` may lead to another file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

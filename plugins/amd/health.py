@@ -71,7 +71,7 @@ class Exporter:
         self._next = 0.0
 
     def poll(self) -> object:
-        """Query it if that is due, and return what changes with its reports."""
+        """Query the exporter if that is due, and return a value that changes when its reports do."""
         if time.monotonic() >= self._next:
             self._ask()
             self._next = time.monotonic() + self._interval

@@ -40,7 +40,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def declared(settings: AMDSettings) -> Iterable[str]:
-    """Return the resources to serve even without a GPU. Partition modes name theirs when there are some."""
+    """Return the resources to serve even without a GPU; those named after modes exist only with their GPUs."""
     names = [each.name for each in settings.resources]
     return dict.fromkeys([*names, GPU] if settings.resource_naming_strategy is NamingStrategy.SINGLE else names)
 
@@ -112,7 +112,7 @@ def _named(settings: AMDSettings, gpus: Sequence[Gpu]) -> tuple[dict[str, tuple[
 def _uniform(gpus: Sequence[Gpu], excluded: dict[str, str]) -> Iterator[Gpu]:
     """Yield the GPUs in the most common partition mode: one resource has room for one kind.
 
-    ROCm's plugin refuses the whole node if there are several modes.
+    ROCm's plugin serves no GPU of a node with several modes.
     """
     counts = Counter(mode for _, mode in dict.fromkeys((gpu.card.pci, gpu.card.mode) for gpu in gpus) if mode)
     usual = max(counts, key=lambda mode: counts[mode], default="")

@@ -13,7 +13,7 @@ ID_CHARACTERS = 63
 """The longest id that the kubelet's API allows."""
 
 MAX_DEVICES = 16_384
-"""Maximum number of devices of a resource, with all shares: a kubelet's list has room for not many more."""
+"""Maximum number of devices of a resource, with all shares: a kubelet does not accept much longer lists."""
 
 _DIGEST = 8
 _ROOM = len(f"::{MAX_DEVICES}")

@@ -19,7 +19,7 @@ _IGNORED_AND_ALL = f"{_IGNORED} and shares all of them"
 
 
 def differences(settings: GPUSettings, gpus: Sequence[Gpu]) -> Iterator[str]:
-    """Name each key with another effect, then what that means for the resources of these GPUs."""
+    """Name each key that has a different effect here, then say what that means for the resources of these GPUs."""
     for kind in ("gpus", "mig", "migs"):
         for number, pattern in enumerate(getattr(settings.resources, kind)):
             where = f"resources.{kind}[{number}]"

@@ -8,7 +8,7 @@ from hub import CDI_DIRECTORY, CdiSpecFiles, DeviceNode, Host, cdi_spec
 from plugins.ib.settings import CDI_VENDOR, CdiStrategy, Pool
 
 VENDOR = CDI_VENDOR
-"""Begins the names of the files, whatever the kind in them: files of other plugins are left alone."""
+"""The prefix of the names of the files, whatever kind they contain: files of other plugins are left alone."""
 
 DeviceNodes = Mapping[str, Sequence[DeviceNode]]
 """Device files by device name."""

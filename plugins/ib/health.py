@@ -22,7 +22,7 @@ class _History:
     up_since: float | None = None
 
     def is_down(self, rule: PoolHealth, now: float) -> bool:
-        """Whether the port counts as down: after `rule.down` seconds, and then until up for `rule.up` seconds."""
+        """Whether the port counts as down: after `rule.down` seconds, until it has been up for `rule.up` seconds."""
         if self.up_since is None:
             return now - self.down_since >= rule.down
         return self.up_since - self.down_since >= rule.down and now - self.up_since < rule.up

@@ -47,7 +47,7 @@ POLL_INTERVAL = 1.0
 NEVER = 1e9
 
 MELLANOX, NETWORK = "15b3", "02"
-"""NVIDIA's vendor id for network adapters, and the class of those."""
+"""NVIDIA's PCI vendor id for network adapters, and the PCI class of network adapters."""
 
 EXCLUSIVE = Excluded(
     "RDMA subsystem",

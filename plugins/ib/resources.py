@@ -108,7 +108,7 @@ def _unusable(hca: Hca, mode: Mode, default_route: Sequence[str]) -> str:
         return "it is a virtual function, which only pools in vf, function or pool mode can use"
     if mode in {Mode.HCA, Mode.FUNCTION} and hca.vfs:
         return f"it has {hca.vfs} virtual functions; use those instead"
-    # An interface of this name that carries the route is another one while a pod has the HCA's own.
+    # While a pod has the HCA's interface, an interface of the same name that carries the route is a different one.
     here = mode is not Mode.POOL and not hca.in_pod and not hca.hidden
     routes = set(default_route) & set(hca.netdevs) if here else set()
     return f"the node's default route is on its interface {min(routes)}" if routes else ""

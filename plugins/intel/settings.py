@@ -56,7 +56,7 @@ class ByPath(StrEnum):
 
 
 class XpumdSeverity(StrEnum):
-    """How bad the state of a part of a GPU must be for the GPU to be unhealthy. What is less bad is a warning."""
+    """How bad the state of a part of a GPU must be for the GPU to be unhealthy. A milder state is a warning."""
 
     WARNING = "warning"
     """A warning is enough, for example that memory has no error correction."""

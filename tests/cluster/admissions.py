@@ -1,4 +1,4 @@
-"""Pods that only the kubelet's admission decides on, one after the other while something happens."""
+"""Pods that the kubelet only has to admit, created one after the other while a test changes something."""
 
 import itertools
 import threading

@@ -69,7 +69,7 @@ class Cluster:
             service.kill()
 
     def is_ready(self) -> bool:
-        """Return whether the node takes pods."""
+        """Return whether the node accepts pods."""
         node = self.get(f"/api/v1/nodes/{NODE}")
         ready = node and any(
             each["type"] == "Ready" and each["status"] == "True" for each in node["status"]["conditions"]

@@ -98,7 +98,7 @@ class Overlay:
         (self._files / "kustomization.yaml").write_text(text)
 
     def apply(self) -> None:
-        """Apply the overlay; the rollout has only begun then."""
+        """Apply the overlay; when this returns, the rollout has only begun."""
         self._cluster.run(f"kubectl apply -k {_OVERLAY}", self._directory)
 
     def delete(self) -> None:
@@ -141,7 +141,7 @@ def run_in_hub(cluster: Cluster, command: str) -> str:
 
 
 def held_by(cluster: Cluster, pod: str) -> set[str]:
-    """Return the devices that a pod's container uses, as `dphub devices` prints it."""
+    """Return the devices that a pod's container uses, as `dphub devices` prints them."""
     printed = [json.loads(line) for line in run_in_hub(cluster, f"dphub devices --json {RESOURCE}").splitlines()]
     return {device["id"] for device in printed if device.get("holder") == f"default/{Path(pod).name}/main"}
 

@@ -34,7 +34,7 @@ def healthy_devices() -> int | None:
 
 
 class Gap:
-    """How long the kubelet lacked devices while the block ran; ends when it has all of them again."""
+    """How long the kubelet lacked devices while the block ran."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

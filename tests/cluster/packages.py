@@ -1,4 +1,4 @@
-"""Debian's packages of a node, unpacked in build/cluster: installing them would start services on this machine."""
+"""Debian packages for a node, unpacked in build/cluster: installing them would start services on this machine."""
 
 import hashlib
 import io

@@ -89,10 +89,10 @@ def test_a_broken_device(cluster: Cluster, figures: Figures) -> None:
 
 
 def test_an_annotation_cordons(cluster: Cluster, figures: Figures) -> None:
-    """The node's status lists one device less, until the annotation no longer names it."""
+    """The node's status lists one device fewer until the annotation no longer names that device."""
     began = time.monotonic()
     cluster.run(f"kubectl annotate node {NODE} dphub.dev/cordon=stub-7", Path("/"))
-    wait_until(lambda: allocatable(cluster) == DEVICES - 1, "one device less in the node's status")
+    wait_until(lambda: allocatable(cluster) == DEVICES - 1, "one device fewer in the node's status")
     wait_until(lambda: _node(cluster)["metadata"]["annotations"].get("dphub.dev/cordoned") == "stub-7", "the list")
     figures.add("cordon by annotation", f"in the node's status after {time.monotonic() - began:.1f} s")
     cluster.run(f"kubectl annotate node {NODE} dphub.dev/cordon-", Path("/"))

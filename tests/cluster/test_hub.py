@@ -69,7 +69,7 @@ def test_a_cordon_is_seen_in_the_node(cluster: Cluster, figures: Figures) -> Non
     """The node's status lists one device fewer until the cordon ends."""
     began = time.monotonic()
     run_in_hub(cluster, "dphub cordon stub-7 --reason test")
-    wait_until(lambda: allocatable(cluster) == DEVICES - 1, "one device less in the node's status")
+    wait_until(lambda: allocatable(cluster) == DEVICES - 1, "one device fewer in the node's status")
     cordoned = time.monotonic()
     run_in_hub(cluster, "dphub uncordon stub-7")
     wait_until(lambda: allocatable(cluster) == DEVICES, "all devices in the node's status")

@@ -56,7 +56,7 @@ def test_a_changed_configuration(cluster: Cluster, overlay: Overlay, figures: Fi
 
 @pytest.mark.parametrize("seconds", [1, 3, 6])
 def test_two_changes_within_seconds(cluster: Cluster, overlay: Overlay, figures: Figures, seconds: int) -> None:
-    """A second change that follows before the first is rolled out neither stops the rollout nor fails a pod."""
+    """A second change, made before the first is rolled out, neither stops the rollout nor makes a pod fail."""
     with _observed(cluster, figures, f"two changes, {seconds} s apart"):
         overlay.use_image(NEXT)
         overlay.apply()

@@ -57,7 +57,7 @@ def run(program: str, *words: str | Path, text: str = "") -> subprocess.Complete
 
 
 def kustomized(directory: Path) -> list[Object]:
-    """Return the objects that kustomize makes of a directory."""
+    """Return the objects that kustomize makes from a directory."""
     return _objects(run("kubectl", "kustomize", directory))
 
 
@@ -134,7 +134,7 @@ def container(objects: Iterable[Object]) -> dict[str, Any]:
 
 
 def environment(objects: list[Object]) -> dict[str, str]:
-    """Return the container's variables, with a name for each that a cluster would set, and the path of the code."""
+    """Return the container's variables, with a value for each that a cluster would set, and the path of the code."""
     variables = container(objects)["env"]
     return {variable["name"]: variable.get("value", "a-pod") for variable in variables} | {
         "PYTHONPATH": str(CONTAINER.parent)

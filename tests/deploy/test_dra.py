@@ -37,7 +37,7 @@ cmd = python -m hub.dra
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    """Make what a cluster gets of an overlay with the component, as the page says."""
+    """Make what a cluster gets from an overlay with the component, as the page says."""
     return _with_component(tmp_path_factory.mktemp("container"), "kubernetes")
 
 
@@ -85,12 +85,12 @@ def test_a_section_in_the_users_own_file() -> None:
 
 
 def test_they_are_valid(objects: list[Object]) -> None:
-    """Everything in the base is there, too."""
+    """An API server accepts every object of an overlay with the component."""
     assert mistakes(objects) == []
 
 
 def test_the_permissions_are_those_that_are_used(objects: list[Object]) -> None:
-    """Nothing else of the cluster can be read or written."""
+    """Nothing else in the cluster can be read or written."""
     permissions = {
         (group, resource): set(rule["verbs"])
         for rule in only(objects, "ClusterRole")["rules"]
@@ -105,7 +105,7 @@ def test_the_permissions_are_those_that_are_used(objects: list[Object]) -> None:
 
 
 def test_a_policy_denies_the_slices_of_other_nodes(objects: list[Object]) -> None:
-    """For everything that can be written, only for this account; an error of the policy denies it."""
+    """It applies to every kind of write, by this account only, and an error in the policy denies the write."""
     spec = only(objects, "ValidatingAdmissionPolicy")["spec"]
     (rule,) = spec["matchConstraints"]["resourceRules"]
     assert (rule["resources"], set(rule["operations"])) == (["resourceslices"], {"CREATE", "UPDATE", "DELETE"})
@@ -149,7 +149,7 @@ def test_the_kubelets_directories_have_the_same_path_in_the_pod(objects: list[Ob
 
 
 def test_its_circus_ini_is_that_of_the_manifests_with_one_more_section() -> None:
-    """It is read as it is."""
+    """The hub can read it, and finds the section."""
     base = (CONTAINER / "base" / "circus.ini").read_text()
     assert (COMPONENT / "circus.ini").read_text() == base + SECTION
     assert "dra" in {plugin.name for plugin in read_config(COMPONENT / "circus.ini")}

@@ -1,4 +1,4 @@
-"""The pod of the manifests: its variables, its mounts, its ports, and the times that it has."""
+"""The pod of the manifests: its variables, its mounts, its ports, and its time limits."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The privileges of the manifests' pod: each is needed, has a reason, and is all that the account may use."""
+"""The privileges of the manifests' pod: each is needed and has a reason, and the account may use no others."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_openshift_grants_the_account_one_thing() -> None:
 
 
 def test_what_the_pod_may_write_to(tree: Path) -> None:
-    """It may write only where it has to: not to its own file system, and with a component, only to the one for that."""
+    """It may write only where it has to: not to its own file system; a component adds only its own directory."""
     assert container(default())["securityContext"]["readOnlyRootFilesystem"] is True
     writable = {path for path, mount in mounts(default()).items() if not mount.get("readOnly")}
     assert writable == {str(PLUGIN_DIR), str(RUN_DIR), CDI}

@@ -37,7 +37,7 @@ def detector(request: pytest.FixtureRequest, tmp_path: Path) -> Detector:
 
 
 def _hub(detector: Detector, text: str, *, name: str = "dphub", age: float = 0) -> None:
-    """Leave what a hub has written, this many seconds ago."""
+    """Write the summary of a hub, as if the hub had written it this many seconds ago."""
     path = Path(detector.environment["DPHUB_RUN_DIR"]) / "summary" / name
     path.write_text(text)
     os.utime(path, (time.time() - age,) * 2)

@@ -40,7 +40,7 @@ REFUSED: dict[str, tuple[Values, str]] = {
         "set updateStrategy.maxSurge and updateStrategy.maxUnavailable instead",
     ),
 }
-"""Values of which only the default is accepted, another one, and the reason."""
+"""Values for which only the default is accepted, each with one that is refused, and the reason."""
 
 WITHOUT_EFFECT = {"allowDefaultNamespace"}
 

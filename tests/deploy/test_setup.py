@@ -34,7 +34,7 @@ case "$*" in
 *) exec {sys.executable} "$@" ;;
 esac
 """
-"""A Python whose venv and pip do nothing, and that has venv where the machine has its package."""
+"""A Python whose venv and pip do nothing, and that has venv only if the machine has the package with it."""
 
 
 class Machine:

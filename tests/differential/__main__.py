@@ -1,4 +1,4 @@
-"""Compare the fake kubelet with real ones, by random scripts.
+"""Compare the fake kubelet with real ones, using random scripts.
 
 python -m tests.differential --kubelet 1.36 --count 2000 --seed 1
 

@@ -81,7 +81,7 @@ def _kubelet(process: type[KubeletProcess]) -> type[FakeKubelet]:
 
 
 def _plugins(version: str) -> Sequence[str]:
-    """Return the plugins of a script: of three plugins, kubelet 1.37 and later replaces a lost one by any other."""
+    """Return the plugins of a script: of three plugins, kubelet 1.37 and later replaces a lost one with any other."""
     return [name for name in PLUGINS if version < "1.37" or name != "a-third"]
 
 

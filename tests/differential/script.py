@@ -39,7 +39,7 @@ class Step:
 
 
 class Writer:
-    """Writes one script. It knows only what the script itself has done, never what a kubelet made of it.
+    """Writes one script. It knows only what the script itself has done, never how a kubelet has reacted.
 
     Args:
         seed: The seed of all choices.
@@ -70,7 +70,7 @@ class Writer:
         if self._bound:
             choices += [(4, self._register), (3, self._end_streams), (3, self._die), (4, self._behave)]
         if self._bound and not self._hanging:
-            # A kubelet crashes if a device leaves the list while it waits for an answer about it.
+            # A kubelet crashes if a device leaves the list while the kubelet waits for an answer about that device.
             choices += [(8, self._list)]
         choices += [(12, self._admit)]
         if self._pods:

@@ -22,7 +22,7 @@ _WORDS = (
     (r"/\S*/device-plugins/", ""),
     # The messages about lost connections are those of the gRPC library.
     (r"code = (Unavailable|Canceled) desc = .*?(, which is unexpected)?$", r"connection lost"),
-    # Which of the two a kubelet reports of a plugin that dies while it answers depends on what it notices first.
+    # Which of these two errors a kubelet reports for a plugin that dies while answering depends on what it sees first.
     (r"due to (rpc error: connection lost|endpoint has been stopped(, which is unexpected)?)", "since it is gone"),
 )
 
@@ -141,7 +141,7 @@ class Side:
     # Steps of the kubelet and of pods.
 
     async def start(self) -> None:
-        """Start the kubelet, with the plugin that shows how far it is."""
+        """Start the kubelet, and the sentinel, a plugin whose lists show how far the kubelet has got."""
         if self._sentinel:
             await self._sentinel.close()
         await self.kubelet.start()
@@ -284,7 +284,7 @@ def _held(pod: Any) -> dict[str, Any]:  # noqa: ANN401 - a pod
 
 
 def _in_order(calls: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the calls; containers start during the admissions of other pods, so the calls for that come last."""
+    """Return the calls; those for the start of a container, which may come during other admissions, are put last."""
     found = list(calls)
     starts = [call for call in found if call[0] == "PreStartContainer"]
     return [call for call in found if call not in starts] + sorted(starts)

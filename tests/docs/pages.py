@@ -98,7 +98,7 @@ class Page:
 
     @cached_property
     def anchors(self) -> set[str]:
-        """The anchors of the page's headings, as the web shows them."""
+        """The anchors of the page's headings, as they are when the page is shown on the web."""
         found: set[str] = set()
         for heading in re.findall(r"^#+ (.+)$", self.prose, re.MULTILINE):
             plain = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

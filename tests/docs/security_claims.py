@@ -1,4 +1,4 @@
-"""The sentences of docs/security.md outside of its tables: the test that shows each, or that it claims nothing.
+"""The sentences of docs/security.md outside of its tables: each has a test that proves it, or claims nothing.
 
 The tables of the page name their tests themselves. Each entry is the beginning of a sentence.
 """
@@ -22,7 +22,7 @@ SHOWN_BY = {
     ),
     "Refer to it by its digest": "tests/deploy/test_chart.py::test_an_image_by_its_digest",
 }
-"""The test that shows a sentence."""
+"""The test that proves each sentence."""
 
 NO_CLAIMS = (
     # What the kubelet and Kubernetes do, and what follows.

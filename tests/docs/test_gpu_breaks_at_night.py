@@ -44,7 +44,7 @@ class Night:
     Args:
         node: The node.
         api: The API server.
-        cluster: What kubectl asks.
+        cluster: The cluster that kubectl queries.
         environment: The variables of the reader's terminal.
     """
 

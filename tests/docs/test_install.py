@@ -70,7 +70,7 @@ def test_the_example_overlay_works(tmp_path: Path, overlay: str) -> None:
 
 
 def test_the_example_overlay_has_what_it_comments_out(tmp_path: Path) -> None:
-    """Without `# ` before them, the overlay has the two components for the Prometheus operator."""
+    """Once the lines are uncommented, the overlay has the two components for the Prometheus operator."""
     objects = _overlay(tmp_path, "kubernetes", yaml.safe_load(re.sub("(?m)^# (?=[c ])", "", KUSTOMIZATION)))
     assert {"PodMonitor", "PrometheusRule"} <= {each["kind"] for each in objects}
 

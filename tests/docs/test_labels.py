@@ -29,7 +29,7 @@ from tests.simulators.amdnodes import mi300x
 from tests.simulators.inteltree import two_flex
 
 VARIABLE = {"PROFILE": r"\d+g\.\d+gb", "VALUE": r"[\w.-]+", "CLASS-ID": r"[0-9a-f]{4}-[0-9a-f]{4}"}
-"""Parts of documented names, and what stands for them."""
+"""Placeholders in documented names, and patterns for what they stand for."""
 
 
 def _gpu(number: int, *, mig: bool) -> Gpu:

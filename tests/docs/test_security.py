@@ -94,7 +94,7 @@ def test_the_licences_are_those_of_the_packages() -> None:
 
 
 def test_every_attacker_has_a_row_and_a_test() -> None:
-    """Each attacker in the table of threats that something stops is in the table of attacks, with tests."""
+    """Each attacker in the table of threats is in the table of attacks, with tests, unless nothing stops them."""
     table = rows("security", "who", "from where", "what they reach", "what stops them")
     threats = [row[0] for row in table if not row[3].startswith("nothing: ")]
     attacks = rows("security", "who", "attack, and what happens", "test")

@@ -72,7 +72,7 @@ def _nvml_calls() -> dict[str, str]:
 
 
 ESSENTIAL = {"call": "yes", "ask": "no", "attempt": "no"}
-"""Whether a GPU can be used without the answer, by the method with which NVML is called."""
+"""Whether the answer is essential for using a GPU, by the method with which NVML is called."""
 
 
 def test_every_call_of_the_driver_is_documented() -> None:
@@ -117,7 +117,7 @@ def test_every_key_of_a_pool_is_documented() -> None:
 
 LEVELS = {"debug", "info", "warning", "error", "exception"}
 LOGGED_BY_OTHERS = ("hub/testing", "hub/cli", "hub/supervisor/config/ini.py", "hub/supervisor/config/watchers.py")
-"""Modules of the fake kubelet, and modules with methods that are called as levels are."""
+"""Modules of the fake kubelet, and modules whose methods have the same names as log levels."""
 
 
 def _events() -> set[str]:
@@ -130,7 +130,7 @@ def _events() -> set[str]:
 
 
 def _logging() -> list[Path]:
-    """Yield the modules that log."""
+    """Return the modules that log."""
     modules = (*(DOCS.parent / "hub").rglob("*.py"), *(DOCS.parent / "plugins").rglob("*.py"))
     return [path for path in modules if not str(path.relative_to(DOCS.parent)).startswith(LOGGED_BY_OTHERS)]
 

@@ -156,7 +156,7 @@ def _changed(choices: Choices, value: Any) -> Any:  # noqa: ANN401 - as above
 
 
 def odd_text(choices: Choices, valid: Sequence[str]) -> str:
-    """Return a valid string, or one that protobuf can carry and little else."""
+    """Return a valid string, or an odd one that protobuf can still carry."""
     odd = (
         "",
         " ",

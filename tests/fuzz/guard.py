@@ -30,7 +30,7 @@ _POLL = 0.1
 
 
 class Hang(BaseException):
-    """An input takes too long. No handler of errors in the code stops it."""
+    """An input takes too long. No error handler in the code catches this exception."""
 
 
 class Growth(Exception):

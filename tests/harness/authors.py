@@ -1,4 +1,4 @@
-"""Plugins with a mistake of their author, and what the hub reports about it."""
+"""Plugins in which the author has made a mistake, and what the hub reports about it."""
 
 from pathlib import Path
 

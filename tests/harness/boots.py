@@ -2,7 +2,7 @@
 
 A boot: the hub and the kubelet are gone, and so is the run directory; the kubelet's checkpoint and the pods that are
 bound to the node are still there, and every other time the dead sockets of the kubelet and the plugins. Then the
-service starts and is ready, and the kubelet follows. Or, as without the service, the kubelet starts first, and the hub
+service starts and is ready, and the kubelet follows. Without the service, the kubelet starts first, and the hub follows
 when the kubelet has admitted the bound pods.
 
     python -m tests.harness.boots --kubelet 1.37 --count 50
@@ -41,13 +41,13 @@ PODS = 4
 """Pods that hold all devices of the node, one of each resource."""
 
 GRACE = 25
-"""Seconds that a plugin has to stop. It is less than the 40 that the hub has, by its unit."""
+"""Seconds that a plugin has to stop. These are fewer than the 40 that the hub's unit gives the hub."""
 
 LIMIT = 120.0
-"""Seconds after which a resource is lost."""
+"""Seconds after which a resource counts as lost."""
 
 _LINES = 60
-"""How much of the hub's log the error shows then."""
+"""How many lines of the hub's log the error shows if a resource is lost."""
 
 _START = (0.03, 3.0)
 """Seconds from the start of the sync loop until that of the device manager, during which the kubelet queries its
@@ -66,7 +66,7 @@ seen its node there, which it has not at first, and again after this time (confi
 def gap(dice: random.Random) -> float:
     """Return the seconds from the start of a device manager until its kubelet admits pods (1.34 to 1.37).
 
-    Most kubelets start fast, a few slowly: each factor is as likely as any other.
+    Most kubelets start fast, a few slowly: the logarithm of the time until the start is uniformly distributed.
     """
     least, most = _START
     started = least * (most / least) ** dice.random()

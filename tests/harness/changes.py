@@ -17,7 +17,7 @@ class _EndedError(Exception):
 
 
 class Changes:
-    """The changes so far; call it for each."""
+    """Counts changes; the object is called once for each."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -42,7 +42,7 @@ class Changes:
 def watched(
     directories: Callable[[], Iterable[Path]], concerns: Callable[[Path], bool] = lambda _: True
 ) -> Iterator[Changes]:
-    """Watch directories in a thread, which ends with the block: it would run into what a later test replaces."""
+    """Watch directories in a thread, which ends with the block, so that it never uses what a later test replaces."""
     changes, ended = Changes(), threading.Event()
     with TemporaryDirectory() as name:
         own = Path(name)

@@ -33,7 +33,7 @@ CHECK_INTERVAL = 0.03
 """Seconds between checks of a node."""
 
 LIMIT = 120.0
-"""Seconds after which what has not come back is lost."""
+"""Seconds after which what has not come back counts as lost."""
 
 
 class SentSignal(NamedTuple):
@@ -104,7 +104,7 @@ class Chaos:
             shutil.rmtree(directory, ignore_errors=True)
 
     async def _start(self, node: ChaosNode, rest: Iterator[int]) -> None:
-        """Start a hub; few at a time, so that each gets the CPU time to start within the watchdog's limit."""
+        """Start a hub; only a few nodes do so at a time, so that each has the CPU time to meet the watchdog's limit."""
         async with self._starting:
             await node.start_hub()
             try:
@@ -152,7 +152,7 @@ async def _until_allocatable(node: ChaosNode, without: psutil.Process | None = N
     """Wait until all devices of a node are allocatable; see `ChaosNode.all_allocatable`.
 
     Raises:
-        TimeoutError: it is not, after `LIMIT`; the text describes it.
+        TimeoutError: they are not, after `LIMIT`; the message describes the node.
     """
     end = time.monotonic() + LIMIT
     while not node.all_allocatable(without):

@@ -43,7 +43,7 @@ class ChaosNode(OperatedNode):
 
     Args:
         directory: Holds everything.
-        watchdog: Its limit in seconds, in which a plugin must be able to start on a busy machine.
+        watchdog: The watchdog's limit in seconds, within which a plugin must be able to start on a busy machine.
     """
 
     def __init__(self, directory: Path, watchdog: float) -> None:
@@ -57,7 +57,7 @@ class ChaosNode(OperatedNode):
         """Return whether every plugin is registered and every device can be allocated.
 
         Args:
-            without: A process that must have exited, and been replaced where it was the hub or a plugin.
+            without: A process that must have exited, and must have been replaced if it was the hub or a plugin.
         """
         found = {resource: each.allocatable for resource, each in self.kubelet.capacity().items()}
         if found != self.wanted or (without and not is_over(without)) or (status := self.status()) is None:
@@ -117,7 +117,7 @@ class ChaosNode(OperatedNode):
     async def keep_resetting(self) -> None:
         """Admit pods with a device that is reset before the container starts; some fail while a plugin is not running.
 
-        The resets take a long time, so that there is one to hit, and its processes are not started all the time.
+        The resets take a long time, so that there is usually one to hit, and few new processes have to be started.
         """
         self.stub_faults(reset={"*": {"seconds": 5}})
         while True:
@@ -134,7 +134,7 @@ def _part_of_reset(process: psutil.Process) -> str:
 
 
 def is_over(process: psutil.Process) -> bool:
-    """Return whether a process has exited; one that was stopped may not."""
+    """Return whether a process has exited; one that got SIGSTOP may still exist."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -63,7 +63,7 @@ class ClaimNode(Node):
 
     @property
     def component_log(self) -> Path:
-        """What the component has written."""
+        """The log of the DRA process."""
         return self.directory / "component.log"
 
     def start_component(self) -> None:
@@ -115,7 +115,7 @@ class ClaimNode(Node):
             raise AssertionError(f"{error}; found {self.taints(plugin)}") from None
 
     def claim(self, name: str, requests: Mapping[str, Mapping[str, Any]], **spec: Any) -> Object:  # noqa: ANN401 - JSON
-        """Create a claim; `requests` has, by name, `plugin`, `resource`, and what else a request may contain."""
+        """Create a claim; `requests` has, by name, `plugin`, `resource`, and any other fields of a request."""
         made = [self._request(each, dict(wanted)) for each, wanted in requests.items()]
         content = {"metadata": {"name": name}, "spec": {"devices": {"requests": made, **spec}}}
         return self.api.store.create(CLAIMS, content, NAMESPACE)

@@ -14,7 +14,7 @@ from tests.harness.files import remove_tree
 
 NODE, DRIVER, CLASS = "node-1", "gpu.example.com", "gpu"
 FAST = {"registry_period": 0.05, "prepare_retry": 0.05, "unprepare_retry": 0.05}
-"""The times of a kubelet that does not keep a test waiting."""
+"""A kubelet's intervals, made so short that a test does not have to wait for them."""
 
 
 class DraNode:

@@ -51,7 +51,7 @@ class GoProgram:
     def lock(self, release: str, sources: Iterable[Path]) -> None:
         """Choose the modules for a release of Kubernetes, such as v1.36.3.
 
-        Kubernetes' own go.mod replaces the modules that it publishes by directories, which another module has to undo.
+        Kubernetes' own go.mod replaces its published modules with local directories; any other module has to undo that.
         """
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)

@@ -23,7 +23,7 @@ DIRECTORIES = [
 would take seconds for that."""
 
 PAGES = TESTS / "docs"
-"""What a page shows is the same with every kubelet: these run with the newest one."""
+"""What a page shows is the same with every kubelet, so the tests of pages run only with the newest one."""
 
 _STARTS = pytest.StashKey[Starts]()
 

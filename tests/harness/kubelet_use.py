@@ -1,7 +1,8 @@
-"""Which tests have a kubelet: those whose code, or the code of whose fixtures, leads to `FakeKubelet`.
+"""Which tests have a kubelet: those whose code or fixtures refer to `FakeKubelet`, directly or through other code.
 
-This follows from the code, so a test needs no mark. Code that is imported inside a function is not seen, and neither is
-what only the type of a value shows; so a test that starts a kubelet unnoticed fails, even on the fake one (`Starts`).
+This follows from the code, so a test needs no marker. Code that is imported inside a function is not seen, and neither
+is code that could only be found through the type of a value. So a test that starts a kubelet without being detected
+fails, even with the fake kubelet (`Starts`).
 """
 
 import inspect
@@ -64,12 +65,12 @@ def _leads_to_kubelet(waiting: list[Any]) -> bool:
 
 
 _START_NONE = (_leads_to_kubelet, Node)
-"""What names `FakeKubelet` and starts none; the fixture `kubelet` starts the one of a `Node`."""
+"""Code that names `FakeKubelet` without starting one; the kubelet of a `Node` is started by the fixture `kubelet`."""
 
 
 @cache
 def _leads_to(thing: FunctionType | type) -> Sequence[Any]:
-    """Return what a function or a class names; nearly all tests lead to the same ones."""
+    """Return what a function or a class names; cached, since nearly all tests use the same functions and classes."""
     return tuple(_parts(thing) if isinstance(thing, type) else _used(thing))
 
 
@@ -80,7 +81,7 @@ def _parts(of: type) -> Iterator[Any]:
 
 
 def _used(by: FunctionType) -> Iterator[Any]:
-    """Yield what a function names: globals, parts of modules, and what it found where it was defined."""
+    """Yield what a function names: globals, parts of modules, and variables of the functions that enclose it."""
     names = [name for code in _nested(by.__code__) for name in code.co_names]
     found = [by.__globals__[name] for name in names if name in by.__globals__]
     yield from found

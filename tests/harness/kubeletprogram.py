@@ -37,7 +37,7 @@ class ListedDevice(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """What a command has led to."""
+    """The result of a command."""
 
     id: int
     error: str
@@ -87,7 +87,7 @@ class Program(Generic[EventType]):
         return answer
 
     async def end(self, *, clean: bool) -> None:
-        """End the program: with its standard input if `clean`, else by SIGKILL."""
+        """End the program: close its standard input if `clean`, otherwise send SIGKILL."""
         if self._process is not None and self._reading is not None:
             if clean and self._process.stdin:
                 self._process.stdin.close()

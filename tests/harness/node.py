@@ -46,7 +46,7 @@ class Node(kit.Node):
         replace(self.faults_file, text)
 
     def write_plugin(self, code: str) -> str:
-        """Write a file with a class P(Plugin) that has this body, and return its target for the command line."""
+        """Write a file with this code, which must define a class P, and return its target for the command line."""
         path = self.directory / "thirdparty.py"
         head = "import os, threading, time\nfrom pathlib import Path\nfrom hub import *\n\n"
         path.write_text(f"{head}{code}")

@@ -27,7 +27,7 @@ from tests.simulators.rdma.tree import RdmaTree, hcas_near_gpus
 
 GPU, HCA, STUB = "nvidia.com/gpu", "rdma/hca", "example.com/stub"
 WATCHDOG = 9.0
-"""Seconds. With the default, heartbeats are too rare for a test; a plugin starts faster, even on a busy machine."""
+"""Seconds. With the default, heartbeats are too rare for a test. A plugin starts within this time on a busy machine."""
 
 SHORT_WATCHDOG = 4.0
 """Seconds, for a test that waits until a plugin is killed."""

@@ -1,7 +1,7 @@
 """The DRA manager of a real kubelet, in place of the fake one.
 
-The program in tests/dra contains Kubernetes' own code. Here it has the interface of
-`hub.testing.dra.process.DraProcess`, so that a `DraKubelet` can start it with no difference to the test.
+The program in tests/dra contains Kubernetes' own code. This module gives it the interface of
+`hub.testing.dra.process.DraProcess`, so that a `DraKubelet` can start it and a test notices no difference.
 """
 
 import time

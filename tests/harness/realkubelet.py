@@ -1,7 +1,7 @@
 """The device manager of a real kubelet, in place of the fake one.
 
-The program in tests/kubelet contains Kubernetes' own code. Here it has the interface of
-`hub.testing.kubelet.process.KubeletProcess`, so that a `FakeKubelet` can start it with no difference to the test.
+The program in tests/kubelet contains Kubernetes' own code. This module gives it the interface of
+`hub.testing.kubelet.process.KubeletProcess`, so that a `FakeKubelet` can start it and a test notices no difference.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ _BEFORE, _AFTER = "Allocate failed due to ", ", which is unexpected"
 
 
 class Devices:
-    """What the device manager reported last: the numbers and the devices of each resource."""
+    """What the device manager reported last: how many devices each resource has, and which."""
 
     def __init__(self) -> None:
         self._counts: dict[str, Capacity] = {}
@@ -67,7 +67,7 @@ class Devices:
         return tuple(sorted(devices, key=lambda device: (order.get(device.id, len(order)), device.id)))
 
     def counted(self, counts: Mapping[str, tuple[int, int]]) -> None:
-        """Store the numbers."""
+        """Store how many devices each resource has."""
         self._counts = {resource: Capacity(*numbers) for resource, numbers in counts.items()}
 
     def listed(self, resource: str, devices: tuple[AdvertisedDevice, ...]) -> None:
@@ -188,7 +188,7 @@ class RealKubeletProcess:
 
     async def removed(self, pod: Pod) -> None:
         """Free the devices of a pod that has been removed."""
-        # One that ends in the meantime receives the other pods when it starts again.
+        # A kubelet that has ended in the meantime receives only the remaining pods when it starts again.
         with suppress(KubeletEndedError):
             await self._program.send("remove", pod={"uid": pod.key})
         self._journal.changed()

@@ -1,4 +1,4 @@
-"""A stand-in for systemd, for one service of `Type=notify`: it starts, watches and stops it as its unit says."""
+"""A stand-in for systemd: it starts and stops one service of `Type=notify` as its unit says."""
 
 import os
 import shlex
@@ -36,7 +36,7 @@ def words(command: str) -> list[str]:
 
 
 def _frozen(main: psutil.Process) -> list[psutil.Process]:
-    """Stop a process and all its descendants, so that no more are born, and return them."""
+    """Stop a process and all its descendants, so that they start no new processes, and return them."""
     found: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
         while new := [each for each in (main, *main.children(recursive=True)) if each not in found]:
@@ -147,7 +147,7 @@ class Service:
         assert not left, left
 
     def close(self) -> None:
-        """Kill it, and forget its socket."""
+        """Kill it, and close its socket."""
         self.kill()
         # Wakes the thread.
         self._socket.shutdown(socket.SHUT_RDWR)

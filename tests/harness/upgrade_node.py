@@ -26,10 +26,10 @@ from hub.testing.waiting import wait_until
 RESOURCE = "example.com/red"
 DEVICES = 4
 LIMIT = 60.0
-"""Seconds of waiting after which something is lost."""
+"""Seconds after which what a test waits for counts as lost."""
 
 EXIT_LIMIT = 30.0
-"""Seconds in which a pod has to end."""
+"""Seconds within which a hub has to exit: as many as a pod has to terminate by default."""
 
 _LINES = 60
 """How much of the hubs' log a failed run prints."""
@@ -198,7 +198,7 @@ class UpgradeNode(Node):
         return "\n".join(self.log.read_text().splitlines()[-_LINES:])
 
     async def owned_by(self, hub: Hub, since: int = 0) -> None:
-        """Wait until a hub has registered the resource after a time of `instances.now`, and no other one has since."""
+        """Wait until a hub is the last to have registered the resource, after `since`, a time of `instances.now`."""
         file = OwnerFile(self.run_dir.owner(RESOURCE), "")
 
         def is_owner() -> bool:

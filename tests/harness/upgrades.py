@@ -4,7 +4,7 @@ A long run, with several nodes in parallel:
 
     python -m tests.harness.upgrades --count 300 --nodes 2 --kubelet 1.36
 
-Up to three hubs run at once, the time between changes is up to nine seconds, any of the hubs ends, including the
+Up to three hubs run at once, the time between changes is up to nine seconds, any of the hubs may end, including the
 middle one or the newest, and some hubs never become ready. One hub that can serve always stays.
 """
 
@@ -28,7 +28,7 @@ FREEZE = 3.0
 
 @dataclass
 class Run:
-    """Changes at random on one node.
+    """Random changes on one node.
 
     Attributes:
         ends: How many hubs have stopped.
@@ -98,7 +98,7 @@ class Run:
 
 
 async def _repeat(runs: Sequence[Run], number: int, *, distinguishes_sockets: bool) -> list[str]:
-    """Do all runs in parallel; return what was lost."""
+    """Do all runs in parallel; return a line for each run that failed."""
     shares = [number // len(runs) + (place < number % len(runs)) for place in range(len(runs))]
     results = await asyncio.gather(
         *(run.run(share, distinguishes_sockets=distinguishes_sockets) for run, share in zip(runs, shares, strict=True)),

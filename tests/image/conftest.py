@@ -1,7 +1,7 @@
 """Fixtures of the tests of the container image.
 
-They need root and an image that was built, so they run where this directory is named, as
-`make test-image` does, and not among all tests.
+They need root and an image that was built, so they run only if the command line names this directory, as that of
+`make test-image` does.
 """
 
 import shutil

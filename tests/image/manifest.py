@@ -11,7 +11,7 @@ from tests.image.pod import ContainerSpec
 
 BASE = Path(__file__).parents[2] / "container" / "base"
 KERNEL = ("/dev", "/proc", "/sys")
-"""What a test has from the kernel, unless the node has directories of its own there."""
+"""Directories that come from the machine's kernel, unless the simulated node has its own in their place."""
 
 POD_NAME = "device-plugin-hub-x7k2p"
 FIELDS = {"metadata.name": POD_NAME, "spec.nodeName": "node-a", "status.podIP": "127.0.0.1"}
@@ -29,7 +29,7 @@ def component(name: str) -> dict[str, Any]:
 
 
 def without_volume(manifest: dict[str, Any], volume: str) -> None:
-    """Take a volume away from the pod of a DaemonSet; all stay if there is no name."""
+    """Remove a volume's mount from the pod of a DaemonSet; all stay if the volume's name is empty."""
     (hub,) = manifest["spec"]["template"]["spec"]["containers"]
     assert not volume or volume in [mount["name"] for mount in hub["volumeMounts"]]
     hub["volumeMounts"] = [mount for mount in hub["volumeMounts"] if mount["name"] != volume]
@@ -61,7 +61,7 @@ def pod_of(manifest: dict[str, Any], host: Path) -> ContainerSpec:
 
 
 def _source(volume: dict[str, Any], host: Path) -> Path:
-    """The directory that a volume is."""
+    """Return the directory that a volume mounts."""
     if "configMap" in volume:
         # Made of files next to the manifest.
         generator = yaml.safe_load((BASE / "kustomization.yaml").read_text())["configMapGenerator"]

@@ -84,7 +84,7 @@ class Pod:
     Args:
         image: What it runs.
         directory: Where its files are kept; empty.
-        wanted: What it is to be like.
+        wanted: Its specification.
     """
 
     def __init__(self, image: Image, directory: Path, wanted: ContainerSpec) -> None:
@@ -113,7 +113,7 @@ class Pod:
         subprocess.run([*self._runc, "kill", self._name, name], check=True)
 
     async def ended(self, within: float) -> int:
-        """Its exit code."""
+        """Wait until it has ended, and return its exit code."""
         process = self._process
         assert process is not None
         await wait_until(lambda: process.poll() is not None, "the end of the container", within)
@@ -149,7 +149,7 @@ class Pod:
         return [first, *first.children(recursive=True)]
 
     def written(self) -> list[str]:
-        """What its root file system has that neither the image has nor its volumes are mounted on."""
+        """Return what it has written to its root file system, except the mount points of its volumes."""
         mounts = [Path(at) for at, *_ in self._mounts()]
         expected = {path for at in mounts for path in (at, *at.parents)}
         upper = self._layer / "upper"

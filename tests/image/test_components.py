@@ -44,7 +44,7 @@ def _start(start_pod: StartPod, host: Path, name: str, *, plugin: str, settings:
         host: The node's file system.
         name: The component.
         plugin: The module and class of the plugin.
-        settings: Its file.
+        settings: The text of its configuration file.
         without: The volume to take away; empty for none.
     """
     config = host.parent / "config"

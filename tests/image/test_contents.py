@@ -18,7 +18,7 @@ from tests.image.manifest import read_base
 from tests.image.pod import ContainerSpec, Image, StartPod
 
 UNCHECKED_HASH = 1
-"""In a file with bytecode: it is used without a check of its source (PEP 552)."""
+"""The flag in a bytecode file which says that it is used without a check of its source (PEP 552)."""
 
 INSTALLERS = {"pip", "ensurepip", "setuptools", "pkg_resources", "wheel", "uv"}
 COMPILERS = re.compile(r"(.*-)?(cc|c\+\+|gcc|g\+\+|cpp|clang|as|ld|make|rustc|cargo|go)(-?\d.*)?")

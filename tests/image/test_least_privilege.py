@@ -31,7 +31,7 @@ IB_CONFIG = "resourceList: [{resourceName: x, selectors: {isRdma: true}}]\n"
 MPS_CONFIG = f"version: v1\nsharing: {{mps: {{resources: [{{name: {GPU}, replicas: 2}}]}}}}\n"
 
 ROUTES = "Iface Destination Gateway Flags RefCnt Use Metric Mask\nib0 00000000 0101A8C0 0003 0 0 0 00000000\n"
-"""The node's table of routes: its default route is on the first adapter."""
+"""The node's routing table: its default route is on the first adapter."""
 
 KERNEL_LOG = (1, 11)
 """The number of a device that exists on every machine, and that runtimes assign to no container."""
@@ -181,7 +181,7 @@ async def test_what_the_hub_cannot_start_without(start_pod: StartPod, host: Path
     assert ENDS[volume] in pod.log
 
 
-async def test_another_user_than_root_cannot_run_it(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
+async def test_a_user_other_than_root_cannot_run_it(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
     """The kubelet's plugin directory belongs to root, and the error says so."""
     pod = start_pod(replace(_wanted(host, read_base()), user=1000))
     assert await pod.ended(GRACE) != 0
@@ -231,7 +231,7 @@ async def test_only_resets_can_write_to_sys(start_pod: StartPod, host: Path, nam
 
 
 def _mps(host: Path, without: str = "") -> ContainerSpec:
-    """Run the pod with MPS, and the simulated daemon."""
+    """Return the pod with MPS, and put the simulated daemon on the node."""
     shutil.copy(Path(__file__).parents[1] / "simulators/nvml/nvidia-cuda-mps-control", host / "usr/bin")
     (host.parent / "config/gpu.yaml").write_text(MPS_CONFIG)
     wanted = _wanted(host, component("mps"), without)

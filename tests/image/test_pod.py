@@ -41,7 +41,7 @@ async def _all_listed(kubelet: FakeKubelet) -> None:
 async def test_registration_allocation_restart_and_stop(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path], node: Path
 ) -> None:
-    """All resources register, a pod gets its devices, a kubelet's restart is survived, and SIGTERM ends it in time."""
+    """All resources register, a pod gets its devices, and the hub survives a kubelet restart and ends after SIGTERM."""
     pod = start_pod(ContainerSpec(volumes=volumes))
     await kubelet.wait_for(STUB, 4, GRACE)
     await _all_listed(kubelet)

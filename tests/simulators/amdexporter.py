@@ -38,7 +38,7 @@ class SimulatedExporter:
     def __init__(self, socket: Path, service: str = SERVICE) -> None:
         self.states: dict[str, str] = {}
         self.answer: bytes | None = None
-        """An answer instead of that of the states."""
+        """The answer to give in place of the one that `states` describes."""
         self._socket = socket
         self._service = service
 

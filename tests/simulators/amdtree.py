@@ -103,7 +103,7 @@ class AmdTree:
         compute: str = "SPX",
         memory: str = "NPS1",
     ) -> SimulatedCard:
-        """A card; without a compute mode it cannot be partitioned."""
+        """Add a card; without a compute mode it cannot be partitioned."""
         count = 8 if compute else 1
         minors = range(self._next_minor, self._next_minor + count)
         card = SimulatedCard(
@@ -251,7 +251,7 @@ class AmdTree:
             self._build_links(card, node, numbers)
 
     def _number_bits(self, partition: int) -> int:
-        """The number of a partition in its location, where newer kernels have it elsewhere."""
+        """Return the bits of a location that hold the partition's number; newer kernels use different ones."""
         return partition << 28 if self._separator == "." else partition
 
     def _build_links(self, card: SimulatedCard, node: Path, numbers: dict[tuple[str, int], int]) -> None:

@@ -22,7 +22,7 @@ _ADDRESS = "127.0.0.1"
 
 
 class Request(NamedTuple):
-    """A request that the server has taken."""
+    """A request that the server has received."""
 
     method: str
     path: str
@@ -40,7 +40,7 @@ class Fault(NamedTuple):
     lose: bool = False
     """Whether the request has its effect, and the answer is lost."""
     method: str = ""
-    """The method of the request that meets it; empty for any."""
+    """The method of the request that it affects; empty for any."""
 
 
 class FakeApiServer:
@@ -60,7 +60,7 @@ class FakeApiServer:
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self.denied: set[tuple[str, str]] = set()
-        """Methods and the ends of paths without permission."""
+        """Requests that are forbidden: their methods, and the ends of their paths."""
         self.port = 0
         self.events: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
@@ -120,13 +120,13 @@ class FakeApiServer:
         self.touch()
 
     def touch(self) -> None:
-        """Count a change of the node, which watches report."""
+        """Raise the resource version of the node, so that watches report a change."""
         self.node["metadata"]["resourceVersion"] = str(int(self.node["metadata"]["resourceVersion"]) + 1)
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def start(self) -> None:
-        """Listen, after a stop on the same port."""
+        """Listen; after a stop, listen on the same port again."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self._directory / "server.crt", self._directory / "server.key")
         self._server = await asyncio.start_server(self._connected, _ADDRESS, self.port, ssl=context)
@@ -265,7 +265,7 @@ class FakeApiServer:
 
 
 def make_certificate(directory: Path) -> None:
-    """Create a certificate that is its own authority; skip the test without the program for that."""
+    """Create a certificate that is its own authority; skip the test if the program for that is missing."""
     if not shutil.which("openssl"):
         pytest.skip("needs openssl")
     words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"

@@ -1,4 +1,4 @@
-"""Random changes of a node with devices, and the devices after each change."""
+"""Random changes to a node with devices, and the devices after each change."""
 
 import random
 from typing import TYPE_CHECKING, Any

@@ -12,7 +12,7 @@ I915, XE = "i915", "xe"
 FLEX_170, MAX_1550, TIGER_LAKE, BATTLEMAGE = "0x56c0", "0x0bd5", "0x9a49", "0xe20b"
 
 DISCRETE, WITH_DISPLAY = "0x038000", "0x030000"
-"""Classes of display controllers, with and without a port for a screen."""
+"""Classes of display controllers, without and with a port for a screen."""
 
 
 class IntelTree:
@@ -145,7 +145,7 @@ class IntelTree:
             (directory / f"temp{number}_label").write_text(f"{label}\n")
 
     def leave_framebuffer(self, pci: str) -> None:
-        """Remove the file of the firmware's framebuffer, as when a driver has taken the GPU; its link stays."""
+        """Add a dangling link to the firmware's framebuffer, which stays when a driver has taken over the GPU."""
         name = f"pci-{pci}-platform-simple-framebuffer.0-card"
         self._link(self.root / "dev/dri/card99", self.root / "dev/dri/by-path" / name)
 

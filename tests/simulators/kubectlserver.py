@@ -1,4 +1,4 @@
-"""What a real kubectl asks of a cluster of one node: the node, its pods and events, and the pages of its hub.
+"""What a real kubectl requests from a cluster of one node: the node, its pods and events, and the pages of its hub.
 
 The node and the events are those of a fake API server, to which the node's agent writes.
 """
@@ -28,7 +28,7 @@ class KubectlServer:
     Args:
         api: The API server that the node's agent calls.
         hub: Returns the address of the node's hub.
-        removed: Ends a pod on the node: is called with its namespace and its name.
+        removed: Called with the namespace and the name of a pod, to end it on the node.
     """
 
     def __init__(self, api: FakeApiServer, hub: Callable[[], str], removed: Callable[[str, str], Any]) -> None:

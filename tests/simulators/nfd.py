@@ -1,4 +1,4 @@
-"""How Node Feature Discovery makes labels of the files in its directory.
+"""How Node Feature Discovery makes labels from the files in its directory.
 
 The rules are those of its source in July 2026: the worker's in source/local/local.go, the master's in
 pkg/apis/nfd/validate/validate.go, and those of label names and values in Kubernetes' util/validation.
@@ -17,7 +17,7 @@ _OWN = ("feature.node.kubernetes.io", "profile.node.kubernetes.io")
 
 
 def labels(directory: Path, now: datetime | None = None) -> dict[str, str]:
-    """Return the labels that a node gets from a directory; in files that are read later, names override."""
+    """Return the labels that a node gets from a directory; of labels with the same name, the one read last counts."""
     found: dict[str, str] = {}
     for path in sorted(directory.iterdir()):
         if not path.name.startswith(".") and path.is_file() and path.stat().st_size <= MAX_FILE:
@@ -26,7 +26,7 @@ def labels(directory: Path, now: datetime | None = None) -> dict[str, str]:
 
 
 def parse(text: str, now: datetime | None = None) -> dict[str, str]:
-    """Return the labels in a file; a comment `# +expiry-time=` is about all lines up to the next one."""
+    """Return the labels in a file; a comment `# +expiry-time=` applies to all lines up to the next such comment."""
     now = now or datetime.now(UTC)
     expiry = now
     is_label = True

@@ -1,6 +1,6 @@
 """What node-problem-detector does with a custom plugin monitor (pkg/custompluginmonitor in its sources, 1.36).
 
-A field that it does not know counts as a mistake here, where the program ignores it.
+A field that the program does not know, and would ignore, counts as a mistake here.
 """
 
 import json
@@ -115,7 +115,7 @@ class Detector:
         for rule in self.monitor.rules:
             code, message = self.output(rule.path, rule.args)
             if rule.type == "temporary":
-                # A script that does not know counts too.
+                # A script whose exit code means "unknown" counts too.
                 self.events += [(rule.reason, message)] if code else []
             else:
                 self._set_condition(rule, code, message)

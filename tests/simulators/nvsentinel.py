@@ -1,4 +1,4 @@
-"""NVSentinel's platform connector as health monitors see it: a socket on which it takes their events."""
+"""NVSentinel's platform connector as health monitors see it: a socket on which it receives their events."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache

@@ -39,11 +39,11 @@ class Scenario(msgspec.Struct):
     pods: list[dict[str, Any]] = []
     """As the API server lists them."""
     pages: dict[str, Answer] = {}
-    """Keyed by "POD PAGE"; of a page that is not here, the API server says that it does not exist."""
+    """Keyed by "POD PAGE"; for a page that is not here, the API server answers that it does not exist."""
     execs: dict[str, Answer] = {}
     """What `kubectl exec` prints, by "POD PAGE"; the code is its exit code."""
     listed: Answer = Answer()
-    """How the list of pods is answered; the body is the list, if it is empty."""
+    """The answer to a request for the list of pods; if its body is empty, the list is sent instead."""
     proxy_error: str = ""
     """The error with which `kubectl proxy` fails."""
     hosts: list[str] = []
@@ -120,7 +120,7 @@ def find(scenario: Scenario, url: str, headers: Mapping[str, str]) -> Answer:
     if path.startswith("/api/v1/namespaces/") and path.endswith("/pods"):
         return Answer('{"items": []}')
     name, _, page = path.removeprefix(f"/api/v1/namespaces/{NAMESPACE}/pods/").partition(":9880/proxy")
-    # The real one passes the name by which the client addresses it to the pod.
+    # The real API server passes on to the pod the name by which the client addresses it.
     if scenario.hosts and headers.get("host") not in scenario.hosts and "sec-dphub" not in headers:
         return Answer("the hub is not known by this name\n", _MISDIRECTED)
     missing = Answer(json.dumps({"kind": "Status", "message": f'pods "{name}" not found'}), _NOT_FOUND)

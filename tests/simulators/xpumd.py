@@ -79,14 +79,14 @@ class Xpumd:
         await self._server.start()
 
     async def stop(self) -> None:
-        """End all streams, and listen no longer."""
+        """End all streams, and stop listening."""
         if self._server:
             await self._server.stop(None)
             self._server = None
         self.socket.unlink(missing_ok=True)
 
     async def report(self, health: Mapping[str, Health]) -> None:
-        """Send the health of these GPUs to all clients that watch, now and when they begin to."""
+        """Send the health of these GPUs to all clients that watch now, and to others when they begin to watch."""
         await self.send(response(health))
 
     async def send(self, message: bytes) -> None:

@@ -21,7 +21,7 @@ _PATH = click.Path(path_type=Path, readable=False)
 """As in `run`."""
 
 _NVIDIA = "plugins.gpu:GPU"
-"""The plugin that reads the configuration file of NVIDIA's."""
+"""The plugin that reads the configuration file of NVIDIA's device plugin."""
 
 
 @click.command(

@@ -99,8 +99,8 @@ _PATH = click.Path(path_type=Path, readable=False)
     envvar="DPHUB_HTTP_HOSTS",
     show_envvar=True,
     metavar="NAME",
-    help="A DNS name by which clients may address the hub, such as that of a Service; may be repeated, in the "
-    "variable separated by spaces. IP addresses, localhost and the host's own name are always accepted.",
+    help="A DNS name by which clients may address the hub, such as that of a Service; may be repeated; in the "
+    "variable, names are separated by spaces. IP addresses, localhost and the host's own name are always accepted.",
 )
 @click.option(
     "--service",

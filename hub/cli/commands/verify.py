@@ -142,7 +142,7 @@ def verify(
 
 
 def _chosen(names: Sequence[str]) -> list[Rule]:
-    """Return the rules with these names; all without names.
+    """Return the rules with these names; all rules if no names are given.
 
     Raises:
         click.UsageError: there is no such rule.

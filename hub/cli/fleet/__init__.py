@@ -56,7 +56,7 @@ def cli() -> None:
 def main() -> None:
     """Run a command; print an error that the user can fix on one line, and exit with code 2."""
     escape_unencodable_output()
-    # As for an interrupt, what was started is ended.
+    # As on an interrupt, everything that was started is stopped.
     signal.signal(signal.SIGTERM, _exit)
     try:
         cli.main(prog_name=PROGRAM, standalone_mode=True)

@@ -76,7 +76,7 @@ def _run(target: Target, node: str, words: Sequence[str]) -> None:
 def _addressed(target: Target, node: str) -> tuple[str, str]:
     """Find the pod of the hub that serves a node, and the hub to address in it; empty for the pod's own hub.
 
-    A pod's commands address its own hub. Where the node's service runs, that hub serves nothing.
+    A pod's commands address its own hub. While the node's service is running, the pod's own hub serves nothing.
     """
     with target.fleet() as fleet:
         (pods,) = fleet.pods([node]).values()

@@ -96,5 +96,5 @@ def allocations(found: Iterable[tuple[str, NodeHistory]], wanted: Filter) -> lis
 
 
 def serving(status: NodeStatus) -> tuple[int, float]:
-    """Rank the hubs of one node: during an upgrade the one that serves more plugins, and then the newest."""
+    """Rank the hubs of a node, which has several during an upgrade: by how many plugins serve, then by start time."""
     return sum(plugin.condition in _SERVING for plugin in status.plugins), status.hub.report.started

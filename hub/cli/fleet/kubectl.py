@@ -1,4 +1,4 @@
-"""Runs the user's own kubectl, and so with the user's own permissions."""
+"""Runs the user's own kubectl, and so has the user's own permissions."""
 
 import os
 import re

@@ -52,7 +52,7 @@ def status(
 ) -> None:
     """Show one line for each node: its devices, and its worst problem. Nodes with problems come first.
 
-    The filters select nodes with such devices, and only these devices are counted. Nodes that do not answer are
+    The filters select nodes with matching devices, and only these devices are counted. Nodes that do not answer are
     always listed.
 
     The exit code is 0 when all nodes answered and nothing needs attention, 1 when a node did not answer or something
@@ -239,7 +239,7 @@ def _show(
     watch: bool,
     lists_unanswered: bool = False,
 ) -> Answers[T]:
-    """Query the hubs, print what they answered and which nodes did not answer, and return the last that they answered.
+    """Query the hubs, print what they answered and which nodes did not answer, and return their last answers.
 
     Args:
         target: The hubs.

@@ -26,7 +26,8 @@ from hub.cli.fleet.kubectl import Kubectl, UnfinishedError
 from hub.cli.render.text import echo
 
 START_SECONDS = 60.0
-"""Until kubectl listens; it takes a tenth of a second, but a program for credentials may ask for a password first."""
+"""Seconds to wait until kubectl listens. That takes a tenth of a second, but a program for credentials may ask for a
+password first."""
 
 _STOP_SECONDS = 5.0
 

@@ -35,7 +35,7 @@ PROBE = "/opt/dphub/bin/dphub-probe"
 _HOPELESS = 8
 """After this many failures without one answer, the proxy is not tried for the other hubs."""
 
-_GONE = 404
+_NOT_FOUND = 404
 _OK = 200
 _FORBIDDEN = 403
 _UNAUTHORIZED = 401
@@ -159,7 +159,7 @@ class Fleet:
         def through_proxy(pod: HubPod) -> T | _Refused:
             nonlocal answered
             if len(failures) >= _HOPELESS and not answered:
-                # The reason is not one of a single node.
+                # The reason does not concern only a single node.
                 return failures[-1]
             try:
                 value = self._through_proxy(pod, page, kind)
@@ -179,7 +179,7 @@ class Fleet:
         again = [pod for pod in pods if _is_worth_another_way(found[pod.name], answered)]
         for name, value in _in_parallel(with_exec, again, min(EXEC_PARALLEL, self._parallel)).items():
             first = found[name]
-            # The first reason is about the usual way, which the user can be granted or can repair.
+            # The first reason is about the usual way, which the user can be permitted to use, or can repair.
             found[name] = _Refused(f"{first}; {value}") if isinstance(value, _Refused) else value
         return found
 
@@ -194,7 +194,7 @@ class Fleet:
         reason = _reason(response)
         if response.code == _FORBIDDEN:
             reason = _missing_permission(reason, self._kubectl.namespace) or reason
-        raise _Refused(reason, is_final=response.code == _GONE and "not found" in reason)
+        raise _Refused(reason, is_final=response.code == _NOT_FOUND and "not found" in reason)
 
     def _with_exec(self, pod: HubPod, page: str, kind: type[T]) -> T:
         command = (PROBE, page)

@@ -53,7 +53,7 @@ def _table(status: NodeStatus, found: Iterable[KnownDevice]) -> Table:
 
 
 def _empty(status: NodeStatus, wanted: str | None) -> Iterator[RenderableType]:
-    """List the resources without a device whose reasons are known."""
+    """List the resources that have no device, if the reason for that is known."""
     table = Table(Column("resource without devices"), Column("reason", min_width=20), style=_style(status))
     shown = False
     for plugin in status.plugins:

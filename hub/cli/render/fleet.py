@@ -96,7 +96,7 @@ def devices_screen(found: Sequence[tuple[str, KnownDevice]]) -> RenderableType:
 
 
 def problems_screen(found: Sequence[tuple[str, Problem]]) -> RenderableType:
-    """Show a line for each problem, with the command for this machine that fixes it."""
+    """Show a line for each problem, with the command that fixes it, as it is run on this machine."""
     table = Table(Column(""), Column("node"), Column("about", leaves=1, label=""), Column("problem", min_width=30))
     for node, problem in found:
         sign, style = SEVERITIES[problem.severity]

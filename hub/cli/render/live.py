@@ -29,7 +29,7 @@ def show(render: Callable[[], RenderableType], *, watch: bool, every: float = RE
     if not watch:
         console.print(render())
         return
-    # No event loop: it would take an interrupt, and end the loop only after the output is made.
+    # No event loop: it would catch an interrupt, and this would end only after the output is made.
     with suppress(KeyboardInterrupt):
         _keep_showing(render, console, every)
 

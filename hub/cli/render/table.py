@@ -31,7 +31,7 @@ class Column(NamedTuple):
 
     title: str
     min_width: int = 0
-    """The minimum width, from which its text may wrap; 0 if it never wraps."""
+    """The minimum width, to which it may shrink by wrapping its text; 0 if it never wraps."""
     leaves: int = 0
     """Where the table is too wide, the columns with the highest number move below first; those with 0 stay."""
     label: str | None = None

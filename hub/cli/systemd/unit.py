@@ -85,7 +85,7 @@ class Unit:
 
     kubelet: Kubelet
     program: tuple[str, ...]
-    """The command that is `dphub`."""
+    """The command that runs `dphub`."""
     config: Path
     plugin_dir: Path
     run_dir: Path
@@ -134,7 +134,7 @@ class Unit:
 
 
 def _quoted(word: str) -> str:
-    """Quote a word of a command line for systemd (man 5 systemd.service), which a line break would end."""
+    """Quote a word of a command line for systemd (man 5 systemd.service); a line break would end the command line."""
     if _BARE.fullmatch(word):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")

@@ -113,7 +113,7 @@ class AdminCommands:
         named = _describe(key, shares)
         if request.by_annotation:
             return self._end_annotation(key, named)
-        # An administrator who ends a cordon need not know of a later fault, whichever record it is in.
+        # An administrator who ends a cordon may not know of a later fault, whichever record it is in.
         record = self._health.record(key)
         again = (
             "; the agent cordons it again while the annotation names it" if ANNOTATION in record.admin_faults else ""
@@ -141,8 +141,8 @@ class AdminCommands:
             return Response(ok=False, message=f"{named} was not reset: {why}")
         if ADMIN_RESET in self._health.record(key).admin_faults:
             return Response(ok=False, message=f"{named} was not reset: another reset of it is under way")
-        # Before the kubelet is queried for the container that uses the device: after its answer, it must not allocate
-        # it.
+        # Before the kubelet is queried for the container that uses the device: after its answer, the kubelet must
+        # not allocate the device.
         self._health.set_admin_fault(key, ADMIN_RESET, "an administrator is resetting it")
         try:
             answer = await self._reset_if_free(key, named)

@@ -39,7 +39,7 @@ class AdminServer:
         if self._path is None:
             await asyncio.Event().wait()
             return
-        # It may be left by a process that was killed; the hub runs one process of a name at a time.
+        # A process that was killed may have left it behind; the hub runs only one process of each name at a time.
         clear_path(self._path)
         server = await asyncio.start_unix_server(self._accept, self._path, limit=LINE_BYTES)
         try:

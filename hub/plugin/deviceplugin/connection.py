@@ -20,7 +20,7 @@ SWITCH = 0.3
 """Seconds from a registration until the kubelet's calls arrive on its stream's connection and no other."""
 
 QUIET = 0.5
-"""Seconds without an allocation after which none is expected at a given moment."""
+"""Seconds to wait for an allocation; if none has begun by then, none is likely to begin at just that moment."""
 
 ALREADY_CONNECTED = "already connected"
 """What kubelet 1.37 and later answer if they have not yet seen the end of an earlier stream from the socket's path,
@@ -84,7 +84,7 @@ class KubeletConnection:
         return kubelet_identity(self._kubelet_socket)
 
     async def open(self, kubelet: KubeletIdentity) -> RegistrationError | None:
-        """Register, and wait for the kubelet's stream; return None if it has opened it.
+        """Register, and wait for the kubelet's stream; return None if the kubelet has opened it.
 
         Raises:
             OSError: a name of the socket cannot be created.
@@ -115,10 +115,10 @@ class KubeletConnection:
             await asyncio.wait([call])
 
     async def end_surplus(self, kubelet: KubeletIdentity) -> bool:
-        """Close all streams but the last, right after a registration, if there are many; return whether it has.
+        """Close all streams but the last, right after a registration, if there are many; return whether any was closed.
 
-        When the first of them ends, kubelet 1.37 and later may call another one that is about to end. So they end while
-        the kubelet waits for an answer, on the last one.
+        When the first of them ends, kubelet 1.37 and later may make the next call on another one that is about to end.
+        So they are closed while the kubelet is waiting for an answer on the last one.
         """
         if not self._server.streams.are_many:
             return False
@@ -127,9 +127,12 @@ class KubeletConnection:
             return are_answered and await self.end_old_streams(kubelet)
 
     async def end_old_streams(self, kubelet: KubeletIdentity | None, limit: int = MAX_STREAMS) -> bool:
-        """Close at most this many streams, not the last; wait until the kubelet has noticed, and return whether it has.
+        """Close at most this many streams, but not the last, and give the kubelet time to notice.
 
         A detached kubelet before 1.37 does nothing then. A later one may call any hub, until the next registration.
+
+        Returns:
+            Whether any stream was closed.
         """
         if kubelet is None or not self._server.streams.end_replaced(limit):
             return False
@@ -137,10 +140,10 @@ class KubeletConnection:
         return True
 
     async def settle(self) -> None:
-        """Wait until all streams may end at once, because the kubelet has handled the last list.
+        """Wait until all streams may end at the same time, because the kubelet has handled the last list.
 
         A kubelet before 1.37 disconnects the plugin when any of its streams ends. If it handles a list after that, the
-        devices are healthy again, and the end of the list's own stream changes nothing: they stay so without a plugin.
+        devices are healthy again, and the end of the list's own stream changes nothing: they stay so, without a plugin.
         (Kubelet, devicemanager/plugin/v1beta1/handler.go, runClient.)
         """
         streams, kubelet = self._server.streams, self.kubelet()
@@ -166,7 +169,7 @@ class KubeletConnection:
             yield path
 
     async def _confirm(self, kubelet: KubeletIdentity) -> RegistrationError | None:
-        """Wait for the kubelet's stream, which it may have closed since; return None if it has opened it."""
+        """Wait for the kubelet's stream; return None if the kubelet has opened it, even if it has closed it since."""
         streams = self._server.streams
         await self._notifier.wait_for(lambda: not streams.is_awaited or self.is_over(kubelet), CONFIRM_TIMEOUT)
         if not streams.is_awaited and not self.is_over(kubelet):

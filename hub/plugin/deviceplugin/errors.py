@@ -14,7 +14,7 @@ _MAX_IDS = 16
 
 
 class RpcError(Exception):
-    """The text reaches the pod's events.
+    """An error that answers a request of the kubelet; its text reaches the pod's events.
 
     Args:
         code: The status code.

@@ -1,8 +1,8 @@
 """How a plugin that exits leaves a resource to another hub, so that the kubelet notices and no admission fails.
 
-A kubelet calls the plugin on any of its streams while it has several (1.37 and later), and an admission fails if the
-stream of its call ends. So the plugin ends its streams one after another, each under the lock of the resource, and only
-if the kubelet calls another hub then.
+A kubelet (1.37 and later) that has several streams may call the plugin on the connection of any of them, and an
+admission fails if that stream ends during the call. So the plugin ends its streams one after another, each under the
+lock of the resource, and only if the kubelet calls another hub then.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class ExitHandover:
         self._handover.close()
         try:
             async with asyncio.timeout(FINAL_TIMEOUT):
-                await self._be_noticed()
+                await self._ensure_end_is_noticed()
         except TimeoutError:
             self._log.warning("handover timed out")
 
@@ -85,7 +85,7 @@ class ExitHandover:
     async def _end_one_stream(self) -> bool:
         """End one stream, but not the last, and have the owner register again; return whether there may be another.
 
-        As seen under the lock: if another hub has just ended a stream, the kubelet may call this one.
+        Everything is checked under the lock: if another hub has just ended a stream, the kubelet may call this one.
         """
         await self._until_may_end()
         async with self._handover.locked():
@@ -99,7 +99,7 @@ class ExitHandover:
             return True
 
     async def _end_last_stream(self) -> None:
-        """End it if another hub has the resource, as seen under the lock.
+        """End the last stream if another hub has the resource, which is checked under the lock.
 
         Other hubs may be exiting, too: when one has stopped, the kubelet may call this one until the owner registers.
         """
@@ -127,11 +127,11 @@ class ExitHandover:
             return self._calls.are_over(SWITCH)
         return self._handover.may_end()
 
-    async def _be_noticed(self) -> None:
+    async def _ensure_end_is_noticed(self) -> None:
         """Make sure that the kubelet will notice the end of this process.
 
-        Complete a registration in progress: a kubelet that calls back a process that has exited forgets which one has
-        the name, and then does not notice the end of any stream. Register once more if it has forgotten that already.
+        Complete a registration in progress: a kubelet that calls back a process that has exited forgets which socket
+        has the name, and then does not notice the end of any stream. Register once more if it has already forgotten.
         """
         await self._notifier.wait_for(lambda: not self._connection.is_registering)
         if not self._connection.any_open:
@@ -143,7 +143,7 @@ class ExitHandover:
             await self._connection.settle()
 
     async def _register_last_time(self) -> bool:
-        """Register once more, unless another hub serves the resource; return whether this process has."""
+        """Register once more, unless another hub serves the resource; return whether that succeeded."""
         async with self._handover.locked():
             kubelet = self._connection.kubelet()
             # Under the lock: another hub may just have registered, and must not lose the resource again.

@@ -10,7 +10,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined] # compiled, and ha
 
 
 def keep_clients_out_of_log() -> None:
-    """Have gRPC log what concerns this process, and not what single clients do."""
+    """Have gRPC log what concerns this process, and not what individual clients do."""
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_worth_logging)
     # After some of these messages, gRPC prints the same traceback, with what it has imported under this name.
     cygrpc.traceback = SimpleNamespace(print_exc=lambda: None)
@@ -19,8 +19,9 @@ def keep_clients_out_of_log() -> None:
 def _is_worth_logging(record: logging.LogRecord) -> bool:
     """Return whether a message from gRPC is about more than one client.
 
-    The sender of a request that cannot be decoded gets that error. The others are about clients that ended their
-    connection before they got an error. Logged here, both could fill the log. A server that stops cancels its calls.
+    `DecodeError` is about a request that cannot be decoded; its sender gets the error. `InternalError` is about a
+    client that ended its connection before it got an error. Either of them could fill the log. `CancelledError` is
+    about the calls that a server cancels when it stops.
     """
     harmless = (DecodeError, grpc.aio.InternalError, asyncio.CancelledError)
     return not (record.exc_info and isinstance(record.exc_info[1], harmless))

@@ -95,7 +95,7 @@ class Handover:
 
     @property
     def is_exiting(self) -> bool:
-        """Whether this process begins no registration that is due, because it is about to exit."""
+        """Whether this process begins no more registrations, even if one is due, because it is about to exit."""
         return self._is_closed or self._ownership.role is Role.EXITING
 
     def refresh(self) -> None:
@@ -138,7 +138,7 @@ class Handover:
             if may_register:
                 self._note_ended()
                 self._file.begin()
-                # If it fails, the kubelet may have forgotten it.
+                # If the registration fails, the kubelet may have forgotten which socket has the name.
                 self.is_detached = True
             yield may_register
 
@@ -148,13 +148,13 @@ class Handover:
         Args:
             register: Registers the resource with the kubelet, on a socket.
         """
-        # The kubelet may not have seen yet that one has just ended.
+        # The kubelet may not have seen yet that a hub has just ended.
         hubs = self._neighbors | {self._ended} - {""}
         self.is_detached = bool(hubs) and await self._detach_kubelet(", ".join(sorted(hubs)), register)
         self._file.complete()
 
     def close(self) -> None:
-        """Have no more registrations due: the process is about to exit, and would cut them off."""
+        """Begin no more registrations that are due: the process is about to exit, and would cut them off."""
         self._is_closed = True
 
     def request(self) -> None:

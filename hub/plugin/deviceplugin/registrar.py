@@ -8,7 +8,7 @@ The states of a resource, and the next state of each:
     rejected      the kubelet rejected the resource             -> registering, after a delay or on request
     socket taken  another process is serving on our socket      -> waiting, when that process is gone
     superseded    a newer hub is serving the resource           -> waiting, when that hub is gone
-    invalid       no kubelet accepts the resource's name; `report` sets this state, such a resource has no registrar
+    invalid       no kubelet accepts the resource's name; set by `report`, since such a resource has no registrar
 
 Each round serves on a socket without streams before it registers. Old streams have to end first, since a kubelet
 disconnects by name: a stream that ends late takes the new registration with it. For the same reason a registration
@@ -39,7 +39,8 @@ STEADY = 10.0
 """Seconds after which a stream counts as stable; after one that ended sooner the next try waits longer."""
 
 DETACH_TIMEOUT = 3.0
-"""Seconds that a newer hub has to serve a resource after the start of a kubelet, before an older one registers it."""
+"""Seconds for which an older hub, after the start of a kubelet, waits for a newer one to serve a resource before it
+registers the resource itself."""
 
 RETRY_FIRST, RETRY_SILENT, RETRY_REJECTED = 0.05, 1.0, 30.0
 """Seconds between tries: initial, and maximum for a kubelet that does not answer and for one that rejects."""
@@ -167,7 +168,8 @@ class Registrar:
     async def _is_superseded(self) -> bool:
         """Return whether a newer hub is serving the resource; if so, wait until it no longer does."""
         handover = self._handover
-        # Right now, not earlier: a process that registers over a newer hub takes the resource with it when it exits.
+        # Just before the registration: a process that replaces that of a newer hub takes the resource with it when it
+        # exits.
         handover.refresh()
         if not handover.has_newer_hub:
             return False
@@ -244,7 +246,7 @@ class Registrar:
     def _has_other_owner(self) -> bool:
         """Return whether the node's service has taken the resource, or has left it, since the status was set.
 
-        After it has left, the kubelet may not call this hub before a registration that is due.
+        Once it has left, the kubelet may call a different hub until this one has registered again, if that is due.
         """
         if self._handover.has_service:
             return self.state is not RegistrationStatus.SUPERSEDED

@@ -30,7 +30,7 @@ class Stream:
     """One ListAndWatch stream.
 
     Attributes:
-        is_replaced: Whether the kubelet has since opened another one, which then has all changes.
+        is_replaced: Whether the kubelet has since opened another one, on which it now gets all changes.
     """
 
     def __init__(self) -> None:
@@ -259,7 +259,7 @@ class DevicePluginServer:
         if self._server is not None:
             server, self._server = self._server, None
             if grace:
-                # Otherwise the streams would use up the grace.
+                # Otherwise the streams would use up the grace period.
                 self.streams.end_all()
             await _completed(_stop(server, grace))
 
@@ -268,13 +268,13 @@ async def _stop(server: grpc.aio.Server, grace: float | None = None) -> None:
     try:
         await server.stop(grace)
     except UnicodeDecodeError:
-        # A method that is not UTF-8 has ended gRPC's loop. The first to stop the server gets that error, and nothing is
-        # stopped yet: usually gRPC gets it, but not if this task comes first.
+        # A method name that is not UTF-8 has ended gRPC's loop. The first to stop the server gets that error, and
+        # nothing is stopped yet: usually gRPC gets it, but not if this task comes first.
         await server.stop(grace=None)
 
 
 async def _completed(work: Coroutine[None, None, None]) -> None:
-    """Start or stop a server, completely even if this task is cancelled.
+    """Complete the start or stop of a server, even if this task is cancelled.
 
     A server that has started only in part fails when it stops, and one that has stopped only in part leaves its socket
     behind.

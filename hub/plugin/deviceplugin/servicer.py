@@ -35,9 +35,9 @@ from hub.plugin.resets.service import ResetService
 from hub.reset.result import Outcome
 
 MAX_CONTAINERS = 64
-"""How many containers a request may be about; the kubelet's are about one. All of them together may keep the event loop
-from serving other clients: a request to a plugin that does not override the method is answered without a call to the
-plugin's code, and so without a pause."""
+"""How many containers a request may be for; the kubelet's requests are for one. A request for many more would keep the
+event loop from serving other clients: if the plugin does not override the method, the request is answered without a
+call to the plugin's code, and so without a pause."""
 
 MAX_FAILURES = 3
 """How many allocations in a row must fail before the plugin is considered at fault; a series this long involves
@@ -118,7 +118,7 @@ class DevicePluginServicer(Wire):
     async def ListAndWatch(self, _request: wire.Empty, _context: Context) -> AsyncIterator[wire.ListAndWatchResponse]:
         """Send the list of devices, now and on every change; counted when it ends, like every call."""
         with self._metrics.call("ListAndWatch"), self.streams.track() as stream:
-            # A kubelet that has just started has all its knowledge of devices in use from its checkpoint.
+            # A kubelet that has just started knows the devices in use only from its checkpoint.
             self._devices.check_departing()
             while not stream.is_over:
                 version = self._devices.list.version

@@ -1,7 +1,7 @@
 """Devices that have disappeared, and that the kubelet may still be allocating.
 
 A kubelet chooses devices, calls Allocate, and looks the devices up in the latest list when it has the answer. It does
-not expect that one is missing: kubelets 1.34 to 1.37 then crash (`allocateContainerResources` in
+not expect one to be missing: kubelets 1.34 to 1.37 then crash (`allocateContainerResources` in
 pkg/kubelet/cm/devicemanager). So such a device is first advertised as unhealthy, and leaves the list when the
 kubelet can no longer be waiting for an answer about it:
 
@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from hub.api.device import Device
 
 GRACE = 1.0
-"""Seconds that a kubelet has to process an answer."""
+"""Seconds allowed for a kubelet to process an answer."""
 
 
 class Departure:
@@ -60,7 +60,7 @@ class Departures:
 
     @contextmanager
     def allocation(self) -> Iterator[None]:
-        """Keep track of a call of Allocate."""
+        """Keep track of a call to Allocate."""
         answered = asyncio.get_running_loop().create_future()
         self._allocations.add(answered)
         try:

@@ -48,7 +48,7 @@ class Inventory:
 
     Attributes:
         changes: Counts the changes of the resources, and of anything in their lists.
-        scanned: Whether there was a scan.
+        scanned: Whether there has been a scan.
         reason: Why the plugin finds no device, or none that can be trusted.
         fault: Whether that is a fault, rather than a node without such hardware.
         excluded: Hardware that the plugin does not advertise.

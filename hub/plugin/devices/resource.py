@@ -86,7 +86,7 @@ class ResourceDevices:
     def note_use(self, used: Collection[str]) -> None:
         """Send the list again if containers have released devices that have disappeared.
 
-        A kubelet does not write its checkpoint when a container ends, but for each list.
+        A kubelet writes its checkpoint for each list, but not when a container ends.
         """
         released = frozenset(self.list.departing) - self._departures.devices.keys() - set(used)
         if not released <= self._released:

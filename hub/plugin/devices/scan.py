@@ -109,7 +109,7 @@ class _Found(NamedTuple):
 
     devices: list[Device]
     invalid: list[Any]
-    """What is none of the types that a plugin yields."""
+    """The items that have none of the types that a plugin may yield."""
     excluded: list[Excluded]
     unmatched: list[Unmatched]
     reason: str

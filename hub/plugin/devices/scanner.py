@@ -142,7 +142,7 @@ class Scanner:
             await asyncio.sleep(delay)
 
     def _set_unwatched(self, is_unwatched: bool, reason: str) -> None:  # noqa: FBT001 - the state
-        """Log whether only the regular scans find changes. That is not a reason to distrust the devices."""
+        """Log when only the regular scans find changes from now on. That is not a reason to distrust the devices."""
         if is_unwatched and not self._is_unwatched:
             hint = f"{RAISE_LIMITS} on the node"
             self._log.warning("changes not watched", reason=reason, interval=self._plugin.scan_interval, hint=hint)

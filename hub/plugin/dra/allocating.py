@@ -51,7 +51,7 @@ class Allocator:
         """Return what a container gets for a group of devices.
 
         Raises:
-            ClaimRejected: the plugin does not return that.
+            ClaimRejected: the plugin's `allocate` failed, or returned something else.
         """
         try:
             answer = await self._call(group)

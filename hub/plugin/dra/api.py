@@ -105,7 +105,7 @@ class DraApi:
         self._dirs.remove_dead(self._driver)
         if self._held:
             self._records.begin(self._driver)
-            # Before a claim can get one of them: containers may have got them through the other API.
+            # Before a claim can get a device: a container may have got that device through the other API.
             await self._held.refresh()
         self._released.find()
         await self._server.bind()

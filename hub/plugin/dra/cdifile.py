@@ -1,6 +1,6 @@
 """What the containers of a claim get, as a CDI file of its own: a CDI device for each group of devices of a request.
 
-The name of a file never gets other content, since container runtimes keep what they have read.
+A file name is never reused for different content, since container runtimes keep what they have read.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def claim_spec(driver: str, groups: Mapping[str, Allocation]) -> dict[str, Any]:
 
 
 def _edits(name: str, allocation: Allocation) -> dict[str, Any]:
-    """Return the edits. Those without any would be invalid, so a container without anything else gets a variable."""
+    """Return the edits. Empty ones would be invalid, so a container that gets nothing else gets a variable."""
     edits: dict[str, Any] = {}
     if allocation.nodes:
         edits["deviceNodes"] = [

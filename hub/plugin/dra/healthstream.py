@@ -15,7 +15,7 @@ from hub.plugin.kubeletapi import ApiParts
 from hub.plugin.ownership import Role
 
 SERVICES = ("v1.DRAResourceHealth", "v1alpha1.DRAResourceHealth")
-"""The service under its names in both versions of the API, in the registration, too."""
+"""The names of the service in both versions of the API; the registration uses them, too."""
 
 HEARTBEAT = 10.0
 """Seconds after which the list is sent again without a change."""
@@ -87,7 +87,7 @@ class HealthStream:
         """Return the health of all devices."""
         answer = wire.NodeWatchResourcesResponse()
         for each in self._devices.all():
-            # A device that another pod holds works: that does not belong in the status of the pod that uses it.
+            # A device is not faulty because another pod holds it: the status of the pod that uses it must not say so.
             is_faulty = bool(each.health.reason) and each.health.source != HELD
             health = wire.UNHEALTHY if is_faulty else wire.HEALTHY
             identifier = wire.DeviceIdentifier(pool_name=pool, device_name=each.name)

@@ -37,7 +37,7 @@ class HeldDevices:
         while True:
             seen = [each.number for each in counters]
             if self._offered - self._offered_now():
-                # For what another hub has allocated so far.
+                # To find out what the other hub, which no longer offers them, has allocated.
                 await self._holders.refresh()
             self._update()
             await next_change(zip(counters, seen, strict=True))

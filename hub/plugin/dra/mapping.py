@@ -18,10 +18,10 @@ from hub.plugin.health.record import BROKEN, CORDONS, EXTERNAL, FLAPPING, HELD, 
 from hub.plugin.health.store import DeviceHealth
 
 NAME_CHARACTERS = 63
-"""The limit of the name of a device, which is a DNS label."""
+"""Maximum length of the name of a device, which is a DNS label."""
 
 ATTRIBUTES = 32
-"""The limit of attributes of a device."""
+"""Maximum number of attributes of a device."""
 
 ATTRIBUTE_CHARACTERS = 32
 VALUE_CHARACTERS = 64

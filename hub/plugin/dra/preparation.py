@@ -109,7 +109,7 @@ class Preparation:
             return await self._prepare(record, answer.results, self._held)
 
     async def release(self, uid: str) -> None:
-        """Undo what was prepared for a claim; a claim that is not known needs nothing.
+        """Undo what was prepared for a claim; for an unknown claim, there is nothing to undo.
 
         Raises:
             OSError: the file cannot be written now.
@@ -171,7 +171,7 @@ class Preparation:
         """
         found = (self._devices.get(each.device) for each in results if not each.admin)
         clean = await self._released.settle(uid, [(each.resource, each.device) for each in found if each])
-        # With what the resets have changed.
+        # Publish what the resets have changed.
         self._inventory.publish()
         if (known := self._records.get(uid)) and known.is_resetting:
             raise ClaimRejected("it was released, and its devices are still being reset")
@@ -246,7 +246,7 @@ class Preparation:
         return True
 
     async def _reset(self, groups: Iterable[Group], clean: Collection[str]) -> None:
-        """Reset the devices, unless they are clean or the claim only looks at them.
+        """Reset the devices, unless they have just been reset or the claim has only admin access to them.
 
         Raises:
             ClaimRejected: a device could not be reset.

@@ -100,7 +100,7 @@ class ReleasedClaims:
         return done
 
     def check(self) -> None:
-        """Notice what the process of another hub has left."""
+        """Notice the claims that the process of another hub has left behind."""
         if self._ownership.others or self._had_others:
             self._had_others = bool(self._ownership.others)
             self.changes.bump()
@@ -109,7 +109,7 @@ class ReleasedClaims:
         """Reset devices, until cancelled; if the process exits, the next one continues."""
         self._begun.clear()
         while not self._inventory.scanned or self._inventory.fault:
-            # Before, it is not known which devices there are.
+            # Until then, it is not known which devices there are.
             await self._inventory.changes.wait_beyond(self._inventory.changes.number)
         async with asyncio.TaskGroup() as group:
             while True:
@@ -121,7 +121,7 @@ class ReleasedClaims:
                 await self.changes.wait_beyond(seen)
 
     def find(self) -> None:
-        """Protect the devices of claims that another process has left."""
+        """Protect the devices of claims that another process has left behind."""
         found = {each.uid: each for each in self._records.active_of(self._driver) if each.is_resetting}
         if left := found.keys() - self._claims.keys():
             self._left |= left

@@ -44,7 +44,7 @@ class DraServicer:
         status: Written after a rejection.
 
     Attributes:
-        rejection: The last claim that was not prepared.
+        rejection: The last claim that was not prepared or not released.
     """
 
     def __init__(self, preparation: Preparation, metrics: ProcessMetrics, status: StatusFile) -> None:

@@ -25,8 +25,8 @@ from hub.plugin.health.keys import share_key
 from hub.plugin.health.record import Fault
 
 MAX_REASON = 1000
-"""Maximum number of bytes of all that the reports say about a device: thousands of shares may have the same reason,
-and the plugin's report contains it for each."""
+"""Maximum size in bytes of everything that the reports say about a device: thousands of shares may have the same
+reason, and the plugin's report contains it for each."""
 
 
 class _File(NamedTuple):

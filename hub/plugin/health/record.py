@@ -33,7 +33,8 @@ PLUGIN = "plugin"
 """The source of what `Plugin.devices` says about a device."""
 
 BROKEN = "broken"
-"""The source of what it says only once, which remains until a reset or an administrator clears it."""
+"""The source of what `Plugin.devices` says only once about a device; it remains until a reset or an administrator
+clears it."""
 
 RESET = "reset"
 """The source of what resets say about a device."""
@@ -93,7 +94,8 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
     faults: dict[str, Fault] = {}
     """Keyed by source, the oldest first."""
     admin_faults: dict[str, Fault] = {}
-    """An administrator's faults, by source. They hide the state that the other faults give it, and do not change it."""
+    """The faults that an administrator has set, by source. They hide the state that the other faults give the device,
+    and do not change it."""
     recovering_since: float = 0
     """Unix time; 0 if it is not recovering."""
     recovering_until: str = ""
@@ -128,7 +130,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     @property
     def source(self) -> str:
-        """The source of the oldest fault, or else of an administrator's; empty if there is none."""
+        """The source of the oldest fault, or else of one that an administrator has set; empty if there is none."""
         return next(iter((*self.faults, *self.admin_faults)), "")
 
     @property
@@ -195,7 +197,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         self.admin_faults[source] = Fault(reason, now)
 
     def clear_admin_fault(self, source: str) -> None:
-        """Remove an administrator's fault."""
+        """Remove a fault that an administrator has set."""
         self.admin_faults.pop(source, None)
 
     def release(self) -> str:

@@ -19,7 +19,7 @@ from hub.plugin.health.record import ADMIN_RESET, BROKEN, EXTERNAL, HELD, PLUGIN
 from hub.plugin.ownership import Ownership, Role
 
 HeldFaults = Mapping[tuple[str, str], Fault]
-"""The pod that has each device, by resource and id."""
+"""Why each device is protected, such as the pod that has it; by resource and id."""
 
 
 class DeviceHealth(NamedTuple):
@@ -33,7 +33,8 @@ class DeviceHealth(NamedTuple):
     source: str = ""
     """The source of the oldest fault."""
     held: str = ""
-    """Which pod got it through another API or driver; empty if none did. It is in the reason, too."""
+    """Why claims must not get it, such as a pod that got it through another API or driver; empty if there is no such
+    reason. It is in `reason`, too."""
 
 
 class HealthStore:
@@ -140,7 +141,7 @@ class HealthStore:
         self._change(key, lambda record, _now: record.abort_recovery())
 
     def admin_faults(self, source: str) -> dict[str, Fault]:
-        """Return an administrator's faults of one source, by device."""
+        """Return the faults of one source that an administrator has set, by device."""
         return {
             key: record.admin_faults[source] for key, record in self._records.items() if source in record.admin_faults
         }
@@ -153,7 +154,7 @@ class HealthStore:
         return self._file.write()
 
     def clear_admin_fault(self, key: str, source: str) -> None:
-        """Remove an administrator's fault; the other faults of the device remain."""
+        """Remove a fault that an administrator has set; the other faults of the device remain."""
         self._change(key, lambda record, _now: record.clear_admin_fault(source))
 
     def release(self, keys: Iterable[str]) -> tuple[str, str]:
@@ -180,7 +181,7 @@ class HealthStore:
             self._changed()
 
     def set_held(self, by: str, reasons: Mapping[tuple[str, str], str]) -> None:
-        """Protect the devices that pods got through another API or driver, instead of those of the last such call.
+        """Protect the devices that pods got through another API or driver; end the protection by the previous call.
 
         Args:
             by: Names the API or driver that allocated them.

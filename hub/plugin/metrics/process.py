@@ -26,7 +26,7 @@ class ProcessMetrics:
     """The metrics of one plugin process; they count from its start, except for the time for which devices are in use.
 
     Attributes:
-        pending: The calls that are being answered now, without ListAndWatch, which does not end.
+        pending: The number of calls that are being answered now, without ListAndWatch, which does not end.
     """
 
     def __init__(self) -> None:

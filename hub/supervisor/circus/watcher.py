@@ -68,7 +68,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             stop_signal=config.stop_signal,
             rlimits=dict(config.rlimits),
         )
-        # The constructor is not used: it would add a PYTHONPATH in the variables to the hub's own.
+        # Not passed to the constructor, which would add a PYTHONPATH in the variables to the hub's own search path.
         self.env = settings.environment(config.name, parse_env_dict(config.env))
         self.env[WATCHDOG_VARIABLE] = f"{config.watchdog:g}"
         if config.dra_driver:

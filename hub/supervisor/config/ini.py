@@ -44,7 +44,7 @@ def read_sections(path: Path) -> list[Section]:
     for section in _with_includes(path):
         first = sections.setdefault(section.name, section)
         if first is not section:
-            raise section.error(f"duplicate section, it is also in {first.file}")
+            raise section.error(f"duplicate section; it is also in {first.file}")
     return list(sections.values())
 
 
@@ -115,7 +115,7 @@ def _in_directory(parent: Path, name: str) -> list[Path]:
 
 
 class _Parser(configparser.RawConfigParser):
-    """A parser with an expression that is linear in the length of a line.
+    """A parser whose regular expression takes linear time in the length of a line.
 
     configparser's own expression takes quadratic time on a line of spaces.
     """

@@ -62,7 +62,7 @@ def _command(text: str) -> str:
     if not _words(text):
         raise ValueError("empty, expected the command that runs the plugin")
     if variable := _VARIABLE.match(text):
-        # A shell would set it. Here it would be the program, and named in the error that there is none.
+        # A shell would set it. Here it would count as the program, and the error that there is none would name it.
         raise ValueError(f"sets {variable[1]}, expected the command that runs the plugin; variables belong in [env]")
     return text
 

@@ -151,10 +151,10 @@ def read_config(path: Path) -> list[PluginConfig]:
 
 
 def _check_drivers(plugins: Iterable[tuple[Section, PluginConfig]]) -> None:
-    """Check that each DRA driver has one plugin: of two, the kubelet would call either.
+    """Check that each DRA driver has only one plugin: if it had two, the kubelet could call either of them.
 
     Raises:
-        ConfigError: two have the same.
+        ConfigError: two plugins have the same driver.
     """
     found: dict[str, str] = {}
     for section, plugin in plugins:
@@ -198,7 +198,7 @@ def plugin_from_section(section: Section, name: str, directory: Path) -> PluginC
 
 
 def _check_driver(section: Section, plugin: PluginConfig) -> None:
-    """Check what only several keys together say about the DRA driver.
+    """Check what depends on several keys that set the name of the DRA driver.
 
     Raises:
         ConfigError: it has two names, or one that Kubernetes rejects.
@@ -211,9 +211,9 @@ def _check_driver(section: Section, plugin: PluginConfig) -> None:
 
 
 def _are_quoted_together(words: Sequence[str]) -> bool:
-    """Whether a program or an argument certainly has others after it, in the same quotes.
+    """Return whether a program or an argument is certainly followed by others within the same quotes.
 
-    The error that there is no such program, plugin or file would name all of it, and that may be a password.
+    The error that there is no such program, plugin or file would quote all of them, and one may be a password.
     """
     if re.search(r"\s", words[0]) and not is_there(Path(words[0])):
         return True
@@ -241,4 +241,4 @@ def _check_circus(section: Section) -> None:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 _HUB_FLAGS = {"--check", "--hardware", "--name", "--plugin-dir", "--run-dir", "--scan", "--shipped-only"}
-"""Flags that the hub itself passes to its plugin processes, to some of them through variables."""
+"""Flags that the hub itself passes to its plugin processes, some of them through variables."""

@@ -107,7 +107,7 @@ class _Page(RequestHandler):
         self.finish(printable_lines(text))
 
     def _write_json(self, document: object) -> None:
-        """Write JSON; compressed for clients that accept it, since thousands of devices are megabytes."""
+        """Write JSON; compressed for clients that accept it, since thousands of devices take up megabytes."""
         text = printable_json(msgspec.json.encode(document))
         self.set_header("Content-Type", "application/json")
         self.set_header("Vary", "Accept-Encoding")

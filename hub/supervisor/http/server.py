@@ -53,7 +53,7 @@ _ABORT = struct.pack("ii", 1, 0)
 """The value of SO_LINGER with which closing a socket discards what is unsent, and resets the connection."""
 
 _RECEIVED = 5, 7
-"""States of a connection whose client has received everything, even its end: FIN_WAIT2 and CLOSE (the
+"""States of a connection whose client has received everything, including the FIN: FIN_WAIT2 and CLOSE (the
 kernel's net/tcp_states.h)."""
 
 RETRY_SECONDS = 5.0
@@ -72,7 +72,7 @@ async def serve_socket(path: Path, reader: Reader) -> None:
     pages = application(reader)
     while True:
         if not path.is_socket():  # noqa: ASYNC240 - blocks no longer than any access to the run directory
-            # Something of another process. Tornado replaces nothing but sockets.
+            # Another process may have put something else there. Tornado replaces nothing but sockets.
             clear_path(path)
         # A new one each time: the last one's socket is closed with it.
         server = HTTPServer(pages)
@@ -161,7 +161,7 @@ class _Stream(IOStream):
         return written
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
-        """Read what is there; at the limit, as if the client had closed the connection."""
+        """Read what is there; at the limit, act as if the client had closed the connection."""
         self._reads += 1
         return super().read_from_fd(buf) if self._reads <= READS else 0
 

@@ -28,7 +28,7 @@ class Caller(NamedTuple):
     permissions: frozenset[Permission] | None
     """None for all permissions."""
     node: str = ""
-    """The node whose slices alone it may change; empty for those of all nodes."""
+    """The caller may change only the slices of this node; empty for those of all nodes."""
 
 
 class Access:

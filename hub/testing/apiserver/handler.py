@@ -119,7 +119,7 @@ class Handler(RequestHandler):
             self.finish()
 
     async def _next(self, events: AsyncIterator[Object]) -> Object | None:
-        """Return the next event; None if there is none any more, or no client waits for it."""
+        """Return the next event; None if there are no more, or no client is waiting for it."""
         event, closed = asyncio.ensure_future(anext(events, None)), asyncio.ensure_future(self._closed.wait())
         try:
             await asyncio.wait([event, closed], return_when=asyncio.FIRST_COMPLETED)

@@ -121,7 +121,7 @@ def verb_of(method: str, target: Target) -> str:
 
 
 def selector(target: Target, query: Mapping[str, str]) -> Selector:
-    """Return whether an object is in the namespace and has the fields that a request selects.
+    """Return a function that checks whether an object is in the namespace and has the fields that a request selects.
 
     Raises:
         RequestError: a field cannot be selected.

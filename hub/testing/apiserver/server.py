@@ -112,7 +112,7 @@ class FakeApiServer:
         return account
 
     async def start(self) -> None:
-        """Listen, after a stop on the same port."""
+        """Start listening; after a stop, on the same port as before."""
         sockets = bind_sockets(self.port, _ADDRESS)
         self.port = sockets[0].getsockname()[1]
         parts = Parts(self.access, self.faults, self._resources, self.watches, self.requests)

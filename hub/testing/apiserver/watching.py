@@ -86,7 +86,7 @@ class Watches:
                     yield self._bookmark(target, since)
 
     async def _wait(self, end: float, *events: asyncio.Event) -> bool:
-        """Wait until an event is set; return whether it is, and not the time for a bookmark or for the end."""
+        """Wait until an event is set, and return True; False if it is time for a bookmark or for the end first."""
         seconds = min(self._bookmark_interval, end - asyncio.get_running_loop().time())
         waiting = [asyncio.ensure_future(each.wait()) for each in events]
         try:

@@ -85,7 +85,7 @@ def behind(socket: Path, *, limits: Limits | None = None, change: Sequence[str] 
     """Yield a plugin that serves on a socket; its life cycle is not checked.
 
     Raises:
-        ConfigError: the path has a link on the way, or is one; another user may have put it there.
+        ConfigError: the path contains a link, or is one; another user may have put it there.
     """
     path = Path(os.path.abspath(socket))  # noqa: PTH100 - resolve() follows links
     descriptor = open_without_links(path.parent)

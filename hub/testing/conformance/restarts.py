@@ -127,7 +127,7 @@ async def registers_once(subject: Subject) -> Findings:
 
 
 def _repeated(subject: Subject, start: int) -> tuple[str, ...]:
-    """Return the resources that were registered more than once; of other plugins in the directory, none."""
+    """Return the resources that were registered more than once; other plugins in the directory do not count."""
     calls = [each for each in subject.kubelet.registrations if each.start == start and not each.error]
     counts = Counter(each.resource for each in calls if subject.has_command or each.resource == subject.resource)
     return tuple(name for name, count in counts.items() if count > 1)

@@ -7,7 +7,7 @@ compare it with real ones. What differs on purpose:
 
 - Where a kubelet has no fixed order, for the sockets that it finds when it starts and for a pod's drivers, it uses that
   of their names (or the reverse, `registers_in_reverse`).
-- The API server that it calls can be any, but it always has permission to delete slices.
+- It can call any API server, but it always has permission to delete slices.
 - A pod has UIDs and claims of the test's choice; pods are not read from the API.
 - The file of its health cache has a different format.
 

@@ -56,7 +56,7 @@ class DriverConnection:
         self._calls: set[grpc.aio.Call] = set()
 
     async def follow(self, changed: Callable[[], None]) -> None:
-        """Keep it connected, and call `changed` whenever it is or is not; until it is cancelled."""
+        """Keep the channel connected until cancelled, and call `changed` whenever it connects or disconnects."""
         while not self._closed:
             state = self._channel.get_state(try_to_connect=True)
             connected = state is grpc.ChannelConnectivity.READY

@@ -29,7 +29,7 @@ class Drivers:
         self._changed = changed
         self._connections: dict[str, list[DriverConnection]] = {}
         self._tasks: dict[DriverConnection, list[asyncio.Task[None]]] = {}
-        # A wipe that has been done stays here until the driver is back, so that there is no other.
+        # A wipe that has been done stays here until the driver is back, so that it is not repeated.
         self._wipes: dict[str, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._closed = False

@@ -18,7 +18,7 @@ UNKNOWN = "Unknown"
 
 
 class ReportedHealth(msgspec.Struct):
-    """What a driver has reported last about a device."""
+    """What a driver last reported about a device."""
 
     health: str
     message: str

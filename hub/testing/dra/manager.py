@@ -31,7 +31,7 @@ class ClaimManager:
         self._claims = claims
         self._drivers = drivers
         self._api = api
-        # Fixes of 1.37, which kubelets before do not have.
+        # Fixes of 1.37, which earlier kubelets do not have.
         self._behaves_as_1_37 = version >= "1.37"
         self._changed = changed
 
@@ -163,7 +163,7 @@ class ClaimManager:
         return info
 
     def _store(self, info: ClaimInfo, driver: str, devices: Iterable[wire.Device]) -> None:
-        """Add the driver's devices; before 1.37, to those that an earlier answer had."""
+        """Store the driver's devices, instead of those from an earlier answer; before 1.37, in addition to them."""
         found = [
             PreparedDevice(
                 each.pool_name,

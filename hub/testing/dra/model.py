@@ -95,7 +95,7 @@ class ClaimPod:
 
 @dataclass(frozen=True, slots=True)
 class PodEvent:
-    """An attempt for a pod that failed, as in the pod's events."""
+    """A failed attempt to prepare or unprepare a pod's claims, as in the pod's events."""
 
     reason: str
     pod: str
@@ -111,7 +111,7 @@ class DriverRegistration:
     path: str
     """The registration socket."""
     name: str
-    """The driver; empty if it has not said."""
+    """The driver; empty if it did not give its name."""
     endpoint: str
     start: int
     """Which start of the kubelet this was, counting from 1."""

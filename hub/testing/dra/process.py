@@ -86,7 +86,7 @@ class DraProcess:
         await self._manager.unprepare(pod)
 
     async def forget(self, pod: ClaimPod) -> None:
-        """Note that a pod was deleted by force; the next check finds its claims."""
+        """Do nothing for a pod that was deleted by force: the next check finds its claims."""
 
     async def cdi_devices(self, pod: ClaimPod, container: str) -> list[str]:
         """Return the CDI names that a container gets.

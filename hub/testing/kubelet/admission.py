@@ -70,7 +70,7 @@ class Admission:
         near = topology.affinity(known, {resource: self._free(resource, pod) for resource in wanted}, wanted)
         for resource, size in sizes.items():
             if resource not in self._manager.healthy():
-                continue  # its plugin has not sent a list yet, so the kubelet does not know that it is a plugin's
+                continue  # without a list so far, the kubelet does not know that this resource belongs to a plugin
             free = self._checked(resource, size, pod)
             if size:
                 chosen = await self._choose(resource, size, free, near)

@@ -76,7 +76,7 @@ class PluginClient:
             raise PluginError("failed to dial device plugin: context canceled")
 
     async def _try_to_dial(self) -> None:
-        """Connect to the socket that is there now; return once it is connected, is no longer there, or is not there."""
+        """Connect to the socket that is there now; return once connected, or if there is no socket or it is gone."""
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
@@ -176,7 +176,7 @@ class PluginClient:
         return await self._answer(start(self._stub))
 
     async def _reconnect(self) -> None:
-        """Connect to the socket that is in the place of a dead one now, as a kubelet does; not through a link."""
+        """Connect to the socket that has replaced a dead one, as a kubelet does, but not through a link."""
         connection = self._connection
         if self.closed or connection is None or connection.is_alive or connection.socket.is_in_place:
             return

@@ -1,4 +1,4 @@
-"""The table of a kubelet's connections to plugins: which of them the end of a stream, or a failure, concerns."""
+"""The table of a kubelet's connections to plugins: which are affected when a stream ends or a connection fails."""
 
 from typing import Protocol
 
@@ -19,7 +19,7 @@ class Clients(Protocol):
 
 
 class ClientsByName:
-    """Up to Kubernetes 1.36: one for each resource, the latest, and what happens to any of them happens to it."""
+    """Up to Kubernetes 1.36: only the latest for each resource; the end or failure of an earlier one removes it."""
 
     def __init__(self) -> None:
         self._clients: dict[str, PluginClient] = {}

@@ -6,7 +6,7 @@ from pathlib import Path
 from hub import ServiceError, call_service, message_fields
 
 METHODS = ("/metricssvc.MetricsService/List", "/gpumetricssvc.MetricsService/List")
-"""The method that lists all GPUs: by the name to which exporters answer, and by that in their description."""
+"""The names of the method that lists all GPUs: the one that exporters implement, and the one that they document."""
 
 _STATE = 1
 """The field of the response with the state of a GPU, repeated."""

@@ -33,7 +33,7 @@ _PARTITION = rf"amdgpu_xcp[._]{DIGITS}"
 
 _MODE = "[A-Za-z]{1,8}[0-9]{0,3}"
 _NAME = 100
-"""Characters of a product name that are shown, more than any has."""
+"""Maximum number of characters of a product name that are shown; no known name is that long."""
 
 
 class GpusFound(NamedTuple):
@@ -114,7 +114,7 @@ def read_driver(host: Host) -> DriverFacts:
 
 
 def signature(host: Host) -> object:
-    """Return what changes when GPUs come, go or are partitioned; sysfs gives no notification of it."""
+    """Return a value that changes when GPUs come, go or are partitioned; sysfs gives no notification of that."""
     cards = tuple(
         (path.name, read_attribute(path / COMPUTE), read_attribute(path / MEMORY))
         for path in entries(host.path(CARDS), PCI_ADDRESS.pattern)
@@ -123,7 +123,7 @@ def signature(host: Host) -> object:
 
 
 def _gpus_of(card: Card, nodes: Sequence[KfdNode], slots: _Slots, excluded: dict[str, str]) -> Iterator[Gpu]:
-    """Yield the GPUs of a card. Where KFD gives partitions no numbers, their order gives them some."""
+    """Yield the GPUs of a card. If KFD does not number its partitions, they are numbered in order."""
     partitioned = len(nodes) > 1 or card.compute not in {"", "spx"}
     is_numbered = len({node.partition for node in nodes}) == len(nodes)
     for position, node in enumerate(nodes):

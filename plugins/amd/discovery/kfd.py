@@ -88,12 +88,12 @@ def read_links(host: Host, node: int) -> Mapping[int, Link]:
 
 
 def generation(host: Host) -> str:
-    """Return what changes with the topology; empty if KFD does not exist."""
+    """Return a text that changes whenever the topology does; empty if KFD does not exist."""
     return read_attribute(host.path(f"{KFD}/topology/generation_id"))
 
 
 def gpu_ids(host: Host, render_minors: Iterable[int]) -> Mapping[int, int]:
-    """Return KFD's numbers of GPUs, by those of their render nodes; without those that KFD does not show."""
+    """Return KFD's numbers of GPUs, by the numbers of their render nodes; GPUs that KFD does not show are left out."""
     wanted = set(render_minors)
     return {node.render_minor: node.gpu_id for node in read_topology(host).nodes if node.render_minor in wanted}
 

@@ -16,7 +16,7 @@ _WILDCARD = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
 
 
 _WITHOUT_DEVICES = re.compile("/dev/(pts|shm|mqueue|hugepages|fd|\\.lxc.*)")
-"""Directories whose files are not devices, or those of terminals; any user can create files in some of them."""
+"""Directories whose files are not devices, or are terminals; any user can create files in some of them."""
 
 
 class DeviceFile(NamedTuple):
@@ -85,7 +85,7 @@ def device_file(sysfs: Sysfs, path: str, file: str = "") -> DeviceFile:
     """
     file = file or path
     device = sysfs.of_file(file)
-    # A link is there because its name says which hardware it is.
+    # A link exists because its name identifies the hardware, so that name is the key.
     of_hardware = _hardware_key(device)
     key = _name(path) if file != path else of_hardware or (device.name if device else _name(path))
     return DeviceFile(path, file, device, key, of_hardware or file)
@@ -117,7 +117,7 @@ def resolve(host: Host, path: str) -> str:
 
 
 def _is_found_by_chance(pattern: str, path: str) -> bool:
-    """Return whether only a wildcard leads to the directory of files that any user may create."""
+    """Return whether a path is where any user may create files, and only a wildcard leads there."""
     parts = zip(
         accumulate(PurePosixPath(pattern).parts, _joined), accumulate(PurePosixPath(path).parts, _joined), strict=True
     )

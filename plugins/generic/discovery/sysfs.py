@@ -107,7 +107,7 @@ class SysDevice:
 
     @cached_property
     def parts(self) -> Sequence["SysDevice"]:
-        """The devices with a file that it consists of, in natural order; no other USB devices and PCI functions."""
+        """The device and its parts that have a device file, in natural order; no other USB devices or PCI functions."""
         found, pending, seen = [], [self.path], 0
         while pending and seen < _MAX_BELOW:
             seen += 1
@@ -128,7 +128,7 @@ class SysDevice:
 
 
 def _is_device(directory: Path) -> bool:
-    """Return whether it is the directory of a device, rather than one of its parts of a kind, such as "tty"."""
+    """Return whether it is the directory of a device, not one that groups a device's parts by class, such as "tty"."""
     return (directory / "uevent").exists()
 
 
@@ -233,5 +233,5 @@ def facts(device: SysDevice | None) -> dict[str, str]:
 
 
 def _safe(fact: str) -> str:
-    """Return a fact, which the maker of a USB device chooses, as part of a path or an argument of a command."""
+    """Make a fact safe for use in a path or as an argument of a command: the maker of a USB device chooses its text."""
     return re.sub("^[-.]+", "_", re.sub("[^A-Za-z0-9#+.:=@_-]", "_", fact))

@@ -27,7 +27,7 @@ class Found(NamedTuple):
     device: SysDevice | None = None
     """The device in sysfs that has its NUMA node, serial number and so on."""
     uses: int = 1
-    """How many containers can use it, apart from the count of the resource."""
+    """How many containers can use it; multiplied by the count of the resource."""
     physical: str = ""
     """Identifies the hardware, if its files do not."""
     functions: tuple[str, ...] = ()

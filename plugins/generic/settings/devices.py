@@ -15,7 +15,7 @@ _NAME = re.compile("[a-z0-9][-a-z0-9]*[a-z0-9]")
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="lower"):
-    """A section, whose keys that plugin accepts without regard to case."""
+    """A section; the generic-device-plugin accepts its keys without regard to case."""
 
 
 class _Path(_Strict, frozen=True):
@@ -133,7 +133,7 @@ def _parsed(entries: Sequence[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _lower(value: Any) -> Any:  # noqa: ANN401 - parsed, not yet checked
-    """Return a value with the keys by which they are compared."""
+    """Return a value with its keys in lower case, in which they are compared."""
     if isinstance(value, Mapping):
         return {str(key).lower(): _lower(part) for key, part in value.items()}
     return [_lower(part) for part in value] if isinstance(value, list | tuple) else value

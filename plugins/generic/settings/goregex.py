@@ -26,7 +26,7 @@ def compile_go(expression: str) -> re.Pattern[str]:
         re.error: it is wrong, or it has no equivalent in Python's library.
     """
     with warnings.catch_warnings():
-        # What may mean something else in a later version of Python.
+        # Python warns about syntax that may have a different meaning in a later version.
         warnings.simplefilter("error", FutureWarning)
         try:
             return re.compile(_DIFFERENT.sub(_translated, expression), re.ASCII)
@@ -38,7 +38,7 @@ def _translated(found: re.Match[str]) -> str:
     if found["escape"]:
         return r"\Z" if found["escape"] == r"\z" else found["escape"]
     inside = re.sub(r"\[:(\w+):]", _members, found["inside"])
-    # Python warns of a bracket inside a set: it may mean something one day.
+    # Python warns about a bracket inside a set: a later version may give it a meaning.
     plain = re.sub(r"(\\.)|\[", lambda each: each[1] or r"\[", inside)
     return f"[{found['begin']}{plain}]"
 

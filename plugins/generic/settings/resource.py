@@ -21,7 +21,7 @@ Program = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=100)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
 MAX_RESOURCES = 1000
-"""A plugin has no more: each has a socket."""
+"""The maximum for one plugin, because each resource has a socket."""
 
 MAX_RESET_SECONDS = 25
 """The resets of a container must end before the kubelet gives up."""

@@ -42,7 +42,7 @@ class ContainerEdits:
         self._check_size(shares)
         ids = list(dict.fromkeys(self._id(share) for share in shares))
         cdi = self._cdi_names(ids) if self._strategies & _CDI_STRATEGIES else []
-        # If only CDI is used, it provides the devices and what the rest would give.
+        # If only CDI is used, it provides the devices and everything else that the other strategies would provide.
         plain = not self._strategies <= _CDI_STRATEGIES
         mps = shares[0].resource if any(share.sharing is Sharing.MPS for share in shares) else ""
         return Allocation(

@@ -21,7 +21,7 @@ class CdiFiles:
     """Builds the specifications if the settings use CDI, and keeps the files up to date with them.
 
     Attributes:
-        problem: Why the specifications are of no use to containers; empty if they are.
+        problem: Why containers cannot use the specifications; empty if they can.
         note: Why NVIDIA's container toolkit, which is on the node, did not write the specification of the GPUs.
     """
 

@@ -1,4 +1,4 @@
-"""Find the driver's files that containers need under the driver's root: what NVIDIA's container toolkit finds."""
+"""Find, under the driver's root, the driver's files that containers need: what NVIDIA's container toolkit finds."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain

@@ -84,7 +84,7 @@ def _gpu_devices(
 
 
 def drm_files(paths: DriverPaths, gpu: Gpu) -> list[str]:
-    """Find the files for graphics of a GPU: /dev/dri/card0 and /dev/dri/renderD128."""
+    """Find a GPU's device files for graphics, such as /dev/dri/card0 and /dev/dri/renderD128."""
     names = [path.name for path in paths.host.path(f"/sys/bus/pci/devices/{gpu.pci}/drm").glob("*")] if gpu.pci else []
     found = [f"/dev/dri/{name}" for name in sorted(names) if name.startswith(("card", "renderD"))]
     return [path for path in found if paths.device(path).exists()]

@@ -22,7 +22,7 @@ TIMEOUT = 8.0
 """Seconds that it may take; less than what a scan may take in addition to the driver's calls."""
 
 MAX_OUTPUT = 4 << 20
-"""Bytes of a specification; those of 16 GPUs take about 100 KB."""
+"""Maximum size of a specification in bytes; that of 16 GPUs has about 100 KB."""
 
 _Path = Annotated[str, msgspec.Meta(pattern="^/", extra={"expected": "an absolute path"})]
 

@@ -49,7 +49,7 @@ class FindingKind(StrEnum):
     NVLINK = "nvlink"
     """NVLinks that are active on all other GPUs of the same model are inactive."""
     PCIE = "pcie"
-    """The PCIe link has fewer lanes than GPU and slot have."""
+    """The PCIe link has fewer lanes than the GPU and the slot support."""
     REMAP = "remap"
     """Faulty memory is replaced at the next reset."""
     TEMPERATURE = "temperature"

@@ -25,7 +25,7 @@ MISSING = {
     pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
     pynvml.NVML_ERROR_DEPRECATED,
 }
-"""Errors for something that the card does not have, or that the driver does not have yet, or no longer."""
+"""Errors for something that the card does not have, or that the driver does not have yet or no longer has."""
 
 
 class NvmlError(Exception):
@@ -54,7 +54,7 @@ class Nvml:
         self.current: tuple[str, float] = ("", 0.0)
 
     def call(self, function: str, *args: Any) -> Any:  # noqa: ANN401 - the function's own types
-        """Call a function of pynvml by name, whose result is essential: without it, the GPU cannot be used.
+        """Call a function of pynvml, given by name. Its result is essential: without it, the GPU cannot be used.
 
         Raises:
             NvmlError: it failed.

@@ -46,7 +46,7 @@ class DriverLock:
         """
         if not self._used:
             return True
-        # Held alone, the reset lock keeps new resets away until they can see this session.
+        # Held exclusively, the reset lock prevents new resets until they can see this session.
         if not self._reset.acquire(timeout=timeout):
             return False
         try:
@@ -66,7 +66,7 @@ def exclusive_driver(runtime: Runtime, timeout: float) -> Iterator[None]:
 
     Args:
         runtime: Where the locks are; an empty one if no plugin is running.
-        timeout: Seconds that the plugins have to release the driver.
+        timeout: Seconds within which the plugins must release the driver.
 
     Raises:
         TimeoutError: a plugin did not.

@@ -50,7 +50,7 @@ class Inspector:
         return tuple(found)
 
     def compare(self, gpus: Mapping[str, tuple[Any, Gpu]]) -> dict[str, Finding]:
-        """Return, by UUID, the findings about NVLinks that all other GPUs of the same model have active.
+        """Return, by UUID, the findings about inactive NVLinks that are active on all other GPUs of the same model.
 
         Args:
             gpus: Handle and facts by UUID.

@@ -84,7 +84,7 @@ def _listed(paths: DriverPaths, uuid: str) -> dict[str, str]:
 
 
 def sysfs_address(bus_id: str | bytes) -> str:
-    """Convert a PCI address to that of sysfs; NVML writes eight domain digits, in upper case."""
+    """Convert a PCI address to sysfs's form; NVML writes eight domain digits, in upper case."""
     text = bus_id.decode() if isinstance(bus_id, bytes) else bus_id
     domain, _, rest = text.lower().partition(":")
     return f"{domain[-4:]}:{rest}"

@@ -88,7 +88,7 @@ def _partitions(numbers: Set, fixed: Sequence[int], size: int) -> Iterator[list[
 
 
 def _splits(numbers: Set, fixed: Sequence[int], size: int) -> Iterator[tuple[Set, Set]]:
-    """Split off each set of a size that contains some GPUs."""
+    """Yield each set of this size that contains the fixed GPUs, and the numbers that are left."""
     free = [number for number in numbers if number not in fixed]
     for more in combinations(free, size - len(fixed)):
         first = tuple(sorted((*fixed, *more)))

@@ -42,7 +42,7 @@ def selects(selector: str | int, gpu: Gpu, mig: MigDevice | None = None) -> bool
 
 
 def _pci(address: str) -> str:
-    """Convert a PCI address to that of sysfs; NVIDIA's tools write eight domain digits in upper case, or none."""
+    """Convert a PCI address to sysfs's form; NVIDIA's tools write eight domain digits in upper case, or none."""
     domain, _, rest = address.lower().rpartition(":")[0].rpartition(":")
     bus, _, slot = address.lower().rpartition(":")
     return f"{domain[-4:].rjust(4, '0')}:{rest or bus}:{slot}"

@@ -160,7 +160,7 @@ def _share_files(one: int, other: int) -> bool:
 
 
 def _links(directory: Path) -> Iterator[str]:
-    # It ends early if the process has exited, or if this one may not inspect it.
+    # The listing ends early if the process has exited, or if this process may not inspect it.
     with suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
             yield entry.path

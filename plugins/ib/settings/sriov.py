@@ -177,7 +177,7 @@ def _unknown(raw: Mapping[str, Any]) -> list[str]:
 
 
 def _lower(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry with the spelling of keys by which they are compared."""
+    """Return an entry with its keys in lower case, in which they are compared."""
     lowered = {key.lower(): value for key, value in entry.items()}
     selectors = lowered.get("selectors")
     if isinstance(selectors, list):

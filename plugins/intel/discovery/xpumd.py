@@ -85,7 +85,7 @@ def _messages(fields: Fields, number: int) -> Iterator[Fields]:
 
 
 def _text(fields: Fields, number: int) -> str:
-    """Return a field with words; empty if there is none, or it has something else."""
+    """Return a field as text; empty if it is missing, or is not made of plain words."""
     content = fields.get(number, [b""])[-1]
     text = content.decode(errors="replace") if isinstance(content, bytes) else ""
     return text if _WORDS.fullmatch(text) else ""

@@ -1,4 +1,4 @@
-"""Compare the DRA side of the fake kubelet with real ones, by random scripts.
+"""Compare the DRA side of the fake kubelet with real ones, using random scripts.
 
 python -m tests.differential.dra --kubelet 1.36 --count 100 --seed 1
 """

@@ -40,5 +40,5 @@ async def _compare(seed: int, version: str) -> Difference | None:
 
 
 def _kubelet(process: type[DraProcess]) -> type[DraKubelet]:
-    """Return a kubelet whose side of device plugins is the fake one."""
+    """Return a kubelet with this DRA side, whose side for device plugins is the fake one."""
     return type("Kubelet", (DraKubelet,), {"dra_process_type": process, "process_type": KubeletProcess})

@@ -14,9 +14,9 @@ _MAX_CLAIMS = 12
 
 
 class Writer:
-    """Writes one script. It knows only what the script itself has done, never what a kubelet made of it.
+    """Writes one script. It knows only what the script itself has done, never how a kubelet has reacted.
 
-    A kubelet takes any order of a pod's drivers and claims, so a pod has one claim wherever the order shows.
+    A kubelet handles a pod's drivers and claims in any order, so a pod has only one claim where the order would show.
 
     Args:
         seed: The seed of all choices.
@@ -92,7 +92,7 @@ class Writer:
         return Step("prepare_again", {"pod": self._dice.choice(sorted(self._pods))})
 
     def _unprepare(self) -> Step:
-        # It stays, if the driver does not answer; then another attempt is possible.
+        # The pod stays if the driver does not answer, so that another attempt is possible.
         return Step("unprepare", {"pod": self._dice.choice(sorted(self._pods))})
 
     def _forget(self) -> Step:

@@ -1,4 +1,4 @@
-"""Configuration files: circus.ini, and those of the GPU and RDMA plugins with their environment."""
+"""Configuration files: circus.ini, and those of the GPU, RDMA and generic plugins, with their environment."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -182,7 +182,7 @@ SMARTER_YAML = b"""- devicematch: ^snd$
 
 
 class PluginConfig(Target):
-    """The configuration file of a plugin, as JSON or YAML; one piece is the environment."""
+    """The configuration file of a plugin, as JSON or YAML; each other piece is an environment variable."""
 
     plugin: ClassVar[type[Plugin]]
     files: ClassVar[Mapping[str, bytes]]

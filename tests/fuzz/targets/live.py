@@ -53,7 +53,7 @@ class LiveTarget(Target):
         """Prepare a client."""
 
     def probe(self) -> None:
-        """Create a valid request that must succeed."""
+        """Send a valid request, which must succeed."""
         raise NotImplementedError
 
     def send(self, pieces: Input) -> None:
@@ -69,7 +69,7 @@ class LiveTarget(Target):
         return False
 
     def consume(self, pieces: Input) -> None:
-        """Send an input, and check that the server is as before."""
+        """Send an input, and check that the server works as before."""
         before = self._server_cpu()
         self.send(pieces)
         self.probe()
@@ -128,7 +128,7 @@ def exchange(family: int, address: Any, chunks: Sequence[bytes]) -> bytes:  # no
 
 
 class AdminRequests(LiveTarget):
-    """Requests on a plugin's control socket."""
+    """Requests on a plugin's admin socket."""
 
     REQUESTS: ClassVar[Sequence[Mapping[str, Any]]] = [
         msgspec.to_builtins(request)

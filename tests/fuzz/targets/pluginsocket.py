@@ -22,7 +22,7 @@ class PluginSocket(LiveTarget):
     """A plugin's socket in the kubelet's directory."""
 
     def start(self) -> None:
-        """Connect a client that stays."""
+        """Connect a client that stays connected."""
         self.channel = grpc.insecure_channel(f"unix:{self.socket}", CHANNEL_OPTIONS)
         self.stub: Any = DevicePluginStub(self.channel)
 
@@ -147,7 +147,7 @@ class Frames(PluginSocket):
     """Raw bytes and frames of HTTP/2."""
 
     def make(self, choices: Choices) -> Input:
-        """Send valid frames and changed ones, in any order."""
+        """Create valid frames and changed ones, in any order."""
         if choices.below(8) == 7:
             return [
                 Piece.of(

@@ -39,7 +39,7 @@ def _container(choices: Choices) -> wire.ContainerResources:
 
 
 class PodResourcesAnswer(Target):
-    """An answer of any bytes counts as one, or as none; a plugin never fails because of it."""
+    """Any bytes count either as an answer or as no answer; a plugin never fails because of them."""
 
     inputs = 700
 
@@ -69,7 +69,7 @@ class PodResourcesAnswer(Target):
         return [Piece.of(content if is_whole else edited(choices, content))]
 
     def consume(self, pieces: Input) -> None:
-        """Ask."""
+        """Query the API."""
         self._content = pieces[0].content
         holders = self._runner.run(list_holders(self._socket))
         for (resource, device), container in (holders or {}).items():

@@ -103,7 +103,7 @@ class Web(Target):
         return edited_files(choices, REPORTS)
 
     def consume(self, pieces: Input) -> None:
-        """Ask for each endpoint."""
+        """Request each endpoint."""
         self._files.change(pieces)
         for path in ("/status", "/metrics", "/readyz"):
             code = self._runner.run(self._get(path))

@@ -70,7 +70,7 @@ async def _run(world: World, count: int) -> Result:
 
 
 async def cause_in_processes(count: int, seed: int) -> Result:
-    """Do the same with real processes."""
+    """Cause this many faults in real processes, let everything settle, and return what has happened."""
     logs = StringIO()
     with redirect_stdout(logs):
         async with process_faults(random.Random(seed)) as faults:  # noqa: S311 - no secret

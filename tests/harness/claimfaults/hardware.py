@@ -1,4 +1,4 @@
-"""The devices of the node, and which pod has which: records what must never happen."""
+"""The devices of the node and the pods that have them; what must never happen is recorded."""
 
 import asyncio
 import random
@@ -15,8 +15,8 @@ class Hardware:
         rng: Decides how long resets take, and which fail.
 
     Attributes:
-        users: Who has a device.
-        dirty: The devices that a pod had since their last reset.
+        users: The pod that has each device.
+        dirty: The devices that a pod has had since their last reset.
         faults: What should not have happened.
         fails: How many of a hundred resets fail.
     """

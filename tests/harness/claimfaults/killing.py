@@ -18,7 +18,7 @@ class Killed(BaseException):
 
 
 class Process:
-    """What belongs to one process: its tasks, and its changes of files.
+    """What belongs to one process: its tasks, and its changes to files.
 
     Args:
         failed: Called with each error that ends a task.
@@ -62,7 +62,7 @@ class Process:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def change(self, do: Callable[[], T], rng: random.Random) -> T:
-        """Change a file, unless the process is killed before.
+        """Change a file, unless the process is killed first.
 
         Raises:
             Killed: it has been killed, perhaps after the change.

@@ -1,4 +1,4 @@
-"""The same with real processes: fewer faults in the same time, but those of a whole node.
+"""Faults in real processes: fewer than in one event loop in the same time, but on a whole node.
 
 The plugin and the DRA process are killed, the kubelet is restarted, and the API server fails, while pods get and
 release claims of a stub with resets.
@@ -58,7 +58,7 @@ class ProcessFaults:
         )
         while self.faults < count:
             with suppress(AssertionError):
-                # Something must happen between faults, even on a busy machine; but some faults follow each other.
+                # Something must happen between faults, even on a busy machine; but some follow each other directly.
                 await wait_until(partial(self._has_run_since, self.runs), "a pod", self._rng.choice((0, 0, 5)))
             await asyncio.sleep(self._rng.random())
             await self._rng.choice(kinds)()
@@ -84,7 +84,7 @@ class ProcessFaults:
         self._node.api.faults.add(fault, self._rng.randrange(1, 4))
 
     async def run_pods(self, number: int) -> None:
-        """Run one pod after the other, until it is over."""
+        """Run one pod after the other, until `is_over` is set."""
         while not self.is_over:
             claim = f"claim-{number}-{self.pods}"
             self.pods += 1

@@ -26,7 +26,7 @@ class Running(Driver):
     Args:
         directory: Its node.
         hardware: The devices.
-        api: The process before it, whose API server it has; None for the first.
+        api: The previous process, whose API server this one keeps; None for the first.
         process: What can be killed.
     """
 
@@ -185,7 +185,7 @@ class World:
         driver.client.errors.append(ApiError(code, "a fault"))
 
     async def run_pods(self, number: int) -> None:
-        """Run one pod after the other, until it is over."""
+        """Run one pod after the other, until `is_over` is set."""
         while not self.is_over:
             self.pods += 1
             uid = f"u{number}-{self.pods}"
@@ -225,7 +225,7 @@ class World:
             if uid not in self._claims:
                 return
             if not is_running:
-                # Another pod would have to wait for a minute: a claim that was never prepared may have a late call.
+                # Another pod would have to wait for a minute: a late call may still prepare the claim.
                 break
         self._forget(uid)
 
@@ -236,7 +236,7 @@ class World:
             del self.driver.store_api.claims[path]
 
     async def _prepare(self, uid: str, devices: Sequence[str]) -> bool:
-        """Have a claim prepared, with the kubelet's patience; return whether that succeeded."""
+        """Have a claim prepared, repeating calls as the kubelet does; return whether that succeeded."""
         for _ in range(self._rng.choice((1, 3, 50))):
             if await self._ask(uid, patience=self._rng.choice((0.0, 0.005, 10.0))):
                 self.runs += 1

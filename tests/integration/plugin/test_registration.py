@@ -20,6 +20,8 @@ async def test_a_plugin_registers_what_it_serves(node: Node, kubelet: FakeKubele
     """The kubelet gets name, version and socket; the socket is named after the resource."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
+    # A real one may report the registration only after the list.
+    await kubelet.wait_until(lambda kubelet: bool(kubelet.registrations))
     (registration,) = kubelet.registrations
     assert (registration.resource, registration.error) == (STUB, "")
     assert [path.name for path in node.sockets()] == [registration.endpoint] == ["dphub-example.com_stub.sock"]

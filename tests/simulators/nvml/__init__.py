@@ -61,7 +61,7 @@ class SimulatedNode:
         return {"NVML_SIMULATOR": str(self._file), "LD_LIBRARY_PATH": str(self.root / LIBRARIES)}
 
     def apply(self) -> None:
-        """Make the library and the files say what the attributes do."""
+        """Make the library and the files match the attributes."""
         self._absorb()
         write_tree(self.root, self.gpus, self.driver)
         scratch = self._file.with_suffix(".new")

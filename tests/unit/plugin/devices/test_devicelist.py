@@ -29,7 +29,7 @@ def test_a_list_has_what_a_kubelet_takes(offered: list[Device]) -> None:
     devices = _published(ScannedDevices.of(offered))
     message = encode_list(devices).message
     assert [device.ID for device in message.devices] == list(devices.devices)
-    left_out = [problem for problem in devices.problems if "more devices" not in problem]
+    left_out = [problem for problem in devices.problems if " more device" not in problem]
     assert len(left_out) == min(len(offered) - len(devices.devices), 16)
     for device in message.devices:
         assert 1 <= len(device.ID) <= 63

@@ -252,7 +252,7 @@ def test_a_mistake_in_an_included_file_names_that_file(tmp_path: Path) -> None:
 def test_the_same_plugin_in_two_files(tmp_path: Path) -> None:
     """It is a mistake, because two files cannot define one plugin."""
     (tmp_path / "b.ini").write_text(GOOD)
-    with pytest.raises(ConfigError, match=r"b\.ini: \[watcher:a\]: duplicate section, it is also in .*circus\.ini"):
+    with pytest.raises(ConfigError, match=r"b\.ini: \[watcher:a\]: duplicate section; it is also in .*circus\.ini"):
         read(tmp_path, f"{GOOD}[circus]\ninclude = b.ini\n")
 
 
