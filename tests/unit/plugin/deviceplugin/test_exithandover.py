@@ -1,8 +1,11 @@
 """The end of a plugin whose view of the other hubs is wrong, because a lock was removed."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+import pytest
 
 from hub.base import instances
 from hub.base.paths import SERVING_DIR, RunDir
@@ -73,30 +76,31 @@ async def test_a_hub_that_registers_last_and_exits_is_noticed(tmp_path: Path) ->
             assert newer.handover.is_detached
 
 
-async def test_a_registration_in_progress_is_completed(tmp_path: Path) -> None:
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Hub]:
+    """Return the only hub of a node; its plugin is serving."""
+    (tmp_path / SERVING_DIR).mkdir()
+    run_dir = RunDir(tmp_path, "dphub")
+    with instances.acquire_hub_lock(run_dir):
+        hub = Hub(run_dir)
+        with hub.serving():
+            yield hub
+
+
+async def test_a_registration_in_progress_is_completed(alone: Hub) -> None:
     """The process exits only then: the kubelet is about to call it back."""
-    (tmp_path / SERVING_DIR).mkdir()
-    run_dir = RunDir(tmp_path, "dphub")
-    with instances.acquire_hub_lock(run_dir):
-        hub = Hub(run_dir)
-        with hub.serving():
-            connection = _Connection(is_registering=True)
-            exiting = asyncio.create_task(_exiting(hub, connection).hand_over())
-            done, _ = await asyncio.wait([exiting], timeout=0.05)
-            assert not done
-            connection.is_registering = False
-            hub.notifier.notify()
-            await asyncio.wait_for(exiting, WAIT_SECONDS)
-        assert connection.registrations == 0
+    connection = _Connection(is_registering=True)
+    exiting = asyncio.create_task(_exiting(alone, connection).hand_over())
+    done, _ = await asyncio.wait([exiting], timeout=0.05)
+    assert not done
+    connection.is_registering = False
+    alone.notifier.notify()
+    await asyncio.wait_for(exiting, WAIT_SECONDS)
+    assert connection.registrations == 0
 
 
-async def test_a_last_registration_that_the_kubelet_ends_is_repeated(tmp_path: Path) -> None:
+async def test_a_last_registration_that_the_kubelet_ends_is_repeated(alone: Hub) -> None:
     """The kubelet has seen the end of another hub's stream only then, and would not notice the end of ours."""
-    (tmp_path / SERVING_DIR).mkdir()
-    run_dir = RunDir(tmp_path, "dphub")
-    with instances.acquire_hub_lock(run_dir):
-        hub = Hub(run_dir)
-        with hub.serving():
-            connection = _Connection(closes=2)
-            await _exiting(hub, connection).hand_over()
-        assert connection.registrations == 2
+    connection = _Connection(closes=2)
+    await _exiting(alone, connection).hand_over()
+    assert connection.registrations == 2
