@@ -18,7 +18,7 @@ from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.metrics.process import ProcessMetrics
 
 FINAL_TIMEOUT = 3.0
-"""Seconds for the last registration of a process that leaves the resource to no other hub."""
+"""Seconds in which a process that leaves the resource to no other hub ensures that the kubelet notices its end."""
 
 ANSWER_TIMEOUT = 1.0
 """Seconds for a call that arrived just as the last stream ended; it usually takes milliseconds."""
@@ -69,7 +69,9 @@ class ExitHandover:
             async with asyncio.timeout(FINAL_TIMEOUT):
                 await self._ensure_end_is_noticed()
         except TimeoutError:
-            self._log.warning("handover timed out")
+            if self._connection.any_open:
+                reason = f"the kubelet did not answer within {FINAL_TIMEOUT:g} s"
+                self._log.warning("not registered again", reason=reason)
 
     async def _end_streams(self) -> None:
         """End the kubelet's streams once another hub has the resource; for a limited time."""

@@ -171,7 +171,7 @@ async def test_a_stop_with_a_hanging_scan(node: Node, kubelet: FakeKubelet) -> N
 
 
 async def test_a_stop_while_the_kubelet_does_not_answer(node: Node) -> None:
-    """A kubelet that does not answer does not delay the exit of the process."""
+    """A kubelet that does not answer delays the exit of the process only for a few seconds."""
     held: list[asyncio.StreamWriter] = []
     server = await asyncio.start_unix_server(lambda _, writer: held.append(writer), node.plugin_dir / "kubelet.sock")
     plugin = node.start_plugin()
