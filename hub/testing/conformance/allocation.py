@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+from google.protobuf.json_format import MessageToDict
+
+from hub.base.failures import short_repr
 from hub.base.wording import counted
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.conformance.calls import Answer, answer_of, answers
@@ -107,10 +110,15 @@ async def allocate_same(subject: Subject) -> Findings:
     if second is None or not second.container_responses:
         raise NotApplicable("the second request fails: see the rule allocate-again")
     one, other = first.container_responses[0], second.container_responses[0]
-    names = [field.name for field in one.DESCRIPTOR.fields]
-    differing = [name for name in names if getattr(one, name) != getattr(other, name)]
-    if differing:
-        yield f"two answers for {(await healthy(subject))[0]!r} differ in {', '.join(differing)}"
+    for name in [field.name for field in one.DESCRIPTOR.fields]:
+        if getattr(one, name) != getattr(other, name):
+            values = f"{_shown(one, name)}, then {_shown(other, name)}"
+            yield f"two answers for {(await healthy(subject))[0]!r} differ in {name}: {values}"
+
+
+def _shown(response: wire.ContainerAllocateResponse, field: str) -> str:
+    values = MessageToDict(response, preserving_proto_field_name=True)
+    return short_repr(values[field]) if field in values else "nothing"
 
 
 @rule(
@@ -124,8 +132,11 @@ async def allocate_same(subject: Subject) -> Findings:
 async def allocate_each_container(subject: Subject) -> Findings:
     """Allocate for two containers."""
     await granted(subject)
-    ids = await healthy(subject)
-    answer = await allocate(subject, ids[:1], ids[-1:])
+    first, *others = await healthy(subject)
+    if not others:
+        # The same device in both containers would be a request that names it twice.
+        raise NotApplicable("it lists only one healthy device")
+    answer = await allocate(subject, [first], others[:1])
     if answer.message is None:
         yield f"Allocate for two containers: {answer.error}"
     elif len(answer.message.container_responses) != 2:  # noqa: PLR2004 - as many as containers
@@ -142,7 +153,7 @@ async def allocate_each_container(subject: Subject) -> Findings:
 )
 async def refuses_unknown(subject: Subject) -> Findings:
     """Ask for one."""
-    async for finding in _accepted(subject, "an unknown id", UNKNOWN_ID):
+    async for finding in _accepted(subject, f"the unknown id {UNKNOWN_ID!r}", UNKNOWN_ID):
         yield finding
 
 
@@ -150,14 +161,14 @@ async def refuses_unknown(subject: Subject) -> Findings:
     "refuses-duplicates",
     Level.SHOULD,
     "Allocate returns an error for a request that names a device twice.",
-    reason="The kubelet never sends this. A plugin that accepts it gives the container fewer devices than it "
-    "requested.",
+    reason="The kubelet never sends this, so the client is faulty. A plugin that accepts the request gives the "
+    "container fewer devices than it counts on, and nothing says so.",
     source=_CALL,
 )
 async def refuses_duplicates(subject: Subject) -> Findings:
     """Ask for a device twice."""
     name = (await healthy(subject))[0]
-    async for finding in _accepted(subject, "a request with one device twice", name, name):
+    async for finding in _accepted(subject, f"a request with {name!r} twice", name, name):
         yield finding
 
 
@@ -185,7 +196,7 @@ async def _accepted(subject: Subject, what: str, *ids: str) -> Findings:
     if not answer.error:
         yield f"Allocate accepted {what}"
     elif subject.exit or not await answers(await subject.socket(), subject.limits.answer):
-        yield f"after a request for {what}, the plugin does not answer"
+        yield f"after Allocate for {what}, {subject.exit or 'the plugin does not answer'}"
 
 
 RULES = (

@@ -40,7 +40,7 @@ async def _given(subject: Subject, field: str) -> wire.ContainerAllocateResponse
 @rule(
     "device-paths",
     Level.MUST,
-    "The paths of device files are absolute, and no two files have the same path in the container.",
+    "The paths of device files are absolute and without .., and no two files have the same path in the container.",
     reason="With a relative path, the container does not start, or finds its device in the wrong place. If two files "
     "have the same path, the kubelet keeps the first.",
     source=_OPTIONS,
@@ -69,9 +69,9 @@ async def device_permissions(subject: Subject) -> Findings:
 @rule(
     "mount-paths",
     Level.MUST,
-    "The paths of mounts are absolute, none is the container's root, and no two are the same in the container.",
-    reason="A runtime that accepts a relative path on the node may create an empty directory somewhere. If two mounts "
-    "have the same path, the kubelet keeps the first.",
+    "The paths of mounts are absolute and without .., none is the container's root, and no two are the same there.",
+    reason="A runtime that accepts a relative path on the node may create an empty directory somewhere. A mount at the "
+    "root hides the image. If two mounts have the same path, the kubelet keeps the first.",
     source=_OPTIONS,
 )
 async def mount_paths(subject: Subject) -> Findings:
@@ -83,8 +83,8 @@ async def mount_paths(subject: Subject) -> Findings:
 @rule(
     "variable-names",
     Level.SHOULD,
-    'The names of environment variables are not empty and have no "=" in them.',
-    reason="The process in the container gets a variable with another name, or none.",
+    'The names of environment variables are not empty and have no "=" in them; no value has a NUL byte.',
+    reason="The process in the container gets a variable with another name, or none, or the container does not start.",
     source=_OPTIONS,
 )
 async def variable_names(subject: Subject) -> Findings:

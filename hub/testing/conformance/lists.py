@@ -65,9 +65,15 @@ async def first_list(subject: Subject) -> Findings:
     listing, limit = await subject.once(watched), subject.limits.quick
     seconds = await _first_to_kubelet(subject) if subject.has_kubelet else listing.first_after
     if seconds is None:
-        yield f"ListAndWatch ended: {listing.end}" if listing.end else f"no list within {subject.limits.answer:g} s"
+        yield _missing(subject, listing)
     elif seconds > limit:
         yield f"the first list came after {seconds:.1f} s, expected at most {limit:g} s"
+
+
+def _missing(subject: Subject, listing: Listing) -> str:
+    if listing.lists:
+        return "the kubelet received no list, although this check did: see the rules list-size and several-streams"
+    return f"ListAndWatch ended: {listing.end}" if listing.end else f"no list within {subject.limits.answer:g} s"
 
 
 async def _first_to_kubelet(subject: Subject) -> float | None:
@@ -86,10 +92,15 @@ async def _first_to_kubelet(subject: Subject) -> float | None:
 )
 async def list_size(subject: Subject) -> Findings:
     """Check all lists."""
+    listing = await subject.once(watched)
+    if listing.is_too_long:
+        yield f"a list is too long even for this check, expected at most {MAX_LIST_BYTES} bytes: {listing.end}"
+        return
     await devices(subject)
-    for each in (await subject.once(watched)).lists:
+    for each in listing.lists:
         if each.ByteSize() > MAX_LIST_BYTES:
-            yield f"a list of {counted(len(each.devices), 'device')} is {each.ByteSize()} bytes long"
+            size = f"{each.ByteSize()} bytes long, expected at most {MAX_LIST_BYTES}"
+            yield f"a list of {counted(len(each.devices), 'device')} is {size}"
 
 
 @rule(

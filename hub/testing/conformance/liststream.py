@@ -22,6 +22,10 @@ _LIST_BYTES, _DEVICE_BYTES = 1024, 72
 """What a list and a device take in memory, apart from their contents; on the wire, they may have 0 and 2 bytes."""
 
 
+_TOO_LONG = "message larger than max"
+"""In the error of gRPC's client for a message above its limit."""
+
+
 class Listing:
     """What has arrived on a stream so far."""
 
@@ -32,6 +36,8 @@ class Listing:
         self.lists: list[wire.ListAndWatchResponse] = []
         self.end = ""
         """How the stream ended; empty while it is open."""
+        self.is_too_long = False
+        """Whether it ended because of a list that is longer than even this client receives."""
         self._memory = 0
 
     async def read(self, responses: "grpc.aio.UnaryStreamCall[wire.Empty, wire.ListAndWatchResponse]") -> None:
@@ -50,6 +56,7 @@ class Listing:
                     self.end = f"the check ended it, because it received {received}"
                     return
         except grpc.aio.AioRpcError as error:
+            self.is_too_long = _TOO_LONG in (error.details() or "")
             self.end = f"{error.code().name}: {error.details() or 'no text'}"
         else:
             self.end = "it returned without an error"

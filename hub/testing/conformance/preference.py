@@ -98,7 +98,9 @@ def _problem(choice: Choice, ids: Sequence[str]) -> str:
         return f"{twice[0]!r} appears twice"
     if missing := set(choice.required) - set(ids):
         return f"{min(missing)!r} is required, but missing"
-    return "" if len(ids) == choice.size else f"it prefers {len(ids)}"
+    if len(ids) != choice.size:
+        return f"the answer has {counted(len(ids), 'device')}, expected {choice.size}"
+    return ""
 
 
 @rule(

@@ -39,7 +39,7 @@ async def stopped(subject: Subject) -> Stop:
     Level.SHOULD,
     "It exits with code 0 soon after SIGTERM.",
     reason="Every update of its pod waits for it to exit, for 30 s by default; then the kubelet sends SIGKILL. "
-    "Meanwhile, the node has no devices. As PID 1 in a container, a program without a handler ignores SIGTERM.",
+    "Meanwhile, the node has no devices. As PID 1 in a container, most programs without a handler ignore SIGTERM.",
     source=_TERMINATION,
 )
 async def stops_on_sigterm(subject: Subject) -> Findings:

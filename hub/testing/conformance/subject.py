@@ -22,6 +22,7 @@ POLL_SECONDS = 0.01
 _ONLY_SOCKET = "only the plugin's socket is known"
 _NO_COMMAND = "the plugin was not started by a command"
 _UNREGISTERED = "the plugin is not registered: see the rule registers"
+_LOST = "the plugin did not register again after an earlier rule: see the first one that failed"
 
 T = TypeVar("T")
 
@@ -167,7 +168,7 @@ class Subject:
                 await self._start_again()
             found = await self.until_serving(self.limits.start)
         if found is None:
-            self._unusable = _UNREGISTERED
+            self._unusable = _UNREGISTERED if self._is_fresh else _LOST
             raise NotApplicable(self._unusable)
         self._is_fresh = False
         self.resource = found.resource

@@ -1,16 +1,19 @@
 """Each rule catches a plugin that breaks it, and accepts one that follows it."""
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.conformance import RULES, Limits, Outcome, Result, Subject, behind, check, found_in, started_by
+from hub.testing.scripted import device
 from tests.integration.verify.model import CHANGE, ModelPlugin
 from tests.integration.verify.process import BROKEN
 
@@ -144,3 +147,62 @@ async def test_many_findings_are_counted(plugin_dir: Path) -> None:
         result = (await _results(found, "health-words"))["health-words"]
     assert result.findings[0] == "device 'd0' has health 'ok'"
     assert result.findings[-1] == "and 15 more"
+
+
+async def test_a_plugin_with_a_single_device(plugin_dir: Path) -> None:
+    """It refuses duplicates and passes: no rule requests its device for two containers at once."""
+
+    class Single(ModelPlugin):
+        def __init__(self, directory: Path) -> None:
+            super().__init__(directory)
+            self.listed = self.listed[:1]
+
+        async def allocate(self, request: wire.AllocateRequest, context: Any) -> wire.AllocateResponse:  # noqa: ANN401 - gRPC's
+            await self.check([name for entry in request.container_requests for name in entry.devices_ids], context)
+            return await super().allocate(request, context)
+
+    async with subject(plugin_dir, Single, PATIENT) as found:
+        results = await _results(found, "allocate-each-container", "refuses-duplicates")
+    assert results["allocate-each-container"].skipped == "it lists only one healthy device"
+    assert results["refuses-duplicates"].outcome is Outcome.PASSED
+
+
+async def test_a_list_that_even_the_check_does_not_receive(plugin_dir: Path) -> None:
+    """The rule about its size fails, instead of being skipped because there is no list."""
+
+    class Huge(ModelPlugin):
+        def __init__(self, directory: Path) -> None:
+            super().__init__(directory)
+            self.listed = [device("d" * 9_000_000)]
+
+    async with subject(plugin_dir, Huge, replace(PATIENT, answer=2)) as found:
+        results = await _results(found, "first-list", "list-size")
+    assert (
+        results["list-size"].findings[0].startswith("a list is too long even for this check, expected at most 4194304")
+    )
+    assert results["first-list"].outcome is Outcome.FAILED
+
+
+async def test_a_list_that_only_the_kubelet_does_not_receive(plugin_dir: Path) -> None:
+    """The rule about the first list refers to the cause."""
+    async with subject(plugin_dir, BROKEN["list-size"], replace(PATIENT, answer=2)) as found:
+        (finding,) = (await _results(found, "first-list"))["first-list"].findings
+    assert (
+        finding == "the kubelet received no list, although this check did: see the rules list-size and several-streams"
+    )
+
+
+async def test_answers_that_differ_are_shown(plugin_dir: Path) -> None:
+    """The finding has both values, so that an order that changes is recognized."""
+    async with subject(plugin_dir, BROKEN["allocate-same"], PATIENT) as found:
+        (finding,) = (await _results(found, "allocate-same"))["allocate-same"].findings
+    assert re.fullmatch(r"two answers for 'd0' differ in envs: \{.+\}, then \{.+\}", finding)
+
+
+async def test_a_plugin_that_does_not_come_back(plugin_dir: Path) -> None:
+    """Later rules say that it was registered, and refer to the rule that it broke."""
+    limits = replace(QUICK, start=1)
+    async with subject(plugin_dir, BROKEN["kubelet-restart"], limits) as found:
+        results = await _results(found, "registers", "kubelet-restart", "allocate-answers")
+    assert [results[name].outcome for name in ("registers", "kubelet-restart")] == [Outcome.PASSED, Outcome.FAILED]
+    assert results["allocate-answers"].skipped.startswith("the plugin did not register again after an earlier rule")
