@@ -20,7 +20,7 @@ from hub.base.stopsignals import stop_signals
 from hub.base.wording import did_you_mean, first_of
 from hub.cli.plugindir import ANOTHER, check_not_kubelet_dir, check_own_directory, make_own_directory
 from hub.cli.render.live import show
-from hub.cli.render.text import click_errors, echo_json, examples
+from hub.cli.render.text import click_errors, echo, echo_json, examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,6 +88,7 @@ class _Plugin:
     "--change", default="", metavar="COMMAND", help="A command that makes the plugin change its list of devices."
 )
 @click.option("--rule", "names", multiple=True, metavar="NAME", help="Check only this rule; may be repeated.")
+@click.option("--skip", "skipped", multiple=True, metavar="NAME", help="Do not check this rule; may be repeated.")
 @click.option(
     "--slow",
     default=1.0,
@@ -108,6 +109,7 @@ def verify(
     resource: str,
     change: str,
     names: Sequence[str],
+    skipped: Sequence[str],
     slow: float,
     output: Path | None,
     junit: Path | None,
@@ -126,12 +128,14 @@ def verify(
     from hub.testing.conformance import Limits  # noqa: PLC0415 - gRPC takes 0.2 s to load
     from hub.testing.conformance import junit as junit_document  # noqa: PLC0415 - as above
 
-    chosen = _chosen(names)
+    chosen = _chosen(names, skipped)
     if list_rules:
         _list(chosen, as_json=as_json)
         return
     plugin = _Plugin(command, socket, plugin_dir, resource)
     plugin.check()
+    for path in filter(None, (output, junit)):
+        _check_writable(path)
     with plugin.subject(Limits().scaled(slow), shlex.split(change), output) as subject:
         report = _run(subject, chosen, str(plugin), live=not as_json)
     if junit:
@@ -141,18 +145,21 @@ def verify(
     sys.exit(Exit.OK if report.conforms else Exit.FAILED)
 
 
-def _chosen(names: Sequence[str]) -> list[Rule]:
-    """Return the rules with these names; all rules if no names are given.
+def _chosen(names: Sequence[str], skipped: Sequence[str]) -> list[Rule]:
+    """Return the rules with these names, all rules if no names are given, but not the skipped ones.
 
     Raises:
-        click.UsageError: there is no such rule.
+        click.UsageError: there is no such rule, or none is left.
     """
     from hub.testing.conformance import RULES  # noqa: PLC0415 - as above
 
-    for name in names:
+    for name in (*names, *skipped):
         if name not in RULES:
             raise click.UsageError(f"there is no rule {name}{did_you_mean(name, RULES)}; --rules lists them")
-    return [rule for name, rule in RULES.items() if not names or name in names]
+    chosen = [rule for name, rule in RULES.items() if name in (names or RULES) and name not in skipped]
+    if not chosen:
+        raise click.UsageError("each rule of --rule is also one of --skip, so no rule is left to check")
+    return chosen
 
 
 def _list(rules: Sequence[Rule], *, as_json: bool) -> None:
@@ -162,6 +169,14 @@ def _list(rules: Sequence[Rule], *, as_json: bool) -> None:
         echo_json(rule_documents(rules))
     else:
         show(lambda: rule_table(rules), watch=False)
+
+
+def _check_writable(path: Path) -> None:
+    """Reject a file that cannot be written, before the check instead of after it."""
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise ConfigError(path, f"cannot be written: {error.strerror}") from None
 
 
 def _check_plugin_dir(path: Path) -> None:
@@ -180,7 +195,8 @@ def _run(subject: Subject, rules: Sequence[Rule], plugin: str, *, live: bool) ->
         return asyncio.run(_check(subject, rules, plugin, live=live))
     except asyncio.CancelledError:
         # A signal, after the plugin was stopped.
-        raise click.Abort from None
+        echo("dphub: the check was interrupted, and the plugin was stopped", error=True)
+        sys.exit(Exit.USAGE)
 
 
 async def _check(subject: Subject, rules: Sequence[Rule], plugin: str, *, live: bool) -> Report:

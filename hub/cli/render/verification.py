@@ -9,10 +9,7 @@ from rich.text import Text
 from hub.base.printable import printable
 from hub.base.wording import counted
 from hub.cli.render.table import Column, Table
-from hub.testing.conformance import Level, Outcome, Report, Result, Rule
-
-PAGE = "docs/verify.md"
-"""The page that explains each rule."""
+from hub.testing.conformance import PAGE, Level, Outcome, Report, Result, Rule
 
 _STYLES = {Outcome.PASSED: "green", Outcome.SKIPPED: "dim"}
 _FAILED = {Level.MUST: "bold red", Level.SHOULD: "yellow"}

@@ -11,7 +11,7 @@ talks to. What rules find is the *report*.
 
 from hub.testing.conformance.hosts import behind, found_in, started_by
 from hub.testing.conformance.limits import Limits
-from hub.testing.conformance.report import Outcome, Report, Result, junit
+from hub.testing.conformance.report import PAGE, Outcome, Report, Result, junit
 from hub.testing.conformance.rule import Level, Rule
 from hub.testing.conformance.rules import GROUPS, RULES
 from hub.testing.conformance.runner import check
@@ -19,6 +19,7 @@ from hub.testing.conformance.subject import Subject
 
 __all__ = [
     "GROUPS",
+    "PAGE",
     "RULES",
     "Level",
     "Limits",

@@ -9,6 +9,9 @@ import msgspec
 from hub.base.printable import printable
 from hub.testing.conformance.rule import Level
 
+PAGE = "docs/verify.md"
+"""The page that explains each rule."""
+
 
 class Outcome(StrEnum):
     """The outcome of one rule."""
@@ -68,7 +71,7 @@ def junit(report: Report) -> bytes:
         case = ET.SubElement(suite, "testcase", classname=each.level, name=each.rule, time=f"{each.seconds:.3f}")
         if each.outcome is Outcome.FAILED:
             failure = ET.SubElement(case, "failure", type=each.level, message=printable("; ".join(each.findings)))
-            failure.text = f"{each.reason}\n({each.source})"
+            failure.text = f"{each.title}\n{each.reason}\n({each.source})\n{PAGE}#{each.rule}"
         elif each.outcome is Outcome.SKIPPED:
             ET.SubElement(case, "skipped", message=printable(each.skipped))
     ET.indent(suite)

@@ -67,6 +67,14 @@ async def test_a_broken_rule_decides_the_exit_code() -> None:
     assert "docs/verify.md#ids-short" in done.out
 
 
+async def test_a_rule_is_left_out() -> None:
+    """The others are checked, and the exit code depends on them only."""
+    rules = ("--rule", "health-words", "--rule", "ids-unique", "--skip", "health-words")
+    done = await _verify(*PATIENT, *rules, "--", *PLUGIN, "health-words")
+    assert (done.code, done.err) == (Exit.OK, ""), done
+    assert done.out.splitlines()[-1] == "example.com/stub: 1 rule: 1 passed, 0 failed, 0 skipped"
+
+
 async def test_a_plugin_in_a_directory(directory: Path) -> None:
     """Another program starts the plugin, with the same directory; nothing outside of it is changed."""
     plugin_dir = directory / "dp"
@@ -115,13 +123,13 @@ async def test_a_command_that_exits(directory: Path) -> None:
 
 
 async def test_a_signal_ends_the_plugin_too(directory: Path) -> None:
-    """No process is left behind."""
+    """No process is left behind, and the exit code says that the check was not completed."""
     mark = str(directory)
     words = own_python("hub", "verify", "--rule", "registers", "--", "env", f"MARK={mark}", "sleep", "600")
     async with started(*words, stdout=asyncio.subprocess.DEVNULL) as process:
         await wait_until(lambda: marked("MARK", mark), "the plugin")
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(ended(process), WAIT_SECONDS) == Exit.FAILED
+        assert await asyncio.wait_for(ended(process), WAIT_SECONDS) == Exit.USAGE
     assert marked("MARK", mark) == []
 
 

@@ -38,11 +38,20 @@ def _refusal(*words: str | Path) -> str:
         (["--plugin-dir", "plugins"], "--plugin-dir needs --resource NAME"),
         (["--socket", "x.sock", "--resource", "example.com/stub"], "--resource does not apply"),
         (["--rule", "id-unique", "--", "my-plugin"], "there is no rule id-unique; did you mean ids-unique?"),
+        (["--skip", "id-unique", "--", "my-plugin"], "there is no rule id-unique; did you mean ids-unique?"),
+        (["--rule", "ids-unique", "--skip", "ids-unique", "--", "x"], "no rule is left to check"),
     ],
 )
 def test_flags_that_contradict_each_other(words: list[str], expected: str) -> None:
     """Nothing is started, and the error says what to write."""
     assert expected in _refusal(*words)
+
+
+@pytest.mark.parametrize("option", ["--junit", "--output"])
+def test_a_file_that_cannot_be_written(directory: Path, option: str) -> None:
+    """It is reported before the check, which takes a while, and not as a fault of the plugin."""
+    refusal = _refusal(option, directory / "missing" / "file", "--", "my-plugin")
+    assert "missing/file: cannot be written: No such file or directory" in refusal
 
 
 def test_a_socket_that_nothing_serves(directory: Path) -> None:

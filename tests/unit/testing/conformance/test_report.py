@@ -45,6 +45,6 @@ def test_a_junit_file() -> None:
     assert [cases[name].get("classname") for name in cases] == ["must", "should", "must"]
     (failure,) = cases["first-list"]
     assert (failure.get("message") or "").startswith("it is late; ")
-    assert failure.text == "Pods fail.\n(kubelet, manager.go)"
+    assert failure.text == "It works.\nPods fail.\n(kubelet, manager.go)\ndocs/verify.md#first-list"
     (skipped,) = cases["numa-nodes"]
     assert skipped.get("message") == "it lists no device"
