@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ import pytest
 
 from hub.base.exits import Exit
 from hub.cli import cli
-from hub.testing.conformance import GROUPS, RULES, Level
+from hub.testing.conformance import GROUPS, RULES, Level, Limits
 from tests.docs.pages import Page
 from tests.docs.terminal import environment, typed
 from tests.harness.project import PROJECT
@@ -27,7 +28,8 @@ exec {sys.executable} -m tests.integration.verify.process "${{directory:-/var/li
 TYPED = [command for command in PAGE.commands if "-- ./my-plugin" in command]
 (MOUNTING,) = [command for command in PAGE.commands if "unshare" in command]
 NOT_TYPED = {
-    "dphub verify --plugin-dir /tmp/node/device-plugins ": "tests/integration/verify/test_command.py has one",
+    "python3 -m venv ": "tests/deploy installs the package in this way",
+    "sudo ~/dphub/bin/dphub verify --plugin-dir ": "tests/integration/verify/test_command.py has one",
     "dphub verify --socket /tmp/node/device-plugins/my-plugin.sock": "tests/integration/verify/test_rules.py has one",
     "docker run ": "needs a container runtime",
 }
@@ -47,7 +49,9 @@ def test_every_rule_is_explained(name: str) -> None:
     """The page has its level, what happens otherwise, where that is implemented, and how to fix a plugin."""
     rule = RULES[name]
     what, _, fix = _section(name).partition(" - Fix: ")
+    what, _, checked = what.partition(" - Checked: ")
     assert what == f"**{rule.level}**: {rule.title} - Why: {rule.reason} - Source: {rule.source}."
+    assert not checked or checked.endswith(".")
     assert re.match(r"[A-Z`].+\.$", fix)
 
 
@@ -62,6 +66,12 @@ def test_levels_and_exit_codes() -> None:
     """The tables have all levels and all exit codes."""
     assert [cells[0] for cells in PAGE.table("level")] == list(Level)
     assert [int(cells[0]) for cells in PAGE.table("exit code")] == [Exit.OK, Exit.FAILED, Exit.USAGE]
+
+
+def test_limits() -> None:
+    """The table has the limits of a check, in their order; how long the check watches is not a limit."""
+    limits = [value for name, value in asdict(Limits()).items() if name not in {"watch", "settle"}]
+    assert [float(cells[1]) for cells in PAGE.table("limit")] == limits
 
 
 def test_every_command_is_known_to_these_tests() -> None:
