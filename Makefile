@@ -3,7 +3,7 @@
 unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
-# Each file marks a complete part of the set-up: the package, the Python tools for development, other programs.
+# Each file marks a completed part of the set-up: the package, the Python tools for development, other programs.
 DEMO := $(VENV)/demo
 DEV := $(VENV)/dev
 TOOLS := $(VENV)/tools
@@ -55,13 +55,13 @@ docs: $(TOOLS) ## Check the documentation against the code, and run its commands
 deploy: $(TOOLS) ## Check the manifests, the chart, the release and the set-up.
 	$(PYTEST) tests/deploy
 
-# In one run, so that all processes stay busy until its end.
+# In one run, so that all processes stay busy until the end.
 tests: $(TOOLS) ## Run all tests except those of the image, and list the slowest.
 	$(PYTEST)
 
 # The supported versions. A build takes minutes, and is kept in build/kubelet.
 KUBELETS := 1.34 1.35 1.36 1.37
-# By default all tests that use a kubelet. These wait even more than others.
+# By default, all tests that use a kubelet. They wait even more than other tests.
 TESTS :=
 
 test-kubelet: $(TOOLS) ## Run the tests that use a kubelet against real ones, KUBELETS="1.36 1.37" TESTS=tests/unit; needs Go.
@@ -73,7 +73,7 @@ test-node-tools: $(TOOLS) ## Test the hub's files with the parsers of node-probl
 	$(BIN)/python -m tests.harness.nodetoolsbuild
 	$(PYTEST) tests/differential/test_node_tools.py
 
-# For all targets together.
+# The time for all fuzz targets together.
 MINUTES := 10
 
 fuzz: $(DEV) ## Feed random input to all code that parses external input, for MINUTES=n; failures go to build/fuzz.

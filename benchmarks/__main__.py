@@ -1,6 +1,6 @@
 """`python -m benchmarks`: measure everything, print a table, write JSON.
 
-The exit code is 1 if a budget is exceeded, or a ratio to a floor.
+The exit code is 1 if a figure exceeds its budget, or if its ratio to the floor exceeds the maximum.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ from benchmarks.upgrades import upgrades
 )
 def main(only: str | None, scale: float, seed: int, path: Path) -> None:
     """Measure the hub and compare it with its budgets."""
-    # Without compiled modules, each process would take the time and the memory to compile them again.
+    # Without compiled modules, each process would need time and memory to compile them again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def samples(usual: int) -> int:
@@ -85,7 +85,7 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         if not only or only in name:
             console.print(f"{name} (seed {seed}) ...")
             now[name] = Result(seed, scale, asyncio.run(_run(benchmark)))
-            # Written each time: if a benchmark fails, the results of those before it are kept.
+            # Written after each benchmark, so that earlier results are kept if a later benchmark fails.
             write_results(path, before | now)
     print_results(now, before)
     sys.exit(not all(row.within for result in now.values() for row in result.rows))

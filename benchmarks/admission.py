@@ -15,13 +15,13 @@ from hub.base.interpreter import own_python
 from hub.testing.kubelet import FakeKubelet
 
 ROUNDS = 5
-"""How often the plugins that are compared take turns, because a machine is faster at some times than at others."""
+"""How many turns each of the compared plugins takes: a machine is faster at some times than at others."""
 
 HUNDRED = 100
 
 
 class Target(NamedTuple):
-    """A plugin's socket, and the devices on it that are free."""
+    """A plugin's socket and its free devices."""
 
     socket: Path
     devices: list[str]
@@ -34,7 +34,7 @@ class Target(NamedTuple):
 
 
 async def admissions(target: Target, count: int, size: int) -> list[float]:
-    """Return the seconds that each of `count` containers with `size` devices takes."""
+    """Return how many seconds the admission of each of `count` containers with `size` devices takes."""
     command = own_python("benchmarks.admission_client", str(target.socket), str(count), str(size), *target.devices)
     client = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     printed, _ = await client.communicate()
@@ -42,7 +42,7 @@ async def admissions(target: Target, count: int, size: int) -> list[float]:
 
 
 async def compare(count: int, size: int, targets: Sequence[Target]) -> list[list[float]]:
-    """Return the seconds of `count` admissions by each of several plugins."""
+    """Return how many seconds each of `count` admissions takes, for each of several plugins."""
     took: list[list[float]] = [[] for _ in targets]
     for _ in range(ROUNDS):
         for number, target in enumerate(targets):
@@ -59,7 +59,7 @@ async def allocate(count: int) -> list[Row]:
 
 
 async def admit(count: int) -> list[Row]:
-    """Admit `count` containers each: with one of a hundred devices, and with two of eight GPUs."""
+    """Admit `count` containers with one of a hundred devices each, and as many with two of eight GPUs each."""
     rows = await _one_device(f"admission of 1 of {HUNDRED}, plugin without preference", PLAIN, HUNDRED, count)
     async with shipped_node(gpus=True) as node, serving_gpus() as (gpus, _, kubelet), bare_node(EIGHT_GPUS) as bare:
         targets = [
@@ -77,7 +77,7 @@ async def admit(count: int) -> list[Row]:
 
 
 async def _one_device(what: str, plugin: str, devices: int, count: int) -> list[Row]:
-    """Measure a container with one of a plugin's devices."""
+    """Measure the admission of a container with one of a plugin's devices."""
     resource = RESOURCES[0]
     bare_resources = [BareResource(name, devices) for name in RESOURCES]
     async with node_of_three(devices, plugin=plugin) as node, bare_node(bare_resources) as bare:

@@ -1,8 +1,8 @@
-"""Call a plugin as a kubelet does for N containers, and print the seconds of each admission as JSON.
+"""Call a plugin as a kubelet does for N containers, and print how many seconds each admission took, as JSON.
 
     admission_client SOCKET N SIZE DEVICE...
 
-If there is a choice of devices and the plugin has a preference, it is asked for that; then Allocate is called.
+If there is a choice of devices and the plugin has a preference, GetPreferredAllocation is called before Allocate.
 """
 
 import sys
@@ -19,7 +19,7 @@ WARM_UP = 100
 
 
 def main(socket: str, count: int, size: int, devices: Sequence[str]) -> list[float]:
-    """Return the seconds of each admission."""
+    """Return how many seconds each admission took."""
     container = wire.ContainerPreferredAllocationRequest(available_deviceIDs=devices, allocation_size=size)
     preference = wire.PreferredAllocationRequest(container_requests=[container])
     took = []

@@ -33,20 +33,20 @@ POLL = 0.1
 """Seconds between checks for leftovers."""
 
 MAX_GROWTH = 3.0
-"""MB by which the memory of a process may grow from then on."""
+"""MB by which the memory of a process may grow after `SETTLED` hours."""
 
 
 async def day(events: float, seed: int, *, hours: int = HOURS, settled: int = SETTLED) -> list[Row]:
     """Simulate the hours of a day on a node with three plugins.
 
-    Each hour, pods come and go, and each device that they get is reset; devices break and work again; the kubelet
-    restarts, gracefully or by a crash; and one plugin is restarted. The hub and the other two plugins run all day.
+    Each hour, pods come and go, and each device that they get is reset; devices break and recover; the kubelet
+    restarts, gracefully or after a crash; and one plugin is restarted. The hub and the other two plugins run all day.
 
     Args:
-        events: The part of the usual pods and faults that there are in an hour.
-        seed: The seed of what happens.
-        hours: The hours of the day.
-        settled: The hours before the first measurement.
+        events: The number of pods and faults in an hour, as a fraction of the usual number.
+        seed: The seed for the random choices.
+        hours: How many hours the day has.
+        settled: How many hours pass before the first measurement.
     """
     rng = random.Random(seed)  # noqa: S311 - for repeatable choices
     each = max(1, round(EVENTS * events))
@@ -60,7 +60,7 @@ async def day(events: float, seed: int, *, hours: int = HOURS, settled: int = SE
 
 
 async def _hour(node: Node, rng: random.Random, each: int) -> int:
-    """Run an hour with this many pods and faults of each plugin; return how many pods failed."""
+    """Run an hour with this many pods and faults for each plugin; return how many pods failed."""
     happenings = [(happening, name) for happening in (_admit_pod, _break_device) for name in NAMES] * each
     failed = 0
     for happening, name in rng.sample(happenings, len(happenings)):
@@ -93,7 +93,7 @@ async def _admit_pod(node: Node, rng: random.Random, name: str) -> bool:
 
 
 async def _break_device(node: Node, rng: random.Random, name: str) -> bool:
-    """Break a device, wait until the kubelet knows, let it work again, and wait until the kubelet knows that, too."""
+    """Break a device and repair it; after each of the two, wait until the kubelet has the new list."""
     for unhealthy in ({f"{name}-{rng.randrange(DEVICES)}": f"fault {rng.random()}"}, {}):
         scratch = Path(node.log.parent) / f"{name}.faults.new"
         scratch.write_bytes(msgspec.json.encode({"unhealthy": unhealthy}))
@@ -103,15 +103,16 @@ async def _break_device(node: Node, rng: random.Random, name: str) -> bool:
 
 
 def _counts(file: Path) -> bool:
-    """Return whether a file counts.
+    """Return whether a file counts as left over.
 
-    Each log has a second file once its first one is full, and each plugin has a history once a container used a device.
+    Each log has a second file once its first one is full, and each plugin has a history once a container has used one
+    of its devices.
     """
     return file != rotated(file.with_suffix("")) and not file.name.endswith(".history.json")
 
 
 async def _settled(node: Node, before: "_Leftovers") -> "_Leftovers":
-    """Return the values once none but memory exceeds its earlier value, or after `LIMIT`: connections close late."""
+    """Return the values once none except memory exceeds its earlier value, or after `LIMIT`: connections close late."""
     end = time.monotonic() + LIMIT
     while (left := _Leftovers.of(node)).has_more_than(before) and time.monotonic() < end:  # noqa: ASYNC110 - no event
         await asyncio.sleep(POLL)
@@ -120,10 +121,10 @@ async def _settled(node: Node, before: "_Leftovers") -> "_Leftovers":
 
 @dataclass(frozen=True)
 class _Leftovers:
-    """What there is on a node while nothing happens."""
+    """What exists on a node while it is idle."""
 
     memory: dict[str, float]
-    """In MB, of each process that runs all day."""
+    """The memory of each process that runs all day, in MB."""
     descriptors: int
     threads: int
     files: int
@@ -131,7 +132,7 @@ class _Leftovers:
 
     @classmethod
     def of(cls, node: Node) -> "_Leftovers":
-        """Return what there is now."""
+        """Return what exists now."""
         if node.hub is None:
             raise RuntimeError("there is no hub to measure")
         reports = {name: read_report(node.run_dir.report(name)) for name in NAMES[:-1]}
@@ -145,11 +146,11 @@ class _Leftovers:
         )
 
     def has_more_than(self, before: "_Leftovers") -> bool:
-        """Return whether it is more than before, apart from memory."""
+        """Return whether any value except memory is higher than before."""
         return any(row.value > 0 for row in self.rows(before, 0)[1:])
 
     def rows(self, before: "_Leftovers", hours: int) -> list[Row]:
-        """Return by how much it is more than before."""
+        """Return by how much the values exceed the earlier ones."""
         growth = max(size - before.memory[name] for name, size in self.memory.items())
         counts = {
             "descriptors": self.descriptors - before.descriptors,

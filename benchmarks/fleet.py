@@ -23,7 +23,7 @@ from tests.simulators.podproxy import NAMESPACE, Answer, Scenario, pod
 NODES = 500
 GPUS = 8
 DELAY = 0.1
-"""Seconds that the API server, the network and a hub take for an answer."""
+"""Seconds that the API server, the network and a hub take to answer."""
 
 LIST_DELAY = 0.3
 BUDGET = 10.0

@@ -1,7 +1,7 @@
 """Run the kubelet's probes while clients flood the hub's port.
 
-Run as a program, this is one of the clients: `flood PORT CONNECTIONS_A_SECOND`, until it is killed. It prints how many
-connections it has made, as one line for each second.
+Run as a program, this module is one of the clients: `flood PORT CONNECTIONS_A_SECOND`. It runs until it is killed, and
+prints a line each second: the number of connections that it made in that second.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ async def flood(seconds: float) -> list[Row]:
     async with node_of_three() as node:
         report = _report(node)
         pids = [process.pid for process in report.processes]
-        # Most of it is the start of an interpreter, which depends on the machine.
+        # Most of the time of a probe is the start of an interpreter, which depends on the machine.
         usual, _ = await _probes(node, seconds / 4)
         async with _attack(int(report.hub.http.rpartition(":")[2])) as counts:
             took, failed = await _probes(node, seconds)
@@ -90,7 +90,7 @@ async def _probe(node: Node, path: str) -> bool:
 
 @asynccontextmanager
 async def _attack(port: int) -> AsyncIterator[list[int]]:
-    """Flood a port until the block ends; the list then has the connections of each client in each second."""
+    """Flood a port until the block ends; the list then has the number of connections of each client in each second."""
     command = (sys.executable, "-m", "benchmarks.flood", str(port), str(RATE // CLIENTS))
     clients = [
         await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[1])
@@ -98,7 +98,7 @@ async def _attack(port: int) -> AsyncIterator[list[int]]:
     ]
     counts: list[int] = []
     try:
-        # The first second of each has passed.
+        # A client that has printed a line has run for a second.
         for client in clients:
             if client.stdout:
                 await client.stdout.readline()
@@ -112,7 +112,7 @@ async def _attack(port: int) -> AsyncIterator[list[int]]:
 
 
 def _client(port: int, rate: float) -> None:
-    """Open connections at this rate, as far as the CPU allows; each sends a request, and reads nothing."""
+    """Open connections at this rate, as far as the CPU allows; each connection sends a request and reads nothing."""
     kept: deque[socket.socket] = deque()
     begin = time.monotonic()
     made = total = printed = 0

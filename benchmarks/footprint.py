@@ -13,8 +13,8 @@ from benchmarks.rows import IDLE, MEMORY, Row
 from hub.testing.node import Node
 
 SETTLE = 0.5
-"""How long to wait after a start before measuring, as a fraction of the measuring time. gRPC's idle threads take about
-15 seconds before they look for work only rarely."""
+"""How long to wait after a start before measuring, as a fraction of the measuring time. It takes about 15
+seconds until gRPC's idle threads look for work only rarely."""
 
 
 Budgets = tuple[float | None, float | None]
@@ -22,7 +22,7 @@ Budgets = tuple[float | None, float | None]
 
 
 async def footprint(seconds: float) -> list[Row]:
-    """Measure an idle node without hardware over a number of seconds, and a plugin process that is alone."""
+    """Measure an idle node without hardware over a number of seconds, and a plugin process without a hub."""
     async with shipped_node() as node:
         rows = await _compare(node, SHIPPED, seconds, "", (95, 0.5))
     return [*rows, *await _one_plugin(seconds)]
@@ -37,12 +37,12 @@ async def gpu_footprint(seconds: float) -> list[Row]:
 async def _compare(
     node: Node, resources: Sequence[BareResource], seconds: float, prefix: str, budgets: Budgets
 ) -> list[Row]:
-    """Measure a hub alongside bare processes that serve the same. The hub is stopped before their memory is measured.
+    """Measure a hub alongside bare processes that serve the same resources.
 
-    Both are idle in the same seconds, because the machine may do other things as well. Each is alone when its memory is
-    measured, since processes that share a library share its memory.
+    The CPU time of both is measured over the same seconds, because other programs may use the machine. The memory of
+    each is measured while the other is not running, since processes that share a library share its memory.
     """
-    # The processes of the first start may have compiled modules, which leaves them with up to 15 MB more.
+    # The processes of the first start may have compiled modules, which leaves them up to 15 MB larger.
     await stop_serving(node)
     await node.start_hub()
     await all_served(node.kubelet, resources)
@@ -68,7 +68,7 @@ async def _compare(
 
 
 async def _one_plugin(seconds: float) -> list[Row]:
-    """Measure a plugin process without a hub, and a bare one."""
+    """Measure a plugin process without a hub, and a bare plugin process."""
     resource = SHIPPED[-1]
     size = await _size(lambda node: node.start_plugin().process, resource, seconds)
     floor = await _size(lambda node: start_plugin(resource, node.plugin_dir), resource, seconds)

@@ -55,13 +55,13 @@ async def gpu_starts(count: int) -> list[Row]:
 
 
 async def gpu_events(count: int) -> list[Row]:
-    """Cause `count` XIDs, and lose a GPU for every twentieth of them."""
+    """Cause `count` XIDs, and then lose a GPU one twentieth as often."""
     heard, found = [], []
     async with serving_gpus(QUIET) as (gpus, _, kubelet):
         for turn in range(count):
             gpus.driver.xid(turn % 8, 94)
             heard.append(await _list_after(kubelet, time.monotonic()))
-            # The GPU recovers at the next poll, which this file triggers: the interval is too long.
+            # The GPU recovers at the next poll. This file triggers one, since the interval is too long to wait for.
             (gpus.root / "dev/nvidia-look").touch()
             await _until(kubelet, 8)
             (gpus.root / "dev/nvidia-look").unlink()
@@ -127,7 +127,7 @@ async def gpu_and_ib(count: int, seed: int) -> list[Row]:
 
 
 async def gpu_preference(count: int, seed: int) -> list[Row]:
-    """Request `count` preferences: of 16 GPUs, for each size and topology, and of 1,600 replicas."""
+    """Request `count` preferences out of 16 GPUs of each topology, in all sizes, and `count` out of 1,600 replicas."""
     rng = random.Random(seed)  # noqa: S311 - no secret
     rows = []
     for name, topology in _topologies().items():

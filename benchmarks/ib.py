@@ -1,4 +1,4 @@
-"""Measure the IB plugin on a tree of 64 virtual functions."""
+"""Measure the IB plugin on a sysfs tree with 64 virtual functions."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ async def ib_starts(count: int) -> list[Row]:
 
 
 async def ib_changes(count: int) -> list[Row]:
-    """Take ports down `count` times, and read the tree just as many times."""
+    """Take a port down `count` times, and read the sysfs tree as many times."""
     async with _serving() as (tree, plugin, kubelet, _):
         took = []
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""What the kernel counts about processes."""
+"""The kernel's figures about processes: memory, CPU time and wake-ups."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ import psutil
 from hub.testing.node import Node
 
 GRPC_THREADS = ("grpc_", "event_engine", "lifeguard")
-"""How the names of the threads of gRPC's core begin."""
+"""Prefixes of the names of the threads of gRPC's core."""
 
 
 def tree(node: Node) -> list[int]:
@@ -34,18 +34,18 @@ def proportional_size(pid: int) -> float:
 
 @dataclass(frozen=True)
 class Usage:
-    """What processes do in a second."""
+    """The CPU usage of a group of processes."""
 
     percent: float
     """Their CPU time, in percent of a core."""
     wake_ups: float
-    """How often their threads begin to sleep: the voluntary context switches."""
+    """How often their threads begin to sleep in a second: the voluntary context switches."""
     own_wake_ups: float
     """The same without the threads of gRPC's core."""
 
 
 async def usage(trees: Sequence[Sequence[int]], seconds: float) -> list[Usage]:
-    """Return what each of several groups of processes does, all of them over the same period."""
+    """Return the CPU usage of several groups of processes, measured over the same period."""
     begin, before = time.monotonic(), [_Counts.read(pids) for pids in trees]
     await asyncio.sleep(seconds)
     passed, after = time.monotonic() - begin, [_Counts.read(pids) for pids in trees]

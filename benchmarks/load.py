@@ -27,7 +27,7 @@ RATE = 1000
 """Changes a second, across all plugins."""
 
 STREAMS = 64
-"""Over all plugins, in addition to those of the kubelet."""
+"""Streams across all plugins, in addition to those of the kubelet."""
 
 STEP = 0.1
 """Seconds between changes, each of many devices."""
@@ -40,8 +40,8 @@ async def load(seconds: float, *, devices: int = MANY, rate: int = RATE, streams
     """Change devices for a while; each second, read `/metrics` and `/status`.
 
     Args:
-        seconds: How long.
-        devices: How many, across all plugins.
+        seconds: How long to change devices.
+        devices: How many devices there are, across all plugins.
         rate: How many of them change in a second.
         streams: How many clients follow a plugin's list.
     """
@@ -115,7 +115,7 @@ class Pages:
 
     Attributes:
         metrics: The seconds that each scrape took.
-        status: The seconds that each status took.
+        status: The seconds that each query of the status took.
         sizes: The proportional set size of all processes, in MB.
     """
 
@@ -127,7 +127,7 @@ class Pages:
         self.sizes: list[float] = []
 
     async def read(self) -> None:
-        """Read all once."""
+        """Read everything once."""
         for path, took in (("/metrics", self.metrics), ("/status", self.status)):
             begin = time.monotonic()
             # If there is no answer, the time until the timeout counts.
@@ -138,7 +138,7 @@ class Pages:
 
     @property
     def growth(self) -> float:
-        """How much larger the memory is in the last quarter of the time than in the second."""
+        """How much larger the memory is in the last quarter of the time than in the second one."""
         quarter = max(1, len(self.sizes) // 4)
         return statistics.median(self.sizes[-quarter:]) - statistics.median(
             self.sizes[quarter:][:quarter] or self.sizes
@@ -161,7 +161,7 @@ class FollowedList:
     async def follow(self, socket: Path) -> None:
         """Follow the list until cancelled."""
         async with grpc.aio.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS) as channel:
-            # Decoded below: most streams get the same message.
+            # The messages are decoded below, with a cache: most streams get the same message.
             call = channel.unary_stream("/v1beta1.DevicePlugin/ListAndWatch", wire.Empty.SerializeToString, bytes)
             async for message in call(wire.Empty()):
                 self._receive(message)
@@ -176,7 +176,7 @@ class FollowedList:
         """Wait for a list in which these devices are unhealthy, and no others.
 
         Raises:
-            TimeoutError: there was none.
+            TimeoutError: no such list arrived.
         """
         async with asyncio.timeout(LIMIT):
             while not self._seen or self._unhealthy != unhealthy:
@@ -184,7 +184,7 @@ class FollowedList:
                 await self._arrived.wait()
 
     def latencies(self, changes: Changes) -> list[float]:
-        """Return for each step how many seconds later the list had it."""
+        """Return how many seconds after each step the list contained its changes."""
         totals = list(accumulate(count for _, count in self._seen))
         wanted = (min(changes.step * (n + 1), totals[-1]) for n in range(len(changes.times)))
         arrivals = [self._seen[bisect_left(totals, total)][0] for total in wanted]
@@ -206,7 +206,7 @@ async def _while_reading(pages: Pages, changes: Changes, seconds: float) -> floa
     return time.monotonic() - begin
 
 
-# The streams of a plugin get the same message.
+# Cached, because all streams of a plugin get the same message.
 @lru_cache(maxsize=2 * len(NAMES))
 def _unhealthy(message: bytes) -> frozenset[str]:
     devices = wire.ListAndWatchResponse.FromString(message).devices
@@ -215,7 +215,7 @@ def _unhealthy(message: bytes) -> frozenset[str]:
 
 @asynccontextmanager
 async def _followed(node: Node, streams: int) -> AsyncIterator[list[FollowedList]]:
-    """Follow the lists of all plugins in turn; each stream has its first list."""
+    """Follow the lists of the plugins in turn, until the block ends; each stream has already received a list."""
     sockets = {name: Target.of(node.kubelet, node.plugin_dir, f"example.com/{name}").socket for name in NAMES}
     lists = [FollowedList(name) for name in islice(cycle(NAMES), streams)]
     tasks = [asyncio.create_task(each.follow(sockets[each.name])) for each in lists]

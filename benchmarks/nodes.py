@@ -1,4 +1,4 @@
-"""Provide nodes to measure on."""
+"""Nodes for the benchmarks."""
 
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -30,7 +30,7 @@ SHIPPED = [BareResource(GPU, 0), BareResource(HCA, 0), BareResource(SHIPPED_STUB
 """What the shipped circus.ini serves without hardware."""
 
 EIGHT_GPUS = [BareResource(GPU, 8, prefer=2, libraries=("pynvml",)), *SHIPPED[1:]]
-"""What it serves on a node with eight GPUs."""
+"""What the shipped circus.ini serves on a node with eight GPUs."""
 
 LIMIT = 60.0
 """Seconds of waiting after which a resource counts as lost."""

@@ -19,7 +19,7 @@ from hub.testing.node import Node
 
 
 async def scrapes(count: int) -> list[Row]:
-    """Change one of very many devices, or all with different reasons, and get the metrics and the status."""
+    """Change one of very many devices, or all of them with different reasons, and get the metrics and the status."""
     each = -(-MANY // len(NAMES))
     cold, one, all_, status = [], [], [], []
     async with node_of_three(each) as node:
@@ -66,7 +66,7 @@ async def _change(node: Node, name: str, unhealthy: dict[str, str]) -> None:
 async def _get(node: Node, path: str) -> float:
     """Return the seconds until the hub has answered."""
     begin = time.monotonic()
-    # Clients on the network would wait for their share of the event loop.
+    # On the Unix socket: a client on the network would have to wait for its share of the event loop.
     code, _ = await asyncio.to_thread(ask, str(node.run_dir.http_socket), path)
     if code != HTTPStatus.OK:
         raise RuntimeError(f"the hub's response to {path} is {code}")

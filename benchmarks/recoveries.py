@@ -1,4 +1,4 @@
-"""A plugin whose devices may break as often in a minute as those of others in a day."""
+"""A plugin whose devices may break as often in a minute as the devices of other plugins may in a day."""
 
 from hub import RecoveryPolicy
 from plugins.stub.plugin import Stub

@@ -16,12 +16,12 @@ WHAT = "from kubelet restart until every resource is allocatable, three plugins"
 
 
 async def kubelet_restarts(count: int, seed: int, *, with_floor: bool = False) -> list[Row]:
-    """Restart the kubelet `count` times, at random moments, gracefully or by a crash.
+    """Restart the kubelet `count` times, at random moments, gracefully or after a crash.
 
-    A quarter of the restarts happens before the node has recovered from the previous one; those are checked, not timed.
+    A quarter of the restarts happen before the node has recovered from the previous one; those are checked, not timed.
 
     Args:
-        count: How often.
+        count: How often to restart it.
         seed: The seed of the random moments.
         with_floor: Whether the kubelet of a bare node is restarted too, after each restart that is timed.
 
@@ -68,8 +68,8 @@ async def _time_restart(kubelet: FakeKubelet, *, crash: bool) -> float:
 def _counts(kubelet: FakeKubelet, ends: Mapping[int, float]) -> list[Row]:
     """Return how many resources are lost, and how many have registered twice.
 
-    A kubelet that stops gracefully first closes its streams, and for a moment still accepts registrations; after its
-    `ends` they do not count.
+    A kubelet that stops gracefully first closes its streams, and for a moment still accepts registrations; those
+    after the kubelet's time in `ends` do not count.
     """
     accepted = Counter(
         (entry.resource, entry.start)

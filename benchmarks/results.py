@@ -1,4 +1,4 @@
-"""The results of a run: a file, and a table that compares them with those of the run before."""
+"""The results of a run: a file, and a table that compares them with those of the previous run."""
 
 from pathlib import Path
 
@@ -33,13 +33,13 @@ def read_results(path: Path) -> Results:
 
 
 def write_results(path: Path, results: Results) -> None:
-    """Write results; those of a benchmark that did not run stay as they were."""
+    """Write results to a file; its directory is created if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
 
 
 def print_results(now: Results, before: Results) -> None:
-    """Print a table of what was measured now, next to the same figures of the run before."""
+    """Print a table of the figures of this run, next to those of the previous run."""
     table = Table()
     for head in ("what", "figure"):
         table.add_column(head, no_wrap=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 IDLE, MEMORY, ADMISSION, START = 1.5, 1.25, 1.3, 1.5
-"""How many times its floor a row may be, by what it measures."""
+"""The maximum ratio of a row to its floor, by what the row measures."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -14,19 +14,19 @@ class Row(msgspec.Struct, frozen=True):
 
     what: str
     figure: str
-    """The figure of the samples: median, worst, ..."""
+    """Which figure of the samples it is: median, worst, ..."""
     value: float
     unit: str
     budget: float | None
     samples: int
     floor: float | None = None
-    """The same figure of the processes in `benchmarks.bare`, which do the minimum that is needed, in the same run."""
+    """The same figure of the processes in `benchmarks.bare`, which do only the minimum, in the same run."""
     max_ratio: float | None = None
-    """How many times its floor the value may be."""
+    """The maximum ratio of the value to the floor."""
 
     @property
     def ratio(self) -> float | None:
-        """How many times its floor the value is."""
+        """The ratio of the value to the floor."""
         return self.value / self.floor if self.floor else None
 
     @property
@@ -53,7 +53,7 @@ def times(
         seconds: How long it took each time.
         budgets: The budget of each requested figure.
         floor: How long bare processes took for the same thing each time.
-        max_ratio: Maximum ratio of the median to that; the other figures are matters of chance.
+        max_ratio: Maximum ratio of the median to that of the bare processes; the other figures vary too much by chance.
     """
     least = _figures(floor) if floor else {}
     ratios = {"median": max_ratio}

@@ -78,7 +78,7 @@ async def plugin_kills(count: int) -> list[Row]:
 
 
 async def kill_anything(count: int, seed: int) -> list[Row]:
-    """Kill any process of the tree `count` times, at random moments; restart the hub like a container.
+    """Kill any process of the tree `count` times, at random moments; restart a killed hub, as a kubelet would.
 
     Half of the kills happen before the node has recovered from the previous one, or while processes are starting. The
     recovery from the others is timed, from the last kill on.
@@ -114,7 +114,7 @@ def _has_more_lists_than(count: int) -> Callable[[FakeKubelet], bool]:
 
 
 async def _kill_one(node: Node, rng: random.Random) -> str:
-    """Kill the hub or one of its processes at any moment, and return which kind it was."""
+    """Kill the hub or one of its plugins, and return which of the two it was."""
     if node.hub is None:
         raise RuntimeError("there is no hub to kill")
     children = psutil.Process(node.hub.pid).children()
@@ -146,7 +146,10 @@ def _bare_plugin(node: Node, name: str) -> int:
 
 
 def _serves(state: PluginReport) -> bool:
-    """Return whether a running process wrote this: the file outlives the process, and a zombie keeps its pid."""
+    """Return whether this is the report of a running process whose resource is registered.
+
+    The file outlives the process, and a zombie keeps its pid.
+    """
     registered = [resource.registration is RegistrationStatus.REGISTERED for resource in state.resources]
     try:
         return registered == [True] and psutil.Process(state.pid).status() != psutil.STATUS_ZOMBIE

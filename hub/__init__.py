@@ -129,7 +129,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name on first use: the hub process is in this package too, and needs none of them."""
+    """Import a public name on first use: the hub process imports this package too, and needs none of these names."""
     for module, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(module), name)

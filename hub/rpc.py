@@ -1,8 +1,8 @@
-"""Calls a gRPC service of another program on this node, for plugins whose hardware has such a service.
+"""Calls to a gRPC service of another program on this node, for plugins whose hardware has such a service.
 
-A plugin's code runs in threads and may block, so a call returns when there is a response. Messages are bytes, and a
-plugin reads the few fields that it needs by their numbers: it needs no generated code, and fields that a later version
-of the service adds do no harm.
+A plugin's code runs in threads and may block, so a call waits for the response. Messages are bytes, and a plugin
+reads the few fields that it needs by their numbers: it needs no generated code, and fields that a later version of
+the service adds do no harm.
 """
 
 from pathlib import Path
@@ -13,10 +13,10 @@ from hub.base.failures import one_line
 from hub.kubelet.channel import CHANNEL_OPTIONS, unix_target
 
 MAX_BYTES = 1 << 20
-"""The default size limit of a response: a state of a thousand devices takes 200 KB."""
+"""The default size limit of a response: the state of a thousand devices takes 200 KB."""
 
 MAX_FIELDS = 100_000
-"""Maximum number of fields of a message: the smallest take 50 times their size once they are decoded."""
+"""Maximum number of fields in a message: once decoded, the smallest fields take 50 times their size."""
 
 
 class ServiceError(HubError):
@@ -29,10 +29,10 @@ def call_service(
     """Call a method of a gRPC service, and return the first message of its response, which may be a stream.
 
     Args:
-        socket: The service's socket, as this process finds it.
-        method: Such as "/package.Service/Method".
+        socket: The path of the service's socket, as this process sees it.
+        method: The full name, such as "/package.Service/Method".
         request: The encoded request; empty for a message without fields.
-        timeout: Seconds for everything.
+        timeout: Maximum seconds for the whole call.
         max_bytes: Maximum size of the message.
 
     Raises:
@@ -57,19 +57,19 @@ def call_service(
 
 
 def message_fields(content: bytes) -> dict[int, list[int | bytes]]:
-    """Return the fields of an encoded message by their numbers, each with its values in order.
+    """Return the fields of an encoded message by number, each with its values in order.
 
-    A string, a message in a field and packed numbers are bytes; booleans and members of enumerations are numbers.
+    Strings, nested messages and packed numbers are bytes; booleans and enumeration values are numbers.
 
     Raises:
-        ServiceError: it is not a message, or has too many fields.
+        ServiceError: the content is not a message, or has too many fields.
     """
     from google.protobuf.empty_pb2 import Empty  # noqa: PLC0415 - as above
     from google.protobuf.message import DecodeError  # noqa: PLC0415 - as above
     from google.protobuf.unknown_fields import UnknownFieldSet  # noqa: PLC0415 - as above
 
     try:
-        # A message type without fields, to which all fields are unknown.
+        # A message type without fields, for which all fields are unknown.
         unknown: Any = UnknownFieldSet(Empty.FromString(content))
     except DecodeError:
         raise ServiceError("the response is not a Protocol Buffers message") from None
@@ -82,5 +82,5 @@ def message_fields(content: bytes) -> dict[int, list[int | bytes]]:
     return fields
 
 
-def _described(error: Any) -> str:  # noqa: ANN401 - grpc has no type for an error that has both
+def _described(error: Any) -> str:  # noqa: ANN401 - grpc has no type for an error with code() and details()
     return one_line(f"{error.code().name}: {error.details() or 'no details'}")

@@ -10,7 +10,7 @@ in_archive() {
     [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]
 }
 
-# Return whether sudo works: it needs no password, or a person can type one.
+# Return whether sudo works: it needs no password, or the user can type one.
 sudo_works() {
     command -v sudo >/dev/null || return 1
     sudo -n true 2>/dev/null && return

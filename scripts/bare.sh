@@ -9,9 +9,9 @@
 #   debootstrap --variant=minbase --include=ca-certificates,git,make,python3 trixie ROOTFS
 #   debootstrap --variant=minbase --include=ca-certificates,git,make,python3 --components=main,universe noble ROOTFS
 #
-# It is not changed: everything is installed in a layer above it, which is removed at the end. This machine's resolver,
-# certificates and pip settings apply inside. The script needs root. For each command it shows the time it took, and the
-# installed packages before and after it.
+# ROOTFS is not changed: everything is installed in a layer above it, which is removed at the end. This machine's
+# resolver, certificates and pip settings apply inside. The script needs root. For each command, it shows the time that
+# the command took, and the installed packages before and after it.
 set -eu
 
 mount_root() {
@@ -32,7 +32,7 @@ inside() {
 }
 
 installed() {
-    # shellcheck disable=SC2016 # dpkg-query fills it in
+    # shellcheck disable=SC2016 # dpkg-query expands it
     inside dpkg-query --show --showformat='${Installed-Size}\n' |
         awk '{ size += $1 } END { printf "%d packages of the distribution, %d MB", NR, size / 1024 }'
 }

@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 def field_texts(module: ModuleType) -> dict[str, dict[str, str]]:
-    """Return, by class, the docstrings of all fields and members of a module's classes, each in one line."""
+    """Return the docstrings of all fields and members of a module's classes, by class, each on one line."""
     classes = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.ClassDef)]
     return {each.name: dict(_fields(each.body)) for each in classes}
 

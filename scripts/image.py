@@ -1,7 +1,7 @@
 """Build the container image without a registry: `python -m scripts.image`; with --test, also test it.
 
 The script creates a base from Debian's packages; --base names another image with Python instead. It builds the image
-on this base with container/Containerfile, and unpacks it like a node unpacks a pulled image. Everything is in
+on this base with container/Containerfile, and unpacks it as a node unpacks a pulled image. Everything is in
 build/image, including the storage of images, so that your own images are not touched; --archive writes a file of your
 choice, which nodes can import.
 
@@ -44,7 +44,7 @@ CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 DEBIAN = [
     "--variant=minbase",
     "--include=python3",
-    # Without it the base contains a tool that converts old installations, and 50 MB of Perl with it.
+    # Without it, the base contains a tool that converts old installations, and 50 MB of Perl with it.
     "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
     # Debian's slim images exclude the same paths.
     "--dpkgopt=path-exclude=/usr/share/doc/*",
@@ -65,7 +65,7 @@ def install_tools() -> None:
         return
     print(f"image: installing {', '.join(missing)}", file=sys.stderr)
     _run("apt-get", "update", "-qq")
-    # On Ubuntu the keys of Debian's archive are missing, too.
+    # On Ubuntu, the keys of Debian's archive are missing, too.
     packages = [*missing, "debian-archive-keyring"]
     _run(
         "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages
@@ -106,7 +106,7 @@ def build(base: str) -> None:
 
 
 def unpack() -> None:
-    """Store the image as a registry does, and unpack it like a node does."""
+    """Store the image as a registry does, and unpack it as a node does."""
     for old in (PULLED, ROOT_FILES):
         if old.exists():
             shutil.rmtree(old)
@@ -187,7 +187,7 @@ def _test(arguments: Sequence[str]) -> int:
 
 
 def main() -> int:
-    """Build the image, and test it if asked to."""
+    """Build the image, and test it if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", help="build on this image, pulled if necessary, instead of one created here")
     parser.add_argument("--suite", default="bookworm", help="create the base from this release of Debian (%(default)s)")

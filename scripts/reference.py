@@ -273,7 +273,7 @@ def _option_row(option: click.Option) -> Row:
 
 
 def _plugin_flags() -> Iterator[Row]:
-    """Yield the options of a plugin process, from its source: argparse does not offer them."""
+    """Yield the options of a plugin process, from its source: argparse does not expose them."""
     source = inspect.getsource(importlib.import_module("hub.plugin.__main__"))
     for node in ast.walk(ast.parse(source)):
         match node:

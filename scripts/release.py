@@ -1,6 +1,6 @@
 """Check whether this checkout can be released: `make release-check`.
 
-The version is written by hand in hub/_version.py only; the tests of the manifests compare all other places with it.
+The version is written by hand only in hub/_version.py; the tests of the manifests compare all other places with it.
 This script checks the rest: the changelog, the metadata, the state of the checkout, the packages built from it, and the
 bill of materials of its image, which it leaves in build/ for the release.
 """
@@ -61,7 +61,7 @@ def changelog_problems(text: str, version: str) -> Iterator[str]:
 
 
 def metadata_problems(project: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is missing in the `[project]` table of pyproject.toml: a checkout does not know its address."""
+    """Yield what the `[project]` table of pyproject.toml lacks: a checkout does not know the project's addresses."""
     given = project.get("urls", {})
     for name in URLS:
         if not str(given.get(name, "")).startswith("https://"):

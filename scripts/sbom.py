@@ -1,8 +1,8 @@
 """Write the image's software bill of materials: `python -m scripts.sbom FILE`; `make release-check` does it, too.
 
 It lists the Python packages in the image, with their versions and hashes, in CycloneDX format, which scanners read.
-It is made from the lock, so it needs neither the image nor a network. What the base contains is not in it: that is
-another image, with its own bill of materials.
+It is generated from the lock, so it needs neither the image nor a network. It does not list the contents of the base
+image, which has its own bill of materials.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from scripts import lock
 
 
 def write_bill(path: Path) -> dict[str, Any]:
-    """Write the bill of materials; the same lock and version make the same file."""
-    # The tool warns that it does not know which package needs which: a lock does not say so.
+    """Write the bill of materials; the same lock and version produce the same file."""
+    # The tool warns that it does not know which package needs which: a lock does not contain that.
     command = [sys.executable, "-W", "ignore::UserWarning", "-m", "cyclonedx_py", "requirements", str(lock.RUNTIME)]
     options = [f"--pyproject={lock.ROOT / 'pyproject.toml'}", "--output-reproducible"]
     done = subprocess.run([*command, *options], stdout=subprocess.PIPE, check=True)

@@ -52,8 +52,8 @@ async def main() -> None:
 
 
 async def _shoot_pages(browser: Browser, page: str, directory: Path) -> None:
-    """Take the page in all widths, views and states, of this node and of one with a thousand devices."""
-    from tests.integration.page.page_node import PageNode, large_node  # noqa: PLC0415 - found on the path that was just extended
+    """Capture the page in all widths, views and states, for this node and for one with a thousand devices."""
+    from tests.integration.page.page_node import PageNode, large_node  # noqa: PLC0415 - only `--all` needs it
 
     for name, size in (("wide", WIDE), ("500", (500, 900)), ("320", (320, 900))):
         for dark in (False, True):

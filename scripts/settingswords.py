@@ -26,7 +26,7 @@ class Key(NamedTuple):
 
 
 def sections(kind: Struct) -> Mapping[Struct, list[Place]]:
-    """Return the structs of a file, and the locations where each may be."""
+    """Return the structs of a file, and the locations where each may occur."""
     found: dict[Struct, list[Place]] = {}
 
     def visit(cls: Struct, place: Place) -> None:
@@ -86,7 +86,7 @@ def _structs(kind: types.Type) -> Iterator[tuple[Struct, Place]]:
 
 
 def _value(kind: types.Type, plural: str = "") -> str:
-    """Return what a key takes."""
+    """Describe the values that a key takes."""
     options = [option for option in _options(kind) if not isinstance(option, types.NoneType)]
     return either([word for option in options for word in _words(option, options, plural)])
 
@@ -146,7 +146,7 @@ def _default(field: types.Field) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return a value as a file contains it, without defaults."""
+    """Return a value as a file would contain it, without defaults."""
     if isinstance(value, msgspec.Struct):
         return {
             field.encode_name: _plain(mine)
@@ -159,7 +159,7 @@ def _plain(value: object) -> object:
 
 
 def _members(kind: types.Type) -> Iterator[str]:
-    """Yield the meaning of each word that a key takes."""
+    """Yield the meaning of each word that is a value of a key."""
     match kind:
         case types.EnumType(cls=cls):
             texts = field_texts(sys.modules[cls.__module__])[cls.__name__]
@@ -171,6 +171,6 @@ def _members(kind: types.Type) -> Iterator[str]:
 
 
 def _begun(text: str) -> str:
-    """Return a sentence for use after a colon; a name in capitals keeps them."""
+    """Return a sentence for use after a colon: with a lower-case first letter, unless the first word is in capitals."""
     word = text.split(maxsplit=1)[0]
     return text if len(word) > 1 and word.isupper() else text[0].lower() + text[1:]

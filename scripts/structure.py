@@ -46,7 +46,7 @@ def import_graph() -> grimp.ImportGraph:
 
 
 def imports_below(graph: grimp.ImportGraph, *packages: str) -> Imports:
-    """Return the modules of some packages, each with what it imports from them."""
+    """Return the modules of some packages, each with the modules that it imports from them."""
     modules = {module for module in graph.modules if module.startswith(tuple(f"{name}." for name in packages))}
     modules |= {name for name in packages if name in graph.modules}
     return {module: graph.find_modules_directly_imported_by(module) & modules for module in modules}
@@ -143,7 +143,7 @@ def _callable_types() -> set[str]:
 
 
 def callbacks() -> list[str]:
-    """Return the constructor parameters that are callables, fields of dataclasses and structs included."""
+    """Return the constructor parameters that are callables, including fields of dataclasses and structs."""
     types = _callable_types()
     found = []
     for path in _files("hub", "plugins"):
@@ -155,7 +155,7 @@ def callbacks() -> list[str]:
 
 
 def _parameters(kind: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
-    """Yield what the constructor of a class takes, with its annotation."""
+    """Yield the parameters of a class's constructor, with their annotations."""
     for node in kind.body:
         match node:
             case ast.FunctionDef(name="__init__", args=arguments):

@@ -24,7 +24,7 @@ distribution() {
     sed -n 's/^PRETTY_NAME="\(.*\)"$/\1/p' /etc/os-release
 }
 
-# Without package lists, every package would seem not to exist. gcc is in every archive.
+# Without package lists, every package would seem to be missing. gcc is in every archive.
 need_lists() {
     if have apt-get && ! in_archive gcc; then
         as_root "apt has no package lists" "apt-get update"
@@ -60,7 +60,8 @@ find_chromium() {
 }
 
 # Debian 13 has a package of promtool; older releases and Ubuntu have it in `prometheus`. The package is unpacked, not
-# installed, since that would start a server. For root, apt downloads as a user that cannot write to the scratch directory.
+# installed: its installation would start a server. For root, apt downloads as a user that cannot write to the scratch
+# directory.
 find_promtool() {
     if have promtool; then
         ln -sf "$(command -v promtool)" "$venv/bin/promtool"

@@ -58,7 +58,7 @@ class Finding(NamedTuple):
 
 
 def text_files() -> Iterator[Path]:
-    """Yield every text file of the project; of generated code, only what it is generated from."""
+    """Yield every text file of the project; for generated code, only its source."""
     for directory in (ROOT, *(ROOT / name for name in DIRECTORIES)):
         for path in sorted(directory.glob("*") if directory == ROOT else directory.rglob("*")):
             if (

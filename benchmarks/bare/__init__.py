@@ -1,4 +1,4 @@
-"""Bare processes: the same libraries as those of the hub, and the minimum that a row of the benchmarks needs.
+"""Bare processes: they load the same libraries as the hub, and do the minimum that a row of the benchmarks needs.
 
-What they cost is the floor for the row. When the hub stops loading one of these libraries, so must they.
+Their cost is the floor of that row. When the hub stops loading one of these libraries, they must stop loading it too.
 """

@@ -22,7 +22,7 @@ Process = subprocess.Popen[bytes]
 
 
 def main() -> None:
-    """Run until a signal, or until the parent process exits."""
+    """Run until a signal arrives or the parent process exits."""
     set_death_signal(signal.SIGKILL)
     load(HUB)
     parser = argparse.ArgumentParser()
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 async def _run(resources: list[BareResource], plugin_dir: Path) -> None:
-    from asyncinotify import Inotify, Mask  # noqa: PLC0415 - `load` decides when
+    from asyncinotify import Inotify, Mask  # noqa: PLC0415 - `load` decides when it is imported
 
     running: dict[BareResource, Process] = {}
 
@@ -53,7 +53,7 @@ async def _run(resources: list[BareResource], plugin_dir: Path) -> None:
 
 
 def start_plugin(resource: BareResource, plugin_dir: Path) -> Process:
-    """Start a bare plugin; it exits when this process does, because it reads from it."""
+    """Start a bare plugin. It exits when this process does, because its standard input ends then."""
     command = own_python("benchmarks.bare.plugin", msgspec.json.encode(resource).decode(), str(plugin_dir))
     # As the hub does for its plugins.
     environment = {"MALLOC_ARENA_MAX": "1", **os.environ}

@@ -32,7 +32,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class BareServicer(DevicePluginServicer):
-    """Answers with messages that are ready.
+    """Answers each call with a message that was built in advance.
 
     Args:
         resource: The resource.
@@ -107,7 +107,7 @@ async def _register(resource: BareResource, servicer: BareServicer, plugin_dir: 
 
 
 def main(argument: str, plugin_dir: str) -> None:
-    """Serve."""
+    """Serve the resource until standard input ends."""
     resource = msgspec.json.decode(argument, type=BareResource)
     load((*PLUGIN, *resource.libraries))
     asyncio.run(serve(resource, Path(plugin_dir)))

@@ -1,4 +1,4 @@
-"""The processes of a minimal reset: one that forks another, which does nothing."""
+"""The processes of a minimal reset: one process forks a child, which does nothing."""
 
 import ctypes  # noqa: F401 - the guard needs it for prctl(2)
 import os

@@ -1,4 +1,4 @@
-"""What a bare plugin serves."""
+"""The resource that a bare plugin serves."""
 
 import msgspec
 
@@ -8,11 +8,11 @@ class BareResource(msgspec.Struct, frozen=True, omit_defaults=True):
 
     name: str
     devices: int
-    """How many; their ids are numbers, from 0 on."""
+    """The number of devices; their ids are the numbers from 0."""
     prefer: int = 0
-    """How many devices its preference has; 0 for a plugin without preference."""
+    """How many devices a preferred allocation has; 0 for a plugin without a preference."""
     libraries: tuple[str, ...] = ()
-    """More libraries, which the plugin loads in addition to those of every plugin."""
+    """Libraries that the plugin loads in addition to those of every plugin."""
 
     @property
     def ids(self) -> list[str]:

@@ -23,7 +23,7 @@ from hub.base.tasks import Tasks, Work
 from hub.status.view import View
 
 _REMOVAL_SECONDS = 3.0
-"""Seconds for the removal of what the agent has written, when it stops; the hub kills it after five."""
+"""Seconds that a stopping agent may take to remove what it has written; the hub kills it after five."""
 
 
 class Agent:
@@ -89,7 +89,7 @@ class Agent:
             await attempts.until_done(self._node.watch)
 
     async def _remove(self) -> None:
-        """Remove what would become outdated without an agent, unless another one acts."""
+        """Remove what would become outdated without an agent, unless another agent is active."""
         try:
             async with asyncio.timeout(_REMOVAL_SECONDS):
                 await self._conditions.remove()

@@ -1,4 +1,4 @@
-"""Cordons by the node's annotation, and the annotation that lists all cordons."""
+"""Cordons that an annotation of the node requests, and the annotation that lists all cordoned devices."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -50,7 +50,7 @@ class Cordons:
         view: What the hub knows.
         changes: When to check again.
         run_dir: Where the plugins take commands.
-        events: Takes an event when a device cannot be cordoned; None for no events.
+        events: Receives an event when a device cannot be cordoned; None to write no events.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Cordons:
         await Attempts("cordons").after_each(self._changes, self.update)
 
     async def update(self) -> float | None:
-        """Cordon and release devices, and list the cordoned ones; return the seconds until that has to be repeated.
+        """Cordon and release devices, and list the cordoned ones; return the seconds until the next attempt, if any.
 
         Raises:
             ApiError: the API server did not accept the list.
@@ -89,14 +89,14 @@ class Cordons:
         failures: dict[str, str] = {}
         wanted = self._find(status, annotations.get(WANTED, ""), failures)
         is_answered = await self._apply(status, wanted, failures)
-        # While a plugin starts, its devices are unknown: a name may be that of one of them.
+        # While a plugin starts, its devices are unknown: a name that was not found may be that of one of them.
         if not any(plugin.condition in _SOON_KNOWN for plugin in status.plugins):
             self._report(failures)
         await self._list(status, annotations)
         return None if is_answered else _RETRY_SECONDS
 
     def _find(self, status: NodeStatus, text: str, failures: dict[str, str]) -> dict[Key, str]:
-        """Return the devices that the annotation names, with these names."""
+        """Return the devices that the annotation names, each with the name that it uses."""
         names = list(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))[:_MAX_NAMES]
         index = DeviceIndex(status)
         keys: dict[str, Key] = {}
@@ -104,7 +104,7 @@ class Cordons:
             try:
                 keys[name] = index.find(name[:_LONGEST_NAME])
             except HubError as error:
-                # A device that is absent for a moment stays cordoned, under whichever name it was found before.
+                # A device that is absent for a moment stays cordoned if it was found by this name before.
                 if name in self._keys:
                     keys[name] = self._keys[name]
                 else:
@@ -113,7 +113,7 @@ class Cordons:
         return {key: name for name, key in keys.items()}
 
     async def _apply(self, status: NodeStatus, wanted: Mapping[Key, str], failures: dict[str, str]) -> bool:
-        """Send the plugins what differs; return whether all have answered."""
+        """Send the differences to the plugins; return whether all plugins have answered."""
         is_answered = True
         for plugin in status.plugins:
             if not plugin.report.pid:
@@ -125,7 +125,7 @@ class Cordons:
             for request in requests:
                 response = await self._send(plugin.name, request)
                 if response is None:
-                    # It may hang: each of its requests would take as long, while other plugins wait.
+                    # The plugin may hang: each further request would take just as long, while other plugins wait.
                     is_answered = False
                     break
                 if not response.ok and isinstance(request, Cordon):
@@ -174,7 +174,7 @@ class Cordons:
 
 
 def _names(status: NodeStatus) -> Iterable[str]:
-    """Return the shortest names of all cordoned devices; of those that are absent, the plugins' names for them."""
+    """Return the shortest names of all cordoned devices; for absent devices, the names that their plugins use."""
     shortest = {each.key: each.names[0] for each in reversed(list(known_devices(status)))}
     cordoned = [(plugin.name, key) for plugin in status.plugins for key in plugin.report.cordons]
     return {shortest.get(key, key[1]) for key in cordoned}

@@ -25,7 +25,7 @@ MESSAGE_BYTES = 1024
 """The longest message of a condition, and the longest note of an event."""
 
 FAILED_AFTER = 10.0
-"""Seconds after which a plugin that does not work counts as failed: one that has crashed is restarted at once."""
+"""Seconds after which a plugin that does not work counts as failed: a crashed plugin is restarted at once."""
 
 _GOOD, _BAD = True, False
 
@@ -37,14 +37,14 @@ _UNDECIDED = {
     Condition.SUPERSEDED,
     Condition.STOPPING,
 }
-"""These end by themselves, or another hub has the devices: what was known before is still true."""
+"""Conditions that pass without intervention, or in which another hub has the devices: what was known still holds."""
 
 
 class Finding(NamedTuple):
     """What is known about the devices of a plugin."""
 
     healthy: bool | None
-    """Whether all can be used; None if that is unknown."""
+    """Whether all devices can be used; None if unknown."""
     reason: str
     message: str
 
@@ -96,7 +96,7 @@ class Conditions:
         return set(self.wanted)
 
     def update(self, status: NodeStatus, now: float) -> float | None:
-        """Derive the conditions from the status; return the seconds until that has to be repeated without a change."""
+        """Derive the conditions from the status; return the seconds until they have to be derived again, if any."""
         wanted: dict[str, NodeCondition] = {}
         for plugin in status.plugins:
             kind = self._settings.condition_type(plugin.name)

@@ -53,14 +53,14 @@ class ConditionWriter:
         await Attempts("conditions").after_each(self._changes, self.write)
 
     async def write(self) -> float | None:
-        """Write what has changed; return the seconds until the next write without a change.
+        """Write what has changed; return the seconds until the next write, even if nothing changes.
 
         Raises:
             ApiError: the API server did not accept it.
         """
         status = self._view.status
         if status is None:
-            # Another agent acts. What it writes has to be read again, if this one acts later.
+            # Another agent is active. If this one becomes active later, it has to read what the other has written.
             self._written = None
             return None
         if self._written is None:
@@ -83,7 +83,7 @@ class ConditionWriter:
             await self._patch(changed)
             self._written = dict(wanted)
         if is_due:
-            # Not at the same moment on all nodes that have started together.
+            # Partly random, so that nodes that started together do not all write at the same moment.
             self._next_heartbeat = now + self._heartbeat * random.uniform(0.9, 1.0)  # noqa: S311 - no secret
 
     async def remove(self) -> None:
@@ -101,6 +101,6 @@ class ConditionWriter:
         try:
             await self._client.patch(f"{self._node.path}/status", body, STRATEGIC_PATCH)
         except ApiError:
-            # What was written is unknown, if there was no answer.
+            # If there was no answer, it is unknown what was written.
             self._next_heartbeat = 0
             raise

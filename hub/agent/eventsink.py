@@ -14,7 +14,7 @@ from hub.apiserver.errors import CONFLICT, NOT_FOUND, ApiError
 
 CONTROLLER = "dphub.dev/agent"
 SERIES_SECONDS = 360.0
-"""Seconds within which an event that happens again raises the count of the first one, as with client-go."""
+"""Seconds within which a repeated event only increases the count of the first one, as in client-go."""
 
 _ACTION = "HealthCheck"
 _NODE_NAMESPACE = "default"
@@ -30,7 +30,7 @@ class _Series(NamedTuple):
 
 
 class EventSink:
-    """Creates events, or counts them if they repeat one.
+    """Creates events; for a repetition, increases the count of the earlier event instead.
 
     Args:
         client: Calls the API server.
@@ -53,7 +53,7 @@ class EventSink:
         Raises:
             ApiError: the API server did not accept it.
         """
-        # The note distinguishes devices, and reasons: it cannot be changed later.
+        # The note is part of the key, because it names the device and the reason, and cannot be changed later.
         key = (occurrence.reason, occurrence.kind, occurrence.note, *map(str, regarding.values()))
         series = self._series.get(key)
         if series and occurrence.time - series.last < SERIES_SECONDS:

@@ -83,7 +83,7 @@ class EventWriter:
             self._file.write()
 
     def _find(self) -> None:
-        """Add what has happened; while another agent acts, forget what was announced."""
+        """Queue what has happened; while another agent is active, forget what was announced."""
         status = self._view.status
         if status is None:
             self._occurrences = None

@@ -8,7 +8,7 @@ from hub.base.untrusted import Integer
 
 
 class Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    """What each object has."""
+    """The metadata that each object has."""
 
     uid: str = ""
     resource_version: str = ""
@@ -25,7 +25,7 @@ class NodeSpec(msgspec.Struct, frozen=True):
     """The specification of a node."""
 
     taints: tuple[dict[str, Any], ...] | None = None
-    """Each with all its fields, because a patch that removes a taint repeats the whole taint."""
+    """Each taint has all its fields, because a patch that removes a taint repeats the whole taint."""
 
 
 class WrittenCondition(msgspec.Struct, frozen=True, rename="camel"):

@@ -16,7 +16,7 @@ DEVICE_UNHEALTHY = "DeviceUnhealthy"
 DEVICE_HEALTHY = "DeviceHealthy"
 
 _INTENDED = {"cordon", "annotation", "admin", "held"}
-"""The sources that do not mean that a device is faulty: what an administrator does, and its use through another API."""
+"""The sources that do not mean that a device is faulty: administrators' actions, and use through another API."""
 
 _NAMED = 4
 
@@ -40,7 +40,7 @@ class Occurrence(NamedTuple):
     reason: str
     note: str
     about: str
-    """The device, in the words of the note."""
+    """The device, as the note names it."""
     pods: tuple[Pod, ...] = ()
     """The pods that use it."""
     time: float = 0

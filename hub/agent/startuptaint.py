@@ -25,7 +25,7 @@ class StartupTaint:
         client: Calls the API server.
         node: The node.
         view: What the hub knows.
-        changes: When to check again: the node's status changes, too.
+        changes: When to check again; a change of the node's status counts, too.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class StartupTaint:
             patch = [{"op": "test", "path": path, "value": taints[index]}, {"op": "remove", "path": path}]
             await self._client.patch(self._node.path, patch, JSON_PATCH)
             self._log.info("startup taint removed", taint=self._settings.startup_taint)
-            # The key may be there with several effects.
+            # The node may have several taints with this key, each with a different effect.
             self._is_done = not others
             if others:
                 self._changes.bump()
@@ -95,14 +95,14 @@ def expected_resources(status: NodeStatus, names: Iterable[str]) -> list[Resourc
 
 
 def _is_settled(plugin: PluginStatus) -> bool:
-    """Whether a plugin has registered all that it will register soon; one without hardware has nothing to register."""
+    """Return whether a plugin has registered all that it soon will; without hardware, it has nothing to register."""
     if plugin.condition is Condition.NO_RESOURCES:
         return not plugin.report.fault
     return plugin.is_off or plugin.condition in _SETTLED
 
 
 def _is_shown(node: Node, resource: ResourceStatus) -> bool:
-    """Return whether the node's status shows a resource to the scheduler, and zero of it only if none can be used."""
+    """Return whether the node's status shows a resource to the scheduler; zero counts only if no device can be used."""
     known = (node.status.allocatable or {}).get(resource.name)
     if known is None:
         return False

@@ -66,8 +66,8 @@ def _read(path: Path) -> AllocationHint | None:
 def best_numa_nodes(devices: Iterable[Device], size: int) -> set[int]:
     """Return the NUMA node from which to choose devices for a container; none if no device has one.
 
-    It is the node with the fewest pieces of hardware that has enough of them, so that the devices of other nodes stay
-    together, or else the one with the most. Shares of one physical device count once.
+    Of the nodes with enough hardware, it is the one with the least, so that the devices of the other nodes stay
+    together; if no node has enough, it is the one with the most. Shares of one physical device count once.
 
     Args:
         devices: The devices that can be chosen.

@@ -1,8 +1,8 @@
 """Metrics of a process, in a form that can be written to a file.
 
 A process keeps them as plain values and writes them into its heartbeat file; the hub renders all of them for
-Prometheus. So one process answers the scrapes, and the client library is loaded once. The metrics of a process end with
-it; those of the next process start at zero.
+Prometheus. So one process answers the scrapes, and the client library is loaded once. The metrics of a process
+disappear when it exits; those of the next process start at zero.
 """
 
 import bisect

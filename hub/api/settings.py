@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def read_settings(path: Path, kind: type[T]) -> T:
-    """Read a file as a value of a type. A key without a value counts as missing; a file of comments has no keys.
+    """Read a file as a value of a type. A key without a value counts as missing; a file of only comments has no keys.
 
     Raises:
         ConfigError: the file cannot be read or is empty, or its content does not fit the type.
@@ -63,7 +63,7 @@ def convert(value: object, kind: type[T], source: Path | str, *, omit: str = "")
 
 
 def _check_text(value: object, path: Path | str) -> None:
-    """Reject lone surrogates, for which JSON and YAML have escapes: nothing else accepts them."""
+    """Reject lone surrogates: JSON and YAML can express them as escapes, but nothing else accepts them."""
     if isinstance(value, str):
         try:
             value.encode()

@@ -61,7 +61,7 @@ class Account:
         return read_text(self._token, follow_links=True).strip()
 
     def context(self) -> "ssl.SSLContext":
-        """Return the settings for TLS: the server must have a certificate of the cluster's authority.
+        """Return the settings for TLS: the cluster's certificate authority must have issued the server's certificate.
 
         Raises:
             OSError: the file with the authority cannot be read.
@@ -72,7 +72,7 @@ class Account:
         version = (found.st_ino, found.st_mtime_ns)
         if self._context is None or version != self._version:
             self._context = ssl.create_default_context(cafile=str(self._authority))
-            # Since Python 3.13 the default: many clusters have an authority without the extensions that it asks for.
+            # Python 3.13 made this flag the default, but many authorities lack the extensions that it requires.
             self._context.verify_flags &= ~ssl.VERIFY_X509_STRICT
             self._version = version
         return self._context

@@ -23,7 +23,7 @@ class Attempts:
         self._log = get_logger()
 
     async def until_done(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do something, and repeat it until it succeeds."""
+        """Call `work` until it succeeds."""
         while True:
             try:
                 await work()
@@ -34,11 +34,11 @@ class Attempts:
                 return
 
     async def after_each(self, changes: ChangeCounter, work: Callable[[], Awaitable[float | None]]) -> None:
-        """Do something now and after each change, until cancelled.
+        """Call `work` now and after each change, until cancelled.
 
         Args:
-            changes: The changes. Those that happen during an attempt lead to another one.
-            work: What to do; returns the seconds until it has to be done again without a change.
+            changes: The changes. A change during an attempt leads to another attempt.
+            work: The task; returns the seconds after which it is due again even without a change.
         """
         while True:
             seen = changes.number
@@ -53,7 +53,7 @@ class Attempts:
                         await changes.wait_beyond(seen)
 
     def succeeded(self) -> None:
-        """Begin again with the shortest delay."""
+        """Start again with the shortest delay."""
         self._backoff.reset()
         self._rejected = ""
 

@@ -62,8 +62,8 @@ class ApiClient:
 
         Args:
             path: The object.
-            kind: What to read of it.
-            accept: The form of the object.
+            kind: The parts of the object to decode.
+            accept: The media type of the answer.
 
         Raises:
             ApiError: the call failed, or the answer is something else.
@@ -76,7 +76,7 @@ class ApiClient:
         Args:
             path: The collection.
             content: The object.
-            kind: What to read of the answer.
+            kind: The parts of the answer to decode.
 
         Raises:
             ApiError: the call failed.
@@ -88,8 +88,8 @@ class ApiClient:
 
         Args:
             path: The object.
-            content: What it becomes.
-            kind: What to read of the answer.
+            content: Its new content.
+            kind: The parts of the answer to decode.
 
         Raises:
             ApiError: the call failed; with 409, the object is not the version that the content names.
@@ -101,7 +101,7 @@ class ApiClient:
 
         Args:
             path: The object.
-            options: Conditions for it.
+            options: The conditions for the deletion.
 
         Raises:
             ApiError: the call failed.
@@ -114,7 +114,7 @@ class ApiClient:
         Args:
             path: The object.
             content: The patch.
-            media_type: The form of the patch.
+            media_type: The media type of the patch.
 
         Raises:
             ApiError: the call failed.
@@ -126,9 +126,9 @@ class ApiClient:
 
         Args:
             path: The collection, with the query of the watch.
-            kind: What to read from an event.
+            kind: The parts of an event to decode.
             seconds: The time after which the server ends it; a connection that stays open for longer is dead.
-            accept: The form of the objects.
+            accept: The media type of the objects.
 
         Raises:
             ApiError: the watch could not begin, or ended before its time.
@@ -224,7 +224,7 @@ class ApiClient:
 
 
 def _ignore(_body: bytes) -> None:
-    """Read nothing from an answer."""
+    """Ignore the body of a response."""
 
 
 _FAILURES = (OSError, TimeoutError, ProtocolError, UnreadableError, UnicodeError)

@@ -27,7 +27,7 @@ class ApiError(HubError):
     Args:
         status: The status code; 0 if there was no response.
         reason: The server's message, or why there was no response.
-        retry_after: The seconds after which the server asks to try again; 0 if it does not say.
+        retry_after: The delay in seconds that the server asks for; 0 if it asks for none.
     """
 
     def __init__(self, status: int, reason: str, retry_after: float = 0) -> None:
@@ -43,7 +43,7 @@ class ApiError(HubError):
 
     @property
     def is_transient(self) -> bool:
-        """Whether a new attempt may succeed soon: an outage, a new token, or an object that has changed since."""
+        """Whether another attempt may succeed soon: after an outage, with a new token, or with an object read again."""
         return self.is_outage or self.status in (_UNAUTHORIZED, CONFLICT, UNPROCESSABLE)
 
 
@@ -57,7 +57,7 @@ class Backoff:
         self._failures = 0
 
     def reset(self) -> None:
-        """Begin again with the shortest delay, after a success."""
+        """Start again with the shortest delay, after a success."""
         self._failures = 0
 
     def delay(self, error: ApiError) -> float:

@@ -3,10 +3,10 @@
 import asyncio
 
 PER_SECOND = 2.0
-"""Requests per second in the long run. A node sends one every few minutes, when nothing happens."""
+"""Requests per second in the long run. While nothing happens, a node sends one every few minutes."""
 
 BURST = 10
-"""Requests that may be sent at once, after a time without any."""
+"""Requests that may be sent at once, after a pause."""
 
 
 class RateLimit:

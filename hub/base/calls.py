@@ -13,12 +13,12 @@ from hub.base.location import location_of_thread
 T = TypeVar("T")
 
 MAX_PENDING = 16
-"""Maximum number of pending calls per `Calls`. Few run at once, so more than this means that they hang; each occupies
-a thread for as long as it does."""
+"""Maximum number of pending calls per `Calls`. Few run at once, so more than this means that calls hang; each of these
+occupies a thread until it returns."""
 
 
 def at_most(answer: Iterable[T], limit: int, what: str) -> list[T]:
-    """Return the items that a plugin returned, of which there may be no end.
+    """Return the items that a plugin returned, which may be infinitely many.
 
     Without a limit, they could exceed the memory limit of the pod: the kernel would kill the hub and all plugins.
 
@@ -29,7 +29,7 @@ def at_most(answer: Iterable[T], limit: int, what: str) -> list[T]:
 
 
 def limited(answer: Iterable[T], limit: int, what: str) -> Iterator[T]:
-    """Yield the items that a plugin returned one by one, as `at_most` does for all of them at once.
+    """Yield the items that a plugin returned, one by one; `at_most` returns all of them at once.
 
     Raises:
         ValueError: there are more than `limit`.

@@ -28,7 +28,7 @@ class ChangeCounter:
 
 
 async def next_change(seen: Iterable[tuple[ChangeCounter, int]]) -> None:
-    """Return as soon as one of several numbers is no longer the one that was seen."""
+    """Return as soon as one of several counters no longer shows the number that was seen."""
     waits = [asyncio.ensure_future(counter.wait_beyond(number)) for counter, number in seen]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

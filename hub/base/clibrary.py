@@ -4,7 +4,7 @@ import ctypes
 import ctypes.util
 
 _NAME = "libc.so.6"
-"""What `ldconfig` answers where the C library is glibc."""
+"""The name that `ldconfig` prints where the C library is glibc."""
 
 
 def skip_c_library_search() -> None:

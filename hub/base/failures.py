@@ -28,7 +28,7 @@ class PluginError(Exception):
 
 
 class PluginTimeout(PluginError):
-    """A call to plugin code has not returned in time; the text says where it is.
+    """A call to plugin code has not returned in time; the text says which line it is at.
 
     Args:
         method: The method that was called.

@@ -30,13 +30,13 @@ LIFETIME = 600.0
 """Seconds for which labels stay after their plugin has stopped: longer than a restart or an upgrade takes."""
 
 _DOMAIN_OF_HUB = "dphub.dev"
-"""The domain of the labels that no other program has a name for."""
+"""The domain of the labels for which no other program has a name."""
 
 _HEALTH_LABEL = re.compile(r"dphub\.dev/.*\.(health|unhealthy)", re.DOTALL)
 
 _PREFIX = "dphub-"
 _WRITE_TIMEOUT = 60.0
-"""Seconds after which no process is still writing a temporary file."""
+"""Age in seconds at which a temporary file is certainly no longer being written."""
 
 _HEADER = "# Written by Device Plugin Hub, and replaced when it changes.\n"
 _EXPIRY = "# +expiry-time="
@@ -66,7 +66,7 @@ def feature_file(directory: Path, plugin: str) -> Path:
 
 
 def other_feature_files(directory: Path, plugins: Collection[str]) -> Iterator[Path]:
-    """Yield the files of other plugins than these, and those that a process did not finish writing."""
+    """Yield the files of all plugins except these, and files that a process did not finish writing."""
     for path in directory.glob(f"{_PREFIX}*"):
         if path.name.removeprefix(_PREFIX) not in plugins and not path.is_dir():
             yield path

@@ -77,7 +77,7 @@ def watch_directories(
         directories: Returns the directories to watch; those that do not exist yet are left out. Called again whenever
             a directory has appeared or disappeared in one of them.
         changed: What to call.
-        concerns: Whether it is called for a path.
+        concerns: Returns whether to call it for a change of a path.
 
     Raises:
         OSError: the node has run out of inotify instances or watches.
@@ -87,7 +87,7 @@ def watch_directories(
 
     with Inotify(cache_size=1000) as inotify:
         _follow(inotify, directories)
-        # For changes before the watches were in place.
+        # This covers changes from before the watches were in place.
         changed()
         while True:
             for event in inotify:
@@ -98,9 +98,9 @@ def watch_directories(
 
 
 def _follow(inotify: "Inotify", directories: Callable[[], Iterable[Path]]) -> None:
-    """Watch all directories that exist now, and repeat this until none has appeared meanwhile.
+    """Watch all directories that exist now, and repeat this until none has appeared in the meantime.
 
-    A directory may have been replaced by another one of its name; to watch one again has no effect.
+    A directory may have been replaced by another one of the same name; watching the same one again has no effect.
     """
     watched: set[Path] = set()
     while (wanted := {path for path in directories() if path.is_dir()}) != watched:

@@ -69,7 +69,7 @@ class HeldLock:
         self._is_wanted = False
 
     def acquire(self) -> bool:
-        """Take the lock, and write the process and the time of the first success into it.
+        """Take the lock, and write the process id and the time of the first success into the file.
 
         Returns:
             Whether this process holds it now; it does not if another one does.
@@ -183,7 +183,7 @@ def acquire_hub_lock(run_dir: RunDir, *, is_service: bool = False) -> Iterator[H
 
 
 def running_hubs(run_dir: RunDir) -> list[Instance]:
-    """Return the running hubs that share the run directory, the oldest first, and the node's service last."""
+    """Return the running hubs that share the run directory, oldest first, but the node's service last."""
     return sorted(hub for hub in _instances(run_dir, run_dir.lock) if hub.is_running and hub.since)
 
 
@@ -233,7 +233,7 @@ def _write(file: int, content: bytes) -> None:
 
 def _is_at(file: int, path: Path) -> bool:
     try:
-        # Not the target of a link, which nothing that reads locks follows.
+        # Without following a link, as everywhere that locks are read.
         return os.path.samestat(os.fstat(file), path.lstat())
     except OSError:
         return False

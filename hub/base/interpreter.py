@@ -16,12 +16,12 @@ _OF_THIS_PROCESS = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
 
 
 def own_python(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs a module of the hub, found where this process found its own."""
+    """Return the command that runs a module of the hub from the place where this process found its own modules."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def inherited_environment() -> dict[str, str]:
-    """Return this process's variables for a child, without systemd's and without relative paths to search in."""
+    """Return this process's variables for a child, without systemd's and without relative search paths."""
     return absolute_paths({name: value for name, value in os.environ.items() if name not in _OF_THIS_PROCESS})
 
 

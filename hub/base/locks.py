@@ -28,14 +28,14 @@ def open_lock(path: str | os.PathLike[str]) -> int:
 
 @contextmanager
 def existing_lock(path: str | os.PathLike[str], *, writable: bool = False) -> Iterator[int]:
-    """Open an existing file to test whether it is locked, or to lock it; that lock is released at the end of the block.
+    """Open an existing file to test whether it is locked, or to lock it; the end of the block releases that lock.
 
-    If it is not writable, this also works on a read-only mount.
+    Unless `writable` is set, this also works on a read-only mount.
 
     Args:
         path: The file.
-        writable: Whether it is to be locked exclusively. Closing it then counts as a change for those that watch the
-            file.
+        writable: Whether it is to be locked exclusively. Closing it then counts as a change for processes that watch
+            the file.
 
     Raises:
         OSError: it does not exist, cannot be opened, or is not a regular file.

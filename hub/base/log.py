@@ -18,8 +18,8 @@ from hub.base.printable import printable, printable_lines
 if TYPE_CHECKING:
     import structlog
 else:
-    # structlog loads rich only to color tracebacks, which costs each process 4 MB and 30 ms, and greenlet for programs
-    # that use it.
+    # structlog loads rich only to color tracebacks, at a cost of 4 MB and 30 ms for each process, and greenlet only for
+    # programs that use it.
     with without_packages("rich", "greenlet"):
         import structlog
 
@@ -27,7 +27,7 @@ LEVEL_VARIABLE = "DPHUB_LOG_LEVEL"
 FORMAT_VARIABLE = "DPHUB_LOG_FORMAT"
 
 _LIBRARY_SECONDS = 60.0
-"""Seconds between lines of one of gRPC's loggers."""
+"""Minimum seconds between two lines of the same gRPC logger."""
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -144,7 +144,7 @@ def _plain(name: str, value: object) -> str:
 
 
 class _Keeper:
-    """Writes each event into a file before it is rendered."""
+    """Writes each event to a file before it is rendered."""
 
     def __init__(self, path: Path) -> None:
         self._file = LogFile(path)
@@ -157,7 +157,7 @@ class _Keeper:
 class _ToStructlog(logging.Handler):
     """Passes what libraries log with Python's logging to structlog.
 
-    Clients can make gRPC log as often as they like, and would fill the log: each of its loggers gets a line a minute.
+    Clients can make gRPC log as often as they like, and so fill the log. Each of its loggers gets one line a minute.
     """
 
     def __init__(self) -> None:

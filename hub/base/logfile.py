@@ -14,7 +14,7 @@ MAX_BYTES = 1024 * 1024
 """Maximum size of a file in bytes. It is then renamed, replacing the previous one."""
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""The file may have become a pipe, and the process would wait for its reader, or a link to another file."""
+"""These flags allow for a file that has become a pipe, which could block the process, or a link to another file."""
 
 
 def rotated(path: Path) -> Path:

@@ -21,7 +21,7 @@ from hub.base.paths import INSTANCE_NAME
 from hub.base.untrusted import UnreadableError, read_text
 
 LOCK_TIMEOUT = 3.0
-"""Seconds after which a process continues without the lock: the one that holds it may be frozen. When it resumes, it
+"""Seconds after which a process continues without the lock, whose holder may be frozen. When the holder resumes, it
 writes the file, so the other process notices that it has to register again."""
 
 _POLL = 0.005
@@ -76,8 +76,8 @@ class OwnerFile:
     def complete(self) -> None:
         """Record that our hub has registered; in the block of `locked`."""
         owner = Owner(self._hub, now())
-        # Read only if it was not written: what is in the file a moment later may be another hub's, which holds no lock
-        # because it waited too long for it.
+        # Read only if the write failed: a moment later, the file may already name another hub, which waited too long
+        # for the lock and wrote without it.
         self._at_registration = owner if self._write(owner.since) else self.read()
 
     @asynccontextmanager
@@ -93,7 +93,7 @@ class OwnerFile:
             self._task.release()
 
     async def _has_turn(self) -> bool:
-        """Wait until no other task of this process has the lock; return whether that is so now."""
+        """Wait until no other task of this process has the lock; return False if that takes too long."""
         try:
             async with asyncio.timeout(LOCK_TIMEOUT):
                 return await self._task.acquire()
@@ -133,8 +133,8 @@ class OwnerFile:
         content = f"{self._hub} {since}\n".encode()
         try:
             # Written in place: another file of this name would have another lock. And in one system call: a process
-            # that waited too long for the lock may be writing, too. After the line there may be the end of a longer
-            # one.
+            # that waited too long for the lock may be writing, too. If the previous line was longer, its end remains
+            # after this one.
             os.pwrite(self._file, content, 0)
         except OSError as error:
             self._log.warning("owner file not written", file=str(self._path), reason=error.strerror)

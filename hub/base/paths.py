@@ -59,7 +59,7 @@ class RunDir:
 
     @property
     def lock(self) -> Path:
-        """Locked by the running hub; contains its process id."""
+        """The file that the running hub locks; it contains the hub's process id."""
         return self.path / f"{self.instance}.lock"
 
     @property
@@ -106,11 +106,11 @@ class RunDir:
         return self.path / f"{self.instance}.{plugin}.heartbeat"
 
     def serving(self, plugin: str) -> Path:
-        """Locked by a plugin process that serves."""
+        """The file that a plugin process locks while it serves."""
         return self.path / SERVING_DIR / f"{self.instance}.{plugin}.lock"
 
     def owner(self, resource: str) -> Path:
-        """Names the hub that the kubelet calls for a resource; locked by a process that is about to change that."""
+        """The file with the name of the hub that the kubelet calls for a resource; locked while that is changed."""
         return self.path / SERVING_DIR / f"{resource_file_stem(resource)}.owner"
 
     def admin_socket(self, plugin: str) -> Path:
@@ -149,7 +149,7 @@ class RunDir:
 
     @property
     def external_socket(self) -> Path:
-        """The socket on which they can do so, too. It belongs to the node: the newest hub listens there."""
+        """The socket on which other programs can do so, too. It belongs to the node: the newest hub listens there."""
         return self.path / EXTERNAL_SOCKET
 
     def check_readable(self) -> None:
@@ -230,7 +230,7 @@ class RunDir:
     def _check_path(self, *, create: bool = False) -> None:
         """Check that no other user can lead the hub to a directory of their choice, now or later."""
         for step in path_steps(self.path.absolute().parent):
-            # Each one only after those above it were checked, so that it is created where the path leads.
+            # Each step is created only after those above it were checked, so that it is created where the path leads.
             if create and not os.path.lexists(step):
                 self._create_step(step, 0o755)
             try:

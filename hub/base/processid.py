@@ -27,7 +27,7 @@ class ProcessId(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
-        """Whether it is still running; a zombie is not, because it no longer holds resources."""
+        """Whether it is still running; a zombie does not count, because it no longer holds resources."""
         state, start = _read(self.pid) or ("", 0)
         return start == self.start and state not in {"", "Z", "X"}
 

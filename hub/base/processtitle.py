@@ -22,13 +22,13 @@ class ProcessTitle:
         self._address, self._size = 0, 0
         with suppress(OSError, ValueError, IndexError):
             stat = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace")
-            # The second field, the name of the program, may contain anything; the third is the first one after it.
+            # The second field, the name of the program, may contain anything; the result begins with the third.
             fields = stat.rpartition(")")[2].split()
             start, end = (int(fields[number - 3]) for number in (_ARG_START, _ARG_END))
             self._address, self._size = start, end - start
 
     def set(self, words: Sequence[str]) -> None:
-        """Show these words, or as much of them as there is memory for; do nothing if that memory is not known."""
+        """Show these words, or as much of them as there is memory for; do nothing if that memory is unknown."""
         if self._size > 0:
             content = b"".join(os.fsencode(word) + b"\0" for word in words)
             # The last byte stays zero: otherwise, the kernel continues with the environment.

@@ -117,7 +117,7 @@ def _output(process: "subprocess.Popen[bytes]", stdin: str, end: float, limit: i
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a program and its children, before it is reaped and its number can belong to another process."""
+    """Kill a program and its children, before it is reaped and its process id can be reused."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""Clears the path of a file of ours in a directory into which other processes can write."""
+"""Clears the path for one of the hub's files in a directory to which other processes can write."""
 
 import stat
 import time

@@ -30,7 +30,7 @@ def kubelet_identity(path: Path) -> KubeletIdentity | None:
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:
-    """Return what distinguishes a file, not the target of a link, from the next one; None if there is none."""
+    """Return what distinguishes a file from a later one at its path; None if there is none. Links are not followed."""
     try:
         found = path.lstat()
     except OSError:
@@ -85,7 +85,7 @@ def socket_name(resource: str, instance: str, directory: Path) -> str:
 
 
 def another_socket_name(name: str, number: int, directory: Path) -> str:
-    """Return one more file name for a resource's socket of this name, in the same directory."""
+    """Return another file name for a resource's socket, as an alternative to this one in the same directory."""
     return _fitting(f"{name.removesuffix(_SUFFIX)}~{number}", directory)
 
 

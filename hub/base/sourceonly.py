@@ -34,7 +34,7 @@ def source_directories() -> tuple[str, ...]:
 
 
 class _Finder(FileFinder):
-    """Finds the modules in one directory, and has those in its packages found in the same way."""
+    """Finds the modules in one directory, and makes Python find those in its packages in the same way."""
 
     def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = super().find_spec(fullname, target)
@@ -50,5 +50,5 @@ class _Finder(FileFinder):
 
 def _find_source_in(directory: str) -> None:
     loaders = (ExtensionFileLoader, EXTENSION_SUFFIXES), (SourceLoader, SOURCE_SUFFIXES)
-    # Where Python looks first. Installed packages keep their compiled code, even below the directory.
+    # Python looks here first. Installed packages keep their compiled code, even below the directory.
     sys.path_importer_cache[directory] = _Finder(directory, *loaders)

@@ -49,7 +49,7 @@ class StatusFile:
             return
         if self._written is None or self._failure or not self._is_intact(self._path):
             self.write()
-        # Otherwise it could not be written, or is that of another process.
+        # Otherwise the file could not be written, or another process has replaced it.
         if self._written and self._is_intact(self._path):
             with suppress(OSError):
                 os.utime(self._path, (moment, moment), follow_symlinks=False)

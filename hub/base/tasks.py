@@ -10,7 +10,7 @@ from hub.base.statusfile import StatusFile
 from hub.base.threads import RETRY_SECONDS, STEADY_SECONDS
 
 Work = Callable[[], Coroutine[None, None, None]]
-"""Starts a task."""
+"""A function that starts a task."""
 
 
 class Tasks:

@@ -11,14 +11,14 @@ TICK = 5.0
 """Seconds between these times."""
 
 _SLACK = 0.001
-"""Seconds by which a timer may end too early; it must not wake up a second time for that."""
+"""Seconds by which a timer may end too early; that must not cause a second wake-up."""
 
 
 def next_tick(interval: float, now: float) -> float:
     """Return the last shared time that is at most an interval away: over time, this is once every interval.
 
-    An interval shorter than `TICK` has times of its own, its multiples. A longer one that is not a multiple of `TICK`
-    is rounded down to one.
+    An interval shorter than `TICK` uses its own multiples instead. A longer one that is not a multiple of `TICK` is
+    rounded down to one.
 
     Args:
         interval: Maximum seconds from now.
@@ -31,7 +31,7 @@ def next_tick(interval: float, now: float) -> float:
 
 
 async def sleep_until_tick(interval: float) -> float:
-    """Sleep until `next_tick`; return for how many seconds that was meant to be, however long it took."""
+    """Sleep until `next_tick`; return the planned seconds, however long the sleep took."""
     now = asyncio.get_running_loop().time()
     seconds = next_tick(interval, now) - now
     await asyncio.sleep(seconds)

@@ -103,7 +103,7 @@ def read_text(path: Path, *, max_bytes: int = MAX_TEXT, follow_links: bool = Fal
 
 
 def is_there(path: Path) -> bool:
-    """Return whether there is a file of any kind at a path that came from outside; it may be one that cannot exist.
+    """Return whether there is a file of any kind at a path that came from outside, which need not be a valid path.
 
     `Path.exists` raises an error for a name that is too long.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HELP = ["-h", "--help"]
 
 COMPLETE_VARIABLE = "_DPHUB_COMPLETE"
-"""With this variable a shell asks for completions."""
+"""The environment variable with which a shell requests completions."""
 
 SECTIONS = {
     "Run": {
@@ -58,8 +58,8 @@ SECTIONS = {
         "completion": ("completion", "Print the script that completes commands and names in bash, zsh or fish."),
     },
 }
-"""The commands, each with its module in `hub.cli.commands` and its purpose. A module is imported when its command is
-used: the hub would otherwise carry the fake kubelet's gRPC, and every command the terminal library."""
+"""The commands, each with its module in `hub.cli.commands` and its purpose. A module is imported only when its
+command is used: otherwise, the hub would load the fake kubelet's gRPC, and every command the terminal library."""
 
 COMMANDS = {name: where for section in SECTIONS.values() for name, where in section.items()}
 
@@ -109,7 +109,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run a command; print an error that the user can fix on one line, and exit with code 2."""
+    """Run a command. If it fails with an error that the user can fix, print that on one line, and exit with code 2."""
     escape_unencodable_output()
     try:
         if COMPLETE_VARIABLE in os.environ:
@@ -122,7 +122,7 @@ def main() -> None:
 
 
 def escape_unencodable_output() -> None:
-    """Escape characters that the terminal's encoding does not have."""
+    """Escape characters that the terminal's encoding cannot represent."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Sends an administrator's requests to a plugin process, and reports of health to the hub."""
+"""Send an administrator's requests to a plugin process, and health reports to the hub."""
 
 import socket
 from pathlib import Path
@@ -11,7 +11,7 @@ from hub.model.admin import LINE_BYTES, Request, Response
 from hub.model.external import ReportRequest
 
 RESPONSE_SECONDS = 60.0
-"""The time limit of a response: a reset has 26 seconds, and may have to wait for another reset of the same device."""
+"""The time limit for a response: a reset has 26 seconds, and may have to wait for another reset of the same device."""
 
 
 def send(
@@ -23,7 +23,7 @@ def send(
         path: The socket.
         request: The request.
         limit: Seconds for everything.
-        server: The process, as errors name it.
+        server: The name of the process in error messages.
 
     Raises:
         HubError: there is no response.

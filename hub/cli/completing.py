@@ -1,6 +1,6 @@
 """Completes plugins, resources, devices and pods in a shell, from the files in the run directory.
 
-A shell asks while the user types, so nothing slow is read, and errors are not shown.
+A shell requests completions while the user types, so nothing slow is read, and errors are not shown.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,14 +18,14 @@ from hub.status.lookup import KnownDevice, known_devices
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
 
 _EXPANDED = set('$`"\\!')
-"""What a shell would interpret even in double quotes."""
+"""Characters that a shell would interpret even in double quotes."""
 
 _RELEASABLE = CORDON_SOURCES | {"flapping", "broken"}
 """The sources of faults that `dphub uncordon` clears."""
 
 
 def _completing(find: Callable[[NodeStatus, str], Iterable[tuple[str, str]]]) -> Complete:
-    """Complete names, each with a description, which zsh and fish show; fish up to a comma."""
+    """Return a function that completes names, each with a description; zsh shows it, fish only up to a comma."""
 
     def complete(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem[str]]:
         try:
@@ -82,7 +82,7 @@ def _best_name(known: KnownDevice, begun: str) -> str:
     if " " in best:
         # Other devices have the same id.
         others.remove(known.device.id)
-    # Every device has a "RESOURCE ID"; it is offered only once its space is typed.
+    # Every device also has a name "RESOURCE ID", which is offered only once the user has typed the space.
     fitting = (name for name in others if begun and name.startswith(begun) and (" " not in name or " " in begun))
     return best if best.startswith(begun) else next(fitting, best)
 

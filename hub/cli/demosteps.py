@@ -1,4 +1,4 @@
-"""The steps of `dphub demo`: what happens on a node, run for real."""
+"""The steps of `dphub demo`, which run the real hub with a fake kubelet."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ LIMIT = 60.0
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One step that was done."""
+    """One completed step."""
 
     title: str
     text: str

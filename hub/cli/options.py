@@ -12,11 +12,11 @@ LONGEST_TEXT = 500
 
 
 def lines_option(text: str, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return the option `--lines` of a command that shows the latest of something.
+    """Return the option `--lines` of a command that shows only the latest entries.
 
     Args:
         text: The help, without the default.
-        names: Its names; `-n` and `--lines` by default.
+        names: The names of the option; `-n` and `--lines` by default.
     """
     return click.option(
         *(names or ("-n", "--lines")),

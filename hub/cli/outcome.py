@@ -66,8 +66,8 @@ def report_start(hub: TargetHub, plugin: str, *, begin: float, before: int = -1,
 
 
 def _is_settled(status: PluginStatus) -> bool:
-    """Whether the condition will not change by itself soon."""
+    """Return whether the condition will not soon change on its own."""
     if status.condition is Condition.WAITING:
-        # It has a detail once it has looked for a kubelet.
+        # There is a detail once the plugin has looked for a kubelet.
         return any(each.registration is RegistrationStatus.WAITING and each.detail for each in status.report.resources)
     return status.condition in _REGISTERED or status.condition in _FINAL

@@ -39,10 +39,10 @@ def check_one_plugin(
     """Check a plugin, print the result, and return the exit code.
 
     Args:
-        plugin: Its class, as MODULE:CLASS.
+        plugin: The plugin's class, as MODULE:CLASS.
         file: Its configuration file, if it has one.
         host_root: The directory with the node's file system, if that is not /.
-        options: More options of the check.
+        options: More options for the check.
         as_json: Whether to print the result as JSON.
     """
     flags = [("--config", file), ("--host-root", host_root)]
@@ -80,7 +80,7 @@ def _print(report: CheckReport) -> None:
 
 
 def print_findings(report: CheckReport, before: str = "", after: str = "") -> None:
-    """Print the mistakes and warnings, each between the words `before` and `after`."""
+    """Print the mistakes and warnings, each between the strings `before` and `after`."""
     for problem in report.problems:
         echo(f"{before}{problem}{after}", error=True)
     for warning in report.warnings:

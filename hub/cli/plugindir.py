@@ -12,16 +12,16 @@ from hub.kubelet.checkpoint import CHECKPOINT
 ANOTHER = "choose another with --plugin-dir"
 
 _IN_KUBELET_ROOT = ("plugins_registry", "pods")
-"""What a kubelet creates in its root directory when it starts, wherever that is; a fake kubelet does not."""
+"""The directories that a kubelet creates in its root directory, wherever that is; a fake kubelet does not."""
 
 
 def check_own_directory(directory: Path, todo: str = ANOTHER, *, may_be_missing: bool = False) -> None:
-    """As root, check that no other user can lead the fake kubelet to a directory of their choice, now or later.
+    """Check that no other user can redirect the fake kubelet to another directory, now or later, if it runs as root.
 
     Args:
         directory: The directory.
         todo: What the user can do.
-        may_be_missing: Whether it need not exist yet; then check again once it does.
+        may_be_missing: Whether it need not exist yet; if so, check again once it does.
 
     Raises:
         ConfigError: another user could, or it does not exist.
@@ -75,7 +75,7 @@ def _belongs_to_node(directory: Path) -> bool:
 def _has_checkpoint(directory: Path) -> bool:
     """Return whether a kubelet has kept its state in a directory, which may be mounted in several places.
 
-    That of a fake kubelet has no checksum.
+    The state of a fake kubelet has no checksum.
     """
     try:
         return b'"Checksum"' in read_bytes(directory / CHECKPOINT)
@@ -84,7 +84,7 @@ def _has_checkpoint(directory: Path) -> bool:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Return whether two paths are the same directory; False if this user may not find out."""
+    """Return whether two paths are the same directory; False if this user is not permitted to find out."""
     try:
         return one.samefile(other)
     except OSError:

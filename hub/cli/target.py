@@ -34,11 +34,11 @@ HOLDERS_SECONDS = 3.0
 
 
 def hub_options(function: Function) -> Function:
-    """Give a command the options that select a hub, and that hub as its argument `hub`."""
+    """Add the options that select a hub to a command, and pass that hub as its argument `hub`."""
 
     @click.option(
         "--run-dir",
-        # A directory that cannot be read gets an error of its own, which names its owner.
+        # A directory that cannot be read is reported later, by an error that names its owner.
         type=click.Path(path_type=Path, readable=False),
         default=RUN_DIR,
         envvar="DPHUB_RUN_DIR",
@@ -121,8 +121,8 @@ class TargetHub:
     def status_with_holders(self) -> NodeStatus:
         """Read the status after every plugin has queried the kubelet for the containers that use its devices.
 
-        All commands that show what is allocated use this, so that they agree. A plugin that cannot query it reports
-        what it last knew.
+        All commands that show what is allocated use this, so that they agree. A plugin that cannot query the
+        kubelet reports what it last knew.
 
         Raises:
             HubError: there has never been such a hub.
@@ -156,7 +156,7 @@ class TargetHub:
         return status
 
     def require_reachable(self) -> None:
-        """Check that the hub receives commands.
+        """Check that the hub can receive commands.
 
         Raises:
             HubError: the hub is not running, does not respond, or does not listen on its control socket.
@@ -166,10 +166,10 @@ class TargetHub:
             raise HubError(f"{unreachable_problem(status.hub.report.pid)}; {unreachable_remedy(status.hub.report.pid)}")
 
     def circus(self) -> "CircusClient":
-        """Return a client that gives commands to the hub.
+        """Return a client that sends commands to the hub.
 
         Raises:
-            HubError: as `require_reachable`, and for each command.
+            HubError: as for `require_reachable`; the client's commands raise it, too.
         """
         from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - 0.1 s; completion does not need circus
 
@@ -235,7 +235,7 @@ class TargetHub:
 
 
 def _newest(run_dir: RunDir) -> str:
-    """Return the name of the newest running hub; of one whose lock was removed, if there is no other."""
+    """Return the name of the newest running hub; if there is none, of a running hub whose lock was removed."""
     if running := running_hubs(run_dir):
         return running[-1].name
     for path in run_dir.path.glob(f"*{run_dir.hub_heartbeat.suffix}"):
@@ -246,7 +246,7 @@ def _newest(run_dir: RunDir) -> str:
 
 
 def _why_unresponsive(process: ProcessReport) -> str:
-    """Say why a plugin's process cannot respond to an administrator; empty if it should."""
+    """Say why a plugin's process cannot respond to an administrator; empty if it can."""
     if not process.is_hub_plugin:
         return "is not one of the hub's plugin processes, and accepts no commands"
     if process.run is RunState.STOPPED:

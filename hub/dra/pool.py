@@ -67,8 +67,8 @@ class Plan(NamedTuple):
 def plan(pool: Pool, devices: Sequence[Object], found: Mapping[str, dict[str, Any]], generation: int) -> Plan:
     """Return what has to be written so that the API server has these devices.
 
-    The generation stays as long as each slice keeps its devices, whatever changes in them. If a device could be in two
-    slices for a moment, all slices get a new one, and the scheduler waits until they are complete.
+    The generation stays the same as long as each slice keeps its devices, whatever changes in them. If a device could
+    be in two slices for a moment, all slices get a new generation, and the scheduler waits until they are complete.
 
     Args:
         pool: The pool.
@@ -93,7 +93,7 @@ def plan(pool: Pool, devices: Sequence[Object], found: Mapping[str, dict[str, An
 
 
 def replacement(found: Object, wanted: Object) -> dict[str, Any]:
-    """Return a slice to replace another one with: it keeps the times at which taints were added."""
+    """Return the slice that replaces another one; it keeps the times at which taints were added."""
     times = {
         (device.get("name"), *_taint_key(taint)): taint["timeAdded"]
         for device in _devices(found)
@@ -110,7 +110,7 @@ def replacement(found: Object, wanted: Object) -> dict[str, Any]:
 
 
 def same(found: Object, wanted: Object) -> bool:
-    """Return whether two slices mean the same. The order of devices counts, the time of a taint does not."""
+    """Return whether two slices are equivalent. The order of devices counts; the time of a taint does not."""
     return _meaning(found) == _meaning(wanted)
 
 

@@ -43,7 +43,7 @@ class Publisher:
         self._log = get_logger(driver=driver)
 
     def publish(self, publication: Publication) -> None:
-        """Publish this from now on."""
+        """Replace what is published."""
         self._publication = publication
         self._changes.bump()
 
@@ -60,7 +60,7 @@ class Publisher:
             await attempts.until_done(self._slices.follow)
 
     async def _write(self) -> None:
-        """Write what differs.
+        """Write the slices that differ.
 
         Raises:
             ApiError: the request failed; it can be retried.
@@ -119,10 +119,10 @@ class Publisher:
         raise ApiError(UNPROCESSABLE, _DROPPED)
 
     async def _failed(self, error: ApiError, publication: Publication) -> None:
-        """Handle an error: look again at what is there, or wait for other devices, or try again later.
+        """Handle an error: read the slices again, wait for other devices, or try again later.
 
         Raises:
-            ApiError: the same should be tried again later.
+            ApiError: the same request should be retried later.
         """
         self._state(published=False, problem=f"the API server has not accepted the devices: {error}")
         if error.status in (CONFLICT, NOT_FOUND):

@@ -65,7 +65,7 @@ class Slices:
             if not (token := metadata.get("continue")):
                 break
             more = f"&continue={quote(token, safe='')}"
-        # At once: what has to be written depends on all slices. An event may have come between pages.
+        # All at once: what has to be written depends on all slices. An event may have arrived between two pages.
         known, self.found = self.found or {}, {}
         for each in items:
             self.learn(_latest(each, known.get(each["metadata"]["name"])))
@@ -85,7 +85,7 @@ class Slices:
         return answer
 
     async def delete(self, content: Object) -> None:
-        """Delete a slice, if it is still this one.
+        """Delete a slice, unless it has been changed or replaced.
 
         Raises:
             ApiError: the request failed; it can be retried.
@@ -108,7 +108,7 @@ class Slices:
         self.generation = max(self.generation, int(generation))
 
     async def _watch(self, version: str) -> str:
-        """Follow the slices; return the version from which to go on, empty if they have to be listed again."""
+        """Follow the slices; return the version to continue from, or an empty one if they have to be listed again."""
         seconds = random.uniform(*_WATCH_SECONDS)  # noqa: S311 - no secret
         query = f"&watch=1&allowWatchBookmarks=true&resourceVersion={quote(version, safe='')}"
         path = f"{self._query}{query}&timeoutSeconds={seconds:.0f}"
@@ -138,7 +138,7 @@ class Slices:
 
     @staticmethod
     def _is_newer(content: Object, known: Object | None) -> bool:
-        """Return whether an event is newer than the answer to our own write, which may have come before it."""
+        """Return whether an event is newer than the answer to our own write, which may have arrived first."""
         if known is None:
             return True
         versions = [str(each["metadata"].get("resourceVersion", "")) for each in (known, content)]
@@ -148,7 +148,7 @@ class Slices:
 
 
 def _latest(listed: Object, known: Object | None) -> Object:
-    """Return the newer of two versions of a slice; the one in the list if that is unknown."""
+    """Return the newer of two versions of a slice; if it is unknown which that is, the one in the list."""
     if known is None:
         return listed
     versions = [str(each["metadata"].get("resourceVersion", "")) for each in (listed, known)]

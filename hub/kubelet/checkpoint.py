@@ -18,7 +18,7 @@ from hub.base.untrusted import UnreadableError
 CHECKPOINT = "kubelet_internal_checkpoint"
 
 NO_NUMA_NODE = -1
-"""In place of a NUMA node, for devices without one."""
+"""The number that the kubelet writes for devices without a NUMA node."""
 
 MAX_BYTES = 8 << 20
 """The largest checkpoint accepted: twice that of a node with a thousand pods and 16,384 devices. While it is decoded,

@@ -65,7 +65,7 @@ async def list_holders(socket: Path) -> DeviceHolders | None:
 
 
 class _OddAnswer(Exception):
-    """No kubelet gives this answer."""
+    """An answer that no kubelet gives."""
 
 
 def _holders(answer: wire.ListPodResourcesResponse) -> Iterator[tuple[tuple[str, str], str]]:

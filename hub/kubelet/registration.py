@@ -57,8 +57,8 @@ async def register(
 def _opened(socket: Path, kubelet: KubeletIdentity) -> Iterator[Path]:
     """Yield a path of this kubelet's socket that never leads to another one.
 
-    A connection to its name may be made late, when the next kubelet is already listening there: that kubelet would get
-    one registration too many.
+    A connection by the socket's name may be made late, when the next kubelet is already listening there: that kubelet
+    would get one registration too many.
 
     Raises:
         KubeletUnavailable: there is another kubelet, or none.

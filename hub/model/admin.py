@@ -25,7 +25,7 @@ class Uncordon(msgspec.Struct, tag="uncordon", frozen=True, forbid_unknown_field
 
     device: str
     by_annotation: bool = False
-    """Whether only a cordon by the node's annotation ends."""
+    """Whether to end only the cordon by the node's annotation."""
 
 
 class Reset(msgspec.Struct, tag="reset", frozen=True, forbid_unknown_fields=True):

@@ -37,7 +37,7 @@ class ExternalReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     id."""
     reason: Text
     source: Text
-    """The program that says so."""
+    """The program that reports the device."""
     until: Until | None = None
     """When the report expires; None if only the removal of its file ends it."""
 

@@ -1,4 +1,4 @@
-"""What a process reports constantly: that it is alive, and its metrics."""
+"""What a process reports at short intervals: that it is alive, and its metrics."""
 
 import os
 import signal
@@ -20,10 +20,10 @@ WATCHDOG_VARIABLE = "DPHUB_WATCHDOG"
 heartbeat; 0 disables that."""
 
 STACK_SIGNAL = signal.SIGUSR2
-"""Has a plugin process write the stacks of its threads."""
+"""The signal that makes a plugin process write the stacks of its threads."""
 
 BLOCKED_AT_START = frozenset({signal.SIGHUP, STACK_SIGNAL})
-"""What the hub may send to a plugin that has no handlers yet: it stays pending, instead of killing the process."""
+"""Signals that the hub may send to a plugin that has no handlers yet: they stay pending instead of killing it."""
 
 HANDOVER_TIMEOUT = 20.0
 """Seconds for which a plugin that is stopped keeps serving until another hub has its devices. The kubelet kills a pod
@@ -67,7 +67,7 @@ def heartbeat_age(path: Path) -> float:
 
 
 class HeartbeatReport(msgspec.Struct, frozen=True):
-    """Written by the event loop of a plugin process. A changed modification time shows that the loop is running."""
+    """A file that a plugin process's event loop writes. A changed modification time shows that the loop is running."""
 
     pid: Integer
     scan: Integer = 0

@@ -52,9 +52,9 @@ class AllocationHistory(msgspec.Struct, frozen=True):
     """The history of one plugin's devices on a node."""
 
     allocations: tuple[Allocation, ...] = ()
-    """The latest that have ended, the oldest first; then those that have not."""
+    """The latest allocations that have ended, oldest first; then those that have not."""
     ended: tuple[DeviceSeconds, ...] = ()
-    """What all that have ended add up to, including those that are no longer listed."""
+    """The total of all allocations that have ended, including those that are no longer listed."""
 
 
 class NodeHistory(msgspec.Struct, frozen=True):

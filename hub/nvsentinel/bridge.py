@@ -1,4 +1,4 @@
-"""The process from its start to its end."""
+"""The process from start to stop."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What NVSentinel says: each of its checks is a source of reports, as if it were a program of its own.
+"""What NVSentinel reports: each of its checks is a source of reports, as if it were a program of its own.
 
 A healthy event of one check therefore never ends what another one has reported.
 """
@@ -43,7 +43,7 @@ class Incoming:
         self._log = get_logger()
 
     def take(self, request: bytes) -> None:
-        """Carry out a request. An event that cannot be used affects no other one.
+        """Carry out a request. An event that cannot be used does not affect the others.
 
         Raises:
             ServiceError: it is not a request.
@@ -60,7 +60,7 @@ class Incoming:
             self._log.warning("NVSentinel events rejected", count=len(rejected), reason=printable(rejected[0]))
 
     def _take(self, event: HealthEvent, kept: set[_Report]) -> None:
-        """Carry out an event.
+        """Act on an event.
 
         Raises:
             HubError: it cannot be used.

@@ -18,7 +18,7 @@ REPORTED = "reported by nvsentinel/"
 """The prefix of the reason of a device that NVSentinel has reported, see `hub.nvsentinel.incoming`."""
 
 _NO_FAULT = INTENDED_SOURCES | {"admin"}
-"""The sources that do not mean that a device is faulty: what an administrator does, and its use through another API."""
+"""The sources that do not mean that a device is faulty: administrators' actions, and use through another API."""
 
 _COMPONENTS = {"gpu": "GPU", "amd": "GPU", "intel": "GPU", "ib": "NIC"}
 """The kinds of hardware, by plugin, in NVSentinel's words."""

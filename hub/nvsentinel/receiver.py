@@ -43,10 +43,10 @@ class Receiver:
         self._log = get_logger()
 
     async def run(self) -> None:
-        """Listen until cancelled. Whatever else is put in place of the socket is replaced.
+        """Listen until cancelled. Anything else that appears at the socket's path is replaced.
 
         Raises:
-            OSError: the socket cannot be made.
+            OSError: the socket cannot be created.
         """
         while True:
             if self._is_active():

@@ -1,7 +1,7 @@
 """Reports to NVSentinel's platform connector which devices can be used.
 
-All devices are reported after each connection is established, and then each change: whatever the connector or this
-process has missed is made up for after the next connection.
+All devices are reported after each connection is established, and then each change: the next connection makes up for
+whatever the connector or this process has missed.
 """
 
 import asyncio
@@ -123,6 +123,6 @@ class Sender:
                 if error.code() is not grpc.StatusCode.UNIMPLEMENTED or method == self._methods[-1]:
                     raise
                 continue
-            # The next call begins with this name.
+            # The next call tries this name first.
             self._methods.sort(key=lambda each: each != method)
             return

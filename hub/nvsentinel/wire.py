@@ -39,7 +39,7 @@ class Entity(NamedTuple):
 
 
 class HealthEvent(NamedTuple):
-    """An event: what a check says about a few devices."""
+    """An event: what a check reports about a few devices."""
 
     check: str
     is_healthy: bool
@@ -122,7 +122,7 @@ def _encoded(event: HealthEvent) -> bytes:
 
 
 def _field(number: int, value: int | str | bytes) -> bytes:
-    """Encode a field of a message; one that has its default takes no space."""
+    """Encode a field of a message; a field with its default value takes no space."""
     if not value:
         return b""
     if isinstance(value, int):

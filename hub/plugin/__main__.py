@@ -28,7 +28,7 @@ from hub.model.plugin import DRIVER_VARIABLE, EVICT_VARIABLE, ConfigFile
 
 def main() -> int:
     """Read the command line and serve."""
-    # SIGHUP's default action is to terminate; it is unblocked once its handler is set.
+    # SIGHUP's default action is to terminate the process; the signal is unblocked once its handler is set.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     # The hub has already set this umask for its plugins. It determines the permissions of sockets.
     os.umask(0o077)
@@ -39,7 +39,7 @@ def main() -> int:
         if not options.check:
             # Before anything, such as the log, is written to the run directory.
             _check(options)
-        # Once more, with the environment's settings, which may be invalid.
+        # Configured once more, now with the environment's settings, which may be invalid.
         configure(plugin=options.name, keep=_log_file(options))
         return _report(options) if options.check else _serve(options)
     except HubError as error:
@@ -71,7 +71,7 @@ def _parse() -> argparse.Namespace:
     try:
         options, unknown = parser.parse_known_args()
     except argparse.ArgumentError as error:
-        # The error would quote a value that a flag does not take: see `_without_values`.
+        # The error would quote the value given to a flag that takes none: see `_without_values`.
         problem = str(error) if "explicit argument" not in error.message else f"{error.argument_name}: takes no value"
         parser.error(problem)
     if unknown:
@@ -116,8 +116,8 @@ _FLAG = re.compile(r"--[a-z][a-z0-9_-]*|-[a-z]", re.ASCII | re.IGNORECASE)
 
 
 def _without_values(words: list[str]) -> list[str]:
-    """Return the flags among these words: values may be passwords, and the error is in the status, for all to read."""
-    # A flag and its value may be one word, which someone has put in quotes.
+    """Return the flags among these words: values may be passwords, and any user can read the error in the status."""
+    # A flag and its value may be one word, if both are inside one pair of quotes.
     flags = (_FLAG.match(word) for word in words)
     return [flag[0] if flag else "..." for flag in flags]
 
@@ -163,7 +163,7 @@ def _report(options: argparse.Namespace) -> int:
     from hub.model.check import CheckReport  # noqa: PLC0415 - as below
     from hub.plugin.selfcheck import check_plugin, check_shipped_plugin, find_hardware  # noqa: PLC0415 - as below
 
-    # A check changes nothing, not even next to the plugin's modules.
+    # A check changes nothing: it does not even write bytecode next to the plugin's modules.
     sys.dont_write_bytecode = True
     result = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -195,7 +195,7 @@ def _serve(options: argparse.Namespace) -> int:
         _write_stacks_to(run_dir.stack(options.name))
     plugin_class = load_plugin(options.plugin)
     config = settings_path(plugin_class, options.config)
-    # Before the file is read: if it changes in between, it counts as changed.
+    # The digest is taken before the file is read: if the file changes in between, it counts as changed.
     read = ConfigFile(str(config.absolute()), digest(config)) if config else None
     plugin, warnings = make_plugin(plugin_class, options.config, Host(options.host_root), _runtime(options))
     for warning in warnings:
@@ -232,21 +232,21 @@ def _runtime(options: argparse.Namespace) -> Runtime:
         return Runtime()
     for name in (NODE_DIR, SERVING_DIR):
         make_directory(options.run_dir / name)
-    # A plugin serves without it.
+    # A plugin can serve without this directory.
     with contextlib.suppress(OSError):
         make_directory(options.run_dir / EXTERNAL_DIR)
     return Runtime(str(options.run_dir.absolute()), options.instance, options.name)
 
 
 def _log_file(options: argparse.Namespace) -> Path | None:
-    """Return the file of the latest log lines, next to the report; None if there is no directory for it."""
+    """Return the file for the latest log lines, next to the report; None if there is no directory for it."""
     if options.check or options.run_dir is None or not options.run_dir.is_dir():
         return None
     return RunDir(options.run_dir, options.instance).log(options.name)
 
 
 def _watchdog() -> float:
-    """Return the seconds without a heartbeat after which the hub kills this process; 0 disables that."""
+    """Return the seconds without a heartbeat after which the hub kills this process; 0 if it never does."""
     value = os.environ.get(WATCHDOG_VARIABLE, "0")
     try:
         return max(0, float(value))
@@ -257,7 +257,7 @@ def _watchdog() -> float:
 def _write_stacks_to(path: Path) -> None:
     """Have the interpreter write the stacks of all threads when it crashes, and when the hub is about to kill it."""
     try:
-        # Created, never opened: what is there may be a pipe, or a link to another file.
+        # The file is always created, never just opened: an existing one may be a pipe, or a link to another file.
         clear_path(path)
         file = path.open("x", encoding="utf-8")
     except OSError as error:
@@ -265,7 +265,7 @@ def _write_stacks_to(path: Path) -> None:
         return
     faulthandler.enable(file)
     faulthandler.register(STACK_SIGNAL, file)
-    # The hub has blocked it, so that it could not terminate the process before this line.
+    # The hub has blocked this signal, so that it could not terminate the process before this line.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {STACK_SIGNAL})
 
 

@@ -4,8 +4,8 @@ This process loads what all plugin processes need, once, and forks itself for ea
 plugin starts with a fifth of the CPU time, and the plugins of a node share the memory of these modules. A plugin
 process loads its own module and configuration itself.
 
-This process has one thread, no event loop and no gRPC channel or server: only then does a fork leave nothing undefined.
-It forks twice, and the process in between exits at once. The hub must be a subreaper, so that it then becomes the
+This process has one thread, no event loop and no gRPC channel or server: only then is a fork well defined. It
+forks twice, and the process in between exits at once. The hub must be a subreaper, so that it then becomes the
 parent of the plugin process.
 """
 
@@ -38,10 +38,10 @@ def main() -> int:
     before = dict(os.environ)
     _load()
     if len(list(Path("/proc/self/task").iterdir())) > 1:
-        # A module has started a thread. The hub finds that this process has exited, and forks nothing.
+        # A module has started a thread. The hub notices that this process has exited, and requests no forks.
         return Exit.FAILED
     set_by_modules = dict(os.environ.items() - before.items())
-    # What was loaded is never garbage. A collection would write to all of it, and end the sharing of its memory.
+    # The loaded objects are never garbage. A collection would write to all of them, and end the sharing of memory.
     gc.collect()
     gc.freeze()
     request = None
@@ -62,7 +62,7 @@ def main() -> int:
 def _load() -> None:
     """Load what plugin processes need."""
     skip_c_library_search()
-    import asyncinotify  # noqa: F401, PLC0415 - asks for the name of the C library
+    import asyncinotify  # noqa: F401, PLC0415 - looks up the name of the C library
 
     import hub.plugin.files  # noqa: PLC0415 - they import asyncinotify, too
     import hub.plugin.loading  # noqa: PLC0415 - as above
@@ -101,7 +101,7 @@ def _fork_orphan() -> bool:
 
 
 def _enter(request: ForkRequest, requester: socket.socket) -> None:
-    """Make this process what the command would have started; exit if that is not possible, or no longer requested."""
+    """Turn this process into what the command would have started; exit if that fails, or is no longer requested."""
     reply = ForkReply(os.getpid())
     try:
         _prepare(request)

@@ -49,7 +49,7 @@ class Heartbeat:
         self.beat()
 
     def beat(self) -> None:
-        """Write the file, or at least its time, which works even on a full disk."""
+        """Write the file, or at least set its modification time, which works even on a full disk."""
         self._file.write()
         if self._path:
             with contextlib.suppress(OSError):

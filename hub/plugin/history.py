@@ -1,10 +1,10 @@
-"""Which containers used the plugin's devices, from when to when, and what happened to the devices in that time.
+"""Which containers used the plugin's devices, from when to when, and what happened to the devices during that time.
 
-All of it comes from the kubelet's answers about devices in use, so its times are those of the queries. It is kept in a
-file that belongs to the node: only the process that owns the devices writes it, and one that becomes their owner first
-reads what the previous owner has written.
+The history comes from the kubelet's answers about devices in use, so its times are those of the queries. It is kept in
+a file that belongs to the node: only the process that owns the devices writes it, and a process that becomes their
+owner first reads what the previous owner has written.
 
-Prometheus interprets a counter that decreases as one that was reset to zero, and would then count all of it twice. So
+Prometheus interprets a counter that decreases as one that was reset to zero, and would then count its value twice. So
 the seconds only ever grow, across restarts too: an allocation that has not ended counts up to the last answer, and the
 modification time of the file is the time of that answer, or later.
 """
@@ -32,19 +32,19 @@ KEPT = 1000
 """Maximum number of allocations that are kept once they have ended."""
 
 MAX_SUMS = 1000
-"""The most pairs of a resource and a namespace for which seconds are counted. The pair that has been unused for the
-longest time is dropped first; for Prometheus, it begins again at zero."""
+"""Maximum number of pairs of a resource and a namespace for which seconds are counted. The pair that has been unused
+for the longest time is dropped first; for Prometheus, it begins again at zero."""
 
 MAX_CHANGES = 20
-"""Maximum number of changes of health that are kept for an allocation, the latest ones."""
+"""Maximum number of changes of health that are kept for an allocation; the latest are kept."""
 
 MAX_REASON = 300
 """Maximum length of a reason that is kept, in characters."""
 
 MAX_GAP = 60
-"""Seconds without an answer after which it is unknown when an allocation missing from a new answer ended; it
-counts up to the last answer that had it. With the pod resources API available, an answer comes every 30 seconds while
-a container uses a device."""
+"""Seconds without an answer after which it is unknown when an allocation missing from a new answer ended; such an
+allocation counts up to the last answer that had it. With the pod resources API available, an answer comes every 30
+seconds while a container uses a device."""
 
 REMOVED = "removed by the plugin"
 """The reason for a device that the plugin no longer offers."""
@@ -82,7 +82,7 @@ class History:
         self._current: dict[_Key, Allocation] = {}
         self._ended: deque[Allocation] = deque(maxlen=KEPT)
         self._seconds: dict[_Key, int] = {}
-        """The sums of allocations that have ended, by resource and namespace; the latest to end last."""
+        """The sums of allocations that have ended, by resource and namespace; the last one ended most recently."""
         self._answered = 0
         """The time of the last answer."""
 
@@ -117,7 +117,7 @@ class History:
         return self._is_owner
 
     def _of_plugin(self, answer: DeviceHolders) -> DeviceHolders:
-        # This includes resources that only the file has: before the first scan, and while scans fail, these are all.
+        # Includes resources that only the file has: before the first scan, and while scans fail, there are no others.
         resources = {*self._inventory.names, *(resource for resource, _ in self._current)}
         return {device: holder for device, holder in answer.items() if device[0] in resources}
 
@@ -129,7 +129,7 @@ class History:
             allocation = self._current.pop(key)
             self._ended.append(msgspec.structs.replace(allocation, until=max(until, allocation.since)))
             total = _sum_of(allocation)
-            # Inserted again, as the last one.
+            # Inserted again, so that it becomes the last one.
             self._seconds[total] = self._seconds.pop(total, 0) + _seconds(allocation, until)
         self._drop_sums()
         return bool(others)
@@ -151,7 +151,7 @@ class History:
         return bool(new)
 
     def _note_health(self, now: int) -> bool:
-        """Record changes of the health of devices in use; return whether there are any."""
+        """Record changes in the health of devices in use; return whether there are any."""
         changed = False
         lists = self._lists() if self._current else {}
         for key, allocation in self._current.items():
@@ -184,7 +184,7 @@ class History:
         return AllocationHistory((*self._ended, *self._current.values()), tuple(sums))
 
     def _load(self) -> None:
-        """Continue where the last process ended; a file that cannot be read is renamed."""
+        """Continue where the last process left off; a file that cannot be read is renamed."""
         history, answered = AllocationHistory(), 0
         try:
             if self._path and (found := read_file(self._path, AllocationHistory)):

@@ -21,8 +21,8 @@ SETTLE = 0.5
 """Seconds after an allocation within which the kubelet finishes the admission, and records it."""
 
 EMPTY_ANSWERS = 2
-"""After this many answers without a container, there is no request until the next allocation. Each request costs more
-CPU time than everything else that an idle plugin does, because gRPC's threads stay awake for a while."""
+"""Number of answers without a container after which there is no request until the next allocation. Each request costs
+more CPU time than everything else that an idle plugin does, because gRPC's threads stay awake for a while."""
 
 
 Claims = Callable[[], DeviceHolders]
@@ -51,8 +51,8 @@ class Holders:
         inventory: The plugin's devices.
         status: Written when an answer differs from the previous one.
         history: Keeps what the answers say, and the health of the devices in use.
-        claims: Returns the devices that claims have, in the form of an answer; the kubelet's has only those that pods
-            got through the device plugin API.
+        claims: Returns the devices that claims have, in the form of the kubelet's answer, which has only those that
+            pods got through the device plugin API.
 
     Attributes:
         socket: The socket of the kubelet's pod resources API.
@@ -81,7 +81,7 @@ class Holders:
         self._answer: DeviceHolders = {}
         """The devices on the whole node that are in use."""
         self._holders: DeviceHolders = {}
-        """Those of this plugin's resources at that time."""
+        """Those that belonged to this plugin's resources at the time of the answer."""
         self._keys: dict[tuple[str, str], str] = {}
         """The physical keys of the offered devices, and of removed ones that may still be in use."""
 
@@ -131,14 +131,14 @@ class Holders:
 
     @property
     def containers(self) -> DeviceHolders:
-        """The devices of the node that containers got through the device plugin API, at the last answer."""
+        """The devices of the node that containers got through the device plugin API, as of the last answer."""
         return self._containers
 
     def of_device(self, key: str) -> list[Holder]:
         """Return the containers that use a physical device, or may use it, as of the last answer.
 
         A container may use a device that was removed. If this process has seen the removed device, the process knows
-        which physical device it was a share of; otherwise, it may have been a share of any.
+        which physical device that was a share of; otherwise, the removed device may have been a share of any.
         """
         offered = self._remember()
         certain = [Holder(container) for device, container in self._answer.items() if self._keys.get(device) == key]

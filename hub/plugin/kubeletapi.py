@@ -1,4 +1,4 @@
-"""What the APIs with which a kubelet gives devices to containers have in common, for the process and its report."""
+"""The common interface of the APIs with which a kubelet gives devices to containers."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -32,7 +32,7 @@ class ApiParts(NamedTuple):
     status: StatusFile
     """Written when anything has changed."""
     tasks: Tasks
-    """Keep the resources served."""
+    """The tasks that keep the resources served."""
 
 
 class ResourceView(NamedTuple):

@@ -26,7 +26,7 @@ _SHIPPED = "plugins"
 """The package of the plugins that come with the hub."""
 
 _FILE = ".py"
-"""Ends the name of a module that is the path of a file."""
+"""The end of a module name that is the path of a file."""
 
 
 def load_plugin(target: str) -> type[Plugin]:
@@ -76,7 +76,7 @@ class PluginMistakes(HubError):
 def make_plugin(
     kind: type[Plugin], config: Path | None, host: Host, runtime: Runtime
 ) -> tuple[Plugin, tuple[str, ...]]:
-    """Create a plugin; return it with what is most likely a mistake in its class.
+    """Create a plugin; return it with the likely mistakes in its class.
 
     Raises:
         PluginMistakes: the plugin would certainly fail.
@@ -162,12 +162,12 @@ def _not_a_plugin(module_name: str, module: ModuleType, class_name: str) -> str:
 
 def _load_file(path: Path) -> ModuleType:
     directory = path.absolute().parent
-    # The file first, so that the error names it if it is missing.
+    # The file is checked first, so that the error names it if it is missing.
     for place in (path, directory):
         check_trusted(place)
     read_config_text(path)
     import_source_from(directory)
-    # A name that does not hide another module, and under which the file's type hints are resolved.
+    # This name does not hide another module. Type hints in the file are resolved through it.
     name = f"dphub_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, str(path.absolute())))
     if spec is None or spec.loader is None:

@@ -30,12 +30,12 @@ from hub.model.hub import InstanceReport, RunState
 from hub.model.plugin import PluginReport
 
 OPEN_TIMEOUT = 3.0
-"""Seconds that a plugin has, once it serves, to open the socket of a resource; after that, one without that socket does
-not have the resource."""
+"""Seconds that a plugin has, once it serves, to open the socket of a resource; a plugin without the socket after that
+time does not have the resource."""
 
 
 class Role(Enum):
-    """What this process may do with the devices: only an active one writes health records and recovers devices."""
+    """What this process may do with the devices: only an active process writes health records and recovers devices."""
 
     STANDBY = auto()
     ACTIVE = auto()
@@ -136,7 +136,7 @@ class Ownership:
         return hub in self._services
 
     def describe(self, hub: str) -> str:
-        """Name a hub, and say if it is the node's service."""
+        """Return a hub's name for a message, which also says if the hub is the node's service."""
         return f"the node's service (hub {hub})" if hub in self._services else f"hub {hub}"
 
     def acquire(self) -> None:
@@ -164,13 +164,13 @@ class Ownership:
             await self._lock.keep()
 
     async def changes(self) -> AsyncIterator[None]:
-        """Yield when another hub's plugin may have registered a resource, or left or exited."""
+        """Yield when another hub's plugin may have registered a resource, handed over, or exited."""
         if self._run_dir:
             async for _ in closed_files(self._run_dir.path / SERVING_DIR):
                 yield
 
     def owner_file(self, resource: str) -> OwnerFile:
-        """Return the file that names the hub that the kubelet calls for a resource."""
+        """Return the file that records which hub the kubelet calls for a resource."""
         run_dir = self._run_dir
         return OwnerFile(run_dir.owner(resource), run_dir.instance) if run_dir else OwnerFile(None, "")
 

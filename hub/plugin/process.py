@@ -72,7 +72,7 @@ class PluginProcess:
         self._stop = asyncio.Event()
         self._log = get_logger()
         self._directory = SocketDir(plugin_dir)
-        # From the bottom up: each part knows only parts that are created before it.
+        # From the bottom up: each part uses only parts that are created before it.
         self._metrics = ProcessMetrics()
         self._status = StatusFile(files.report, self._report)
         self._tasks = Tasks(self._status)
@@ -211,9 +211,9 @@ class PluginProcess:
         def refresh(*_: object) -> None:
             loop.call_soon_threadsafe(self._refresh)
 
-        # The loop would restore a signal's default when it closes: SIGHUP's default action is to terminate.
+        # The loop would restore a signal's default action when it closes; SIGHUP's is to terminate the process.
         signal.signal(signal.SIGHUP, refresh)
-        # It was blocked from the start, so that it could not terminate the process before this line.
+        # SIGHUP was blocked from the start, so that it could not terminate the process before this line.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def _refresh(self) -> None:
@@ -257,7 +257,7 @@ class PluginProcess:
         await asyncio.Event().wait()
 
     async def _hand_over(self) -> None:
-        """Let another hub have the resources before this process exits, if there is one."""
+        """Hand the resources over to another hub, if there is one, before this process exits."""
         self._check_ownership()
         if self._ownership.others:
             self._heartbeat.begin_handover()
@@ -277,7 +277,7 @@ class PluginProcess:
             self._scanner.request()
 
     def _yield_devices(self, role: Role) -> None:
-        """Leave the devices to another hub's plugin if one serves; it continues with the health records."""
+        """Leave the devices to another hub's plugin if one serves; that plugin continues with the health records."""
         ownership = self._ownership
         if role in {Role.ACTIVE, Role.SUPERSEDED} and (ownership.older or ownership.newer):
             self._health.save()

@@ -1,4 +1,4 @@
-"""The report of a plugin process, as others read it."""
+"""The report of a plugin process, which other processes read."""
 
 import os
 import time
@@ -33,7 +33,7 @@ class Reporter:
         name: Its name in logs and reports.
         config: The configuration file that it has read.
         inventory: Its devices.
-        api: Where their resources are served.
+        api: The API through which their resources are served.
         health: The cordons.
         holders: The containers that use the devices.
         resets: The last resets.
@@ -98,7 +98,7 @@ class Reporter:
         )
 
     def _cordons(self) -> dict[str, str]:
-        # An administrator's own reason says more than that there is an annotation.
+        # An administrator's own reason says more than the fact that there is an annotation.
         faults = self._health.admin_faults(ANNOTATION) | self._health.admin_faults(CORDON)
         return {key: fault.reason for key, fault in faults.items()}
 

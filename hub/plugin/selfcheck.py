@@ -27,7 +27,7 @@ from hub.plugin.health.store import DeviceHealth
 from hub.plugin.loading import PluginMistakes, default_settings, is_shipped, load_plugin, make_plugin, settings_path
 
 _SPARE = 10.0
-"""Seconds beyond the time limit of a scan: one that takes longer must be blocking the interpreter, and the process
+"""Seconds beyond the time limit of a scan: a scan that takes longer must be blocking the interpreter, so the process
 is ended."""
 
 MAX_HARDWARE = 10_000
@@ -68,7 +68,7 @@ def check_plugin(
 def check_shipped_plugin(target: str, config: Path | None, host: Host) -> CheckReport:
     """Check a plugin that comes with the hub, without a scan; do not load any other plugin.
 
-    The variables of circus.ini are set once its code is loaded: see `hub.supervisor.check`.
+    The variables of circus.ini are set once the plugin's code is loaded: see `hub.supervisor.check`.
     """
     if not is_shipped(target):
         return CheckReport(loaded=False)
@@ -79,7 +79,7 @@ def check_shipped_plugin(target: str, config: Path | None, host: Host) -> CheckR
 
 
 def find_hardware(target: str, host: Host, *, shipped_only: bool) -> CheckReport:
-    """Query a plugin for its hardware on the node, whatever its settings are."""
+    """Query a plugin for the hardware on the node that it supports, whatever its settings are."""
     if shipped_only and not is_shipped(target):
         return CheckReport(loaded=False)
     try:
@@ -94,7 +94,7 @@ def find_hardware(target: str, host: Host, *, shipped_only: bool) -> CheckReport
 
 
 def _make(target: str, config: Path | None, host: Host) -> tuple[Plugin, tuple[str, ...]]:
-    """Create a plugin; return it with what is most likely a mistake in its class.
+    """Create a plugin; return it with the likely mistakes in its class.
 
     Raises:
         HubError: there is no such plugin, or it would certainly fail.
@@ -127,7 +127,7 @@ def _problems(plugin: Plugin, source: str) -> Iterator[str]:
 
 
 def _problems_of_reset(plugin: Plugin) -> Iterator[str]:
-    """Import the module of the reset, which a serving process never does."""
+    """Yield a problem if the module of the reset cannot be imported, which a serving process never tries."""
     if plugin.reset:
         try:
             importlib.import_module(plugin.reset.partition(":")[0])

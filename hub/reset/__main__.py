@@ -3,8 +3,8 @@
 The plugin process starts this process, the guard, with the request on standard input. The guard forks the worker, which
 calls the plugin's function, and then only waits: for the worker to exit, for SIGTERM, or for the plugin process to
 exit. If necessary, the guard kills the processes that the reset started. It exits once all of them have exited, with
-the exit code or signal of the worker. So waiting for the guard is waiting for everything, and a guard that does not
-exit means that a process survives SIGKILL.
+the exit code or signal of the worker. So waiting for the guard means waiting for all of them, and if the guard
+does not exit, a process has survived SIGKILL.
 
 The guard is separate from the worker because a worker that hangs, crashes or is killed cannot clean up, and because
 processes that it leaves behind would otherwise become children of the container's first process.
@@ -56,7 +56,7 @@ def main() -> None:
 def _separate_result() -> int:
     """Move the pipe for the result away from standard output, so that the reset cannot print into it.
 
-    Standard input is replaced too: a reset that asks a question gets no answer.
+    Standard input is replaced too: a reset that prompts for input gets none.
     """
     result = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -94,8 +94,8 @@ def _wait(worker: int, seconds: float | None = None) -> int | None:
 def _end_everything() -> None:
     """Kill all remaining descendants, and wait for them as long as it takes.
 
-    Only children are looked up. Their children become children of this process when they die, and are found in the
-    next round.
+    Only direct children are looked up. When a child dies, its own children become children of this process, and are
+    found in the next round.
     """
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     while True:
@@ -112,7 +112,7 @@ def _end_everything() -> None:
 
 
 def _exit_like(status: int) -> None:
-    """Exit with the worker's exit code, or by its signal."""
+    """Exit with the worker's exit code, or through the signal that killed it."""
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         number = -code

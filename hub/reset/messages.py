@@ -11,9 +11,9 @@ class ResetLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one reset.
 
     Args:
-        memory: Bytes of private memory that it may write to; address space that it only reserves does not count. Keep
-            it below the container's memory limit: above that, the kernel may kill all processes of the container, as
-            the kubelet configures it with cgroups v2.
+        memory: Bytes of private memory that the reset may write to; address space that is only reserved does not count.
+            Keep this below the container's memory limit: above that limit, the kernel may kill all processes of the
+            container, because the kubelet configures cgroups v2 in that way.
         processor: Seconds of CPU time.
         files: Open files.
     """
@@ -27,11 +27,11 @@ class ResetRequest(msgspec.Struct, frozen=True):
     """The request for one reset.
 
     Args:
-        parent: The process id of the plugin process. If the parent is another process, the reset is no longer wanted.
+        parent: The process id of the plugin process. If the parent is another process, the reset is no longer needed.
         device: The device to reset.
         settings: The settings from `Plugin.reset_settings`, as JSON values.
         limits: The limits of the reset.
-        term_timeout: Seconds between SIGTERM and SIGKILL when the reset has to end.
+        term_timeout: Seconds between SIGTERM and SIGKILL when the reset has to be stopped.
         directories: The directories of plugins' files, from which the reset can import too.
     """
 

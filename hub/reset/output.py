@@ -1,4 +1,4 @@
-"""Logs what a reset prints, with a limit on lines and their length."""
+"""Logs what a reset prints, with a limit on the number of lines and their length."""
 
 import os
 
@@ -19,7 +19,7 @@ class Output:
 
     Args:
         pipe: A non-blocking descriptor.
-        log: Logs each line.
+        log: The logger for the lines.
     """
 
     def __init__(self, pipe: int, log: Logger) -> None:
@@ -30,7 +30,7 @@ class Output:
         self._partial = b""
 
     def read(self) -> bool:
-        """Read what is available; return False at the end. A limit keeps endless output from blocking anything."""
+        """Read what is available, up to a limit, so that endless output blocks nothing; return False at the end."""
         try:
             chunk = os.read(self._pipe, _CHUNK)
         except BlockingIOError:

@@ -30,15 +30,15 @@ class ResetProcess:
         target: The plugin's function, as "MODULE:FUNCTION".
         request: The request for the reset.
         environment: The complete environment of the reset.
-        log: Logs each line that the reset prints.
+        log: The logger for the lines that the reset prints.
 
     Attributes:
-        identity: The guard's process.
+        identity: The identity of the guard's process.
         exited: Set when every process has exited.
 
     Raises:
-        OSError: it could not be started.
-        ValueError, TypeError: the request cannot be written as JSON, or the target cannot be an argument.
+        OSError: the reset could not be started.
+        ValueError, TypeError: the request cannot be written as JSON, or the target cannot be a command-line argument.
     """
 
     def __init__(self, target: str, request: ResetRequest, environment: Mapping[str, str], log: Logger) -> None:
@@ -50,7 +50,7 @@ class ResetProcess:
             question.seek(0)
             self._result, result = _pipe(failed, theirs)
             self._printed, printed = _pipe(failed, theirs)
-            # A reset that fills the pipe with something else must not block on it.
+            # A reset that fills this pipe with other output must not block.
             os.set_blocking(result, False)
             self._process = subprocess.Popen(  # noqa: S603 - this program
                 [sys.executable, "-u", "-P", "-m", "hub.reset", target],
@@ -63,7 +63,7 @@ class ResetProcess:
             )
             failed.callback(self._process.wait)
             failed.callback(self._process.kill)
-            # Unlike a process id, it never refers to another process later, and the event loop can wait for it.
+            # Unlike a process id, it never refers to a different process later, and the event loop can wait for it.
             self._handle = os.pidfd_open(self._process.pid)
             failed.pop_all()
         self.identity = ProcessId.of(self._process.pid)
@@ -79,7 +79,7 @@ class ResetProcess:
 
     @property
     def reply(self) -> ResetReply | None:
-        """The result of the reset, after `exited`; None if it gave none."""
+        """The result of the reset, after `exited`; None if there is none."""
         if self.status:
             return None
         try:

@@ -13,7 +13,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     """The function raised an exception."""
     TIMED_OUT = "timed out"
-    """It had not finished, or not begun, by the deadline."""
+    """It had not finished, or had not begun, by the deadline."""
     CRASHED = "crashed"
     """Its process exited without a result, or could not be started."""
     STUCK = "stuck"
@@ -30,7 +30,7 @@ class ResetResult(msgspec.Struct, frozen=True):
         message: A complete, human-readable sentence: the device, the outcome, the duration.
         seconds: The duration, or the time spent waiting.
         cause: The message without the duration, so that the same failure has the same text every time.
-        begun: Whether the reset ran at all; otherwise its failure says nothing about the device.
+        begun: Whether the reset ran at all; if not, its failure says nothing about the device.
     """
 
     outcome: Outcome

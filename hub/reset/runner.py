@@ -1,4 +1,4 @@
-"""Resets of devices, each in separate processes that are stopped at its deadline."""
+"""Resets of devices, each in separate processes, which are stopped at the deadline."""
 
 import asyncio
 import contextlib
@@ -97,7 +97,7 @@ class ResetRunner:
             devices: The devices to reset; duplicates are reset once. A mapping may have keys other than ids, which then
                 need not be unique.
             deadline: Seconds for everything, including the time spent waiting for other calls. Stopping the resets that
-                are still running after that may take `kill_timeout` more.
+                are still running after that may take up to `kill_timeout` longer.
             bounded: Whether these resets wait for, and count towards, the limit of parallel resets.
         """
         expiry = asyncio.get_running_loop().time() + deadline
@@ -153,7 +153,7 @@ class ResetRunner:
         name = job.device.id
         begin = loop.time()
 
-        def result(outcome: Outcome, what: str, why: str = "", begun: bool = True) -> ResetResult:  # noqa: FBT001, FBT002 - as `_judge` has them
+        def result(outcome: Outcome, what: str, why: str = "", begun: bool = True) -> ResetResult:  # noqa: FBT001, FBT002 - as in `_judge`
             seconds = loop.time() - begin
             why = f": {why}" if why else ""
             message = f"reset of {name} {what} after {seconds:.3g} s{why}"
@@ -166,7 +166,7 @@ class ResetRunner:
             process = ResetProcess(self._target, request, self._environment, get_logger(device=name))
         except OSError as error:
             return result(Outcome.CRASHED, f"could not be started ({error.strerror})", begun=False)
-        except Exception as error:  # noqa: BLE001 - not everything that plugins name can be given to a process
+        except Exception as error:  # noqa: BLE001 - not every value from a plugin can be passed to a process
             why = explain(error)
             return result(Outcome.FAILED, "could not be started", why, begun=False)
         self._holders[job.key] = process.identity
@@ -213,7 +213,7 @@ class ResetRunner:
 async def _has_exited(process: ResetProcess, seconds: float) -> bool:
     """Return whether every process has exited within `seconds`.
 
-    Without asyncio.timeout: before Python 3.11.4, it does not raise TimeoutError in a task that was cancelled.
+    This does not use asyncio.timeout, which does not raise TimeoutError in a cancelled task before Python 3.11.4.
     """
     exited = asyncio.ensure_future(process.exited.wait())
     try:

@@ -18,7 +18,7 @@ from hub.base.prctl import set_death_signal
 from hub.reset.messages import ResetLimits, ResetReply, ResetRequest
 
 _MESSAGE = 1000
-"""Maximum length of a failure text in characters; it travels in a header of a gRPC response, whose size is limited."""
+"""Maximum length of a failure text in characters; it is sent in a header of a gRPC response, whose size is limited."""
 
 _Function = Callable[[ResetDevice, Any], object]
 
@@ -37,19 +37,19 @@ def work(target: str, request: ResetRequest, guard: int, result: int) -> None:
     if os.getppid() != guard:
         return
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    # So that the log shows where it crashed, and where it was at the deadline.
+    # The log then shows where the reset crashed, or where it was at the deadline.
     faulthandler.enable()
     faulthandler.register(signal.SIGTERM, chain=True)
     _limit(request.limits)
     reply = _reset(target, request)
     os.write(result, msgspec.json.encode(reply))
-    # Immediately: without waiting for threads, and without exit handlers of libraries, which could hang.
+    # Exit immediately: without waiting for threads, and without the exit handlers of libraries, which could hang.
     os._exit(0)
 
 
 def _limit(limits: ResetLimits) -> None:
     for kind, most in (
-        # What is used, not what is reserved: drivers' libraries reserve a lot of address space.
+        # Memory that is used, not memory that is reserved: drivers' libraries reserve a lot of address space.
         (resource.RLIMIT_DATA, limits.memory),
         (resource.RLIMIT_NOFILE, limits.files),
         (resource.RLIMIT_CPU, limits.processor),

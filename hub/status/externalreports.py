@@ -16,16 +16,16 @@ from hub.base.untrusted import UnreadableError
 from hub.model.external import MAX_BYTES, MAX_ENTRIES, ExternalReport
 
 MAX_KEPT = 512
-"""Maximum number of reports that one writer keeps. Plugins use 1,024 files: the others are left for other programs."""
+"""Maximum number of reports that one writer keeps. Plugins read at most 1,024 files: the rest is for other programs."""
 
 SOCKET_REPORTS = "socket"
-"""The writer that keeps what the hub's socket receives."""
+"""The writer that keeps the reports that the hub's socket receives."""
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 class ExternalReports:
-    """The reports of one writer, which touches no file of others.
+    """The reports of one writer, which does not touch the files of other writers.
 
     Args:
         directory: The directory that plugins read.
@@ -37,10 +37,10 @@ class ExternalReports:
         self._writer = writer
 
     def put(self, report: ExternalReport) -> bool:
-        """Keep a report in place of the last one by this source about this device; return whether there was none.
+        """Keep a report, in place of any earlier one by this source about this device; return whether there was none.
 
         Raises:
-            HubError: it is too long, or there are too many; or the directory cannot be used.
+            HubError: the report is too long, there are too many reports, or the directory cannot be used.
             OSError: it cannot be written.
         """
         make_directory(self._directory)
@@ -117,6 +117,6 @@ def _has_expired(path: Path) -> bool:
     try:
         report = read_file(path, ExternalReport, max_bytes=MAX_BYTES)
     except UnreadableError:
-        # Plugins do not use it.
+        # Plugins do not use a file that cannot be read.
         return True
     return report is None or report.has_expired(time.time())

@@ -35,7 +35,7 @@ def matching_allocations(
     """List allocations, the latest first.
 
     Args:
-        status: The node, which knows the names of the devices that it has now.
+        status: The status of the node, with the names of its current devices.
         known: All allocations.
         wanted: A plugin, a resource, a device by any of its names, a prefix of an id, or a pod as "POD",
             "NAMESPACE/POD" or "NAMESPACE/POD/CONTAINER"; all allocations if it is None.
@@ -48,7 +48,7 @@ def matching_allocations(
         return latest
     present = matching_devices(status, wanted)
     devices = {(each.plugin, each.resource, each.device.id) for each in present}
-    # Shares that a device had in the past.
+    # The shares that a device had in the past match, too.
     devices |= {(each.plugin, "", each.device.id) for each in present}
     found = [each for each in latest if wanted in _names(each) or not devices.isdisjoint(_devices(each))]
     found = found or [each for each in latest if wanted and each.allocation.device.startswith(wanted)]
@@ -60,7 +60,7 @@ def matching_allocations(
 
 
 def _devices(known: KnownAllocation) -> Iterator[tuple[str, str, str]]:
-    """Yield the device with its resource, and the one of which it was a share, which may have another resource."""
+    """Yield the device with its resource, and the device of which it was a share, whose resource may be different."""
     yield known.plugin, known.allocation.resource, known.allocation.device
     yield known.plugin, "", known.allocation.physical
 

@@ -17,7 +17,7 @@ _SHORTEST = 8
 _SHOWN = 8
 
 REMOVED_IN_USE = "removed by the plugin, still in use"
-"""The reason shown for a device that a container still uses but its plugin no longer offers."""
+"""The reason shown for a device that a container still uses but that its plugin no longer offers."""
 
 Key = tuple[str, str]
 """A plugin, and its name for a physical device: the device's `physical`, or "RESOURCE ID" if it has none."""
@@ -30,7 +30,7 @@ class KnownDevice(NamedTuple):
     resource: str
     device: DeviceStatus
     names: tuple[str, ...]
-    """The first is the shortest that is unique: its physical device, its id, or "RESOURCE ID"."""
+    """The first is the shortest unique name: the physical device, the id, or "RESOURCE ID"."""
 
     @property
     def key(self) -> Key:
@@ -39,7 +39,7 @@ class KnownDevice(NamedTuple):
 
 
 def find_device(status: NodeStatus, name: str, plugin: str | None = None, *, elsewhere: str = "") -> Key:
-    """Find the one physical device that has a name, for a user who can correct it.
+    """Find the one physical device that has the name that a user typed.
 
     Args:
         status: The node.
@@ -179,7 +179,7 @@ def health_of(device: DeviceStatus) -> str:
 
 
 def display_names(known: Iterable[KnownDevice]) -> Iterator[str]:
-    """Iterate over the names of devices that are one word."""
+    """Iterate over those names of devices that consist of one word."""
     return (name for each in known for name in each.names if " " not in name)
 
 
@@ -190,7 +190,7 @@ def excluded(plugins: Iterable[PluginStatus], name: str) -> str:
 
 
 def _removed(status: NodeStatus) -> Iterator[KnownDevice]:
-    """Iterate over the devices that a container still uses but their plugin no longer offers."""
+    """Iterate over the devices that a container still uses but that their plugin no longer offers."""
     for plugin in status.plugins:
         for resource in plugin.report.resources:
             for name, holder in resource.removed_in_use.items():

@@ -1,7 +1,7 @@
 """The memory that processes use.
 
 The kernel keeps readers waiting while a process changes its address space, which takes forever if that call hangs in a
-driver or a file system. So the memory is read in threads, for which nothing waits long.
+driver or a file system. So the memory is read in threads, and nothing waits long for them.
 """
 
 import threading
@@ -16,7 +16,7 @@ LIFETIME = 1.0
 """Seconds for which a value is returned again."""
 
 MAX_PENDING = 8
-"""Maximum number of threads that wait. Beyond that, no process's memory is read: each one that hangs keeps a thread."""
+"""Maximum number of threads that wait. Beyond that, no memory is read: each read that hangs occupies a thread."""
 
 
 class Memory:
@@ -54,12 +54,12 @@ class _Reading:
 
     @property
     def is_pending(self) -> bool:
-        """Whether the process still keeps this reading waiting."""
+        """Whether this reading is still waiting for the process."""
         return not self._ended
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the process can be asked again; not while it still keeps this reading waiting."""
+        """Whether the memory can be read again: not while this reading is still waiting for the process."""
         return bool(self._ended) and time.monotonic() - self._ended > LIFETIME
 
     def _read(self) -> None:
@@ -71,6 +71,6 @@ def proportional_set_size(pid: int) -> int | None:
     """Return the memory of a process in bytes, however long that takes; None if it cannot be read."""
     try:
         return int(psutil.Process(pid).memory_full_info().pss)
-    # A number that no process has comes from a file.
+    # The process id comes from a file, and may be a number that no process can have.
     except (psutil.Error, ValueError, OverflowError):
         return None

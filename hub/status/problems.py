@@ -30,7 +30,7 @@ _NOT_READY = {
 _ERRORS = _NOT_READY | {Condition.FAILING}
 
 _IDLE = {Condition.NO_RESOURCES, Condition.STANDBY}
-"""Nothing to register, which is an error only if the plugin itself reports one."""
+"""Conditions with nothing to register, which is an error only if the plugin itself reports one."""
 
 _EXPLAINED_IN_LOG = {
     Condition.STARTING,
@@ -47,14 +47,14 @@ _REMEDIES = {
     "broken": ("once repaired: ", "dphub uncordon"),
     "reset": ("", "dphub reset"),
 }
-"""When to run a command, and the command, which takes the device; by the source of the device's fault."""
+"""By the source of a device's fault: when to run a command, and the command, which takes the device."""
 
 REASONS = 8
-"""Maximum number of reasons that are listed individually, of one resource or of what one plugin excludes. Where
+"""Maximum number of reasons that are listed individually, for one resource or for what one plugin excludes. If
 thousands of devices each have a different reason, the list of devices shows them."""
 
 RECENT_SECONDS = 600.0
-"""For how long a rejected container is reported."""
+"""Seconds for which a rejected container is reported."""
 
 _NAMED = 4
 

@@ -1,9 +1,9 @@
 """Metrics of a node as the text that Prometheus scrapes.
 
 They come from the reports of all processes, not from the client library's multi-process mode, which loads the library
-in each process, keeps files of processes that have exited, and has no gauge that belongs to one process. Here a process
-writes plain numbers into its heartbeat, and everything that is in the status comes from the status, so that metrics,
-`/status` and `/readyz` cannot disagree.
+in each process, keeps files of processes that have exited, and has no gauge that belongs to one process. The hub's
+processes write plain numbers into their heartbeats, and everything that is in the status comes from the status, so that
+metrics, `/status` and `/readyz` cannot disagree.
 """
 
 from collections import Counter
@@ -28,10 +28,10 @@ __all__ = ["CONTENT_TYPE_LATEST", "expose"]
 
 
 def expose(status: NodeStatus, heartbeats: Mapping[str, HeartbeatReport]) -> bytes:
-    """Write the text for one scrape.
+    """Return the text for one scrape.
 
     Args:
-        status: The node.
+        status: The status of the node.
         heartbeats: By plugin, the last heartbeat of each running process.
     """
     registry = CollectorRegistry(auto_describe=False)
@@ -128,7 +128,7 @@ def _resource_metrics(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
 def _held(plugins: Sequence[PluginStatus]) -> Iterator[Sample]:
     """Label each device in use with its container, as dcgm-exporter and the kubelet do, so that series can be joined.
 
-    During an upgrade two hubs report the same devices, and a join needs each of them once.
+    During an upgrade, two hubs report the same devices, and a join needs each of them once.
     """
     for plugin in plugins:
         for resource in plugin.report.resources if plugin.condition is not Condition.SUPERSEDED else ():
@@ -147,8 +147,8 @@ def _by_health(capacity: int, allocatable: int) -> Sequence[tuple[str, int]]:
 def _heartbeat_metrics(heartbeats: Mapping[str, HeartbeatReport], taken: Collection[str]) -> Iterator[Metric]:
     """Label the metrics of the plugins' processes with the plugin, and merge those with the same name.
 
-    A plugin's own metric is dropped if the node or the plugin's process has one of that name. So is one that a process
-    should not have written: Prometheus would reject all the others along with it.
+    A plugin's own metric is dropped if the node or the plugin's process has one of that name. So is an invalid metric,
+    which no process should write: Prometheus would reject all the others along with it.
     """
     merged: dict[str, Metric] = {}
     for plugin, heartbeat in heartbeats.items():

@@ -68,9 +68,9 @@ class Reader:
         """Read the status of the node.
 
         Args:
-            running: Whether the hub's process exists, which its file cannot show.
+            running: Whether the hub's process exists, which the hub's report cannot show.
             unresponsive: Whether that process has had no heartbeat for a long time, which it cannot report itself.
-            unreachable: Whether nothing listens on its control socket, which it does not notice itself.
+            unreachable: Whether nothing listens on the hub's control socket, which the hub does not notice itself.
             memory: Whether to read the memory of the processes, which takes most of the time.
 
         Raises:
@@ -99,7 +99,7 @@ class Reader:
         known, unreadable = {}, {}
         for name in plugins:
             try:
-                # Not kept in memory: it is rarely read.
+                # The history is not kept in memory, because it is rarely read.
                 known[name] = (read_file(self._run_dir.history(name), AllocationHistory) or _NO_HISTORY).allocations
             except UnreadableError as error:
                 unreadable[name] = str(error)
@@ -108,7 +108,7 @@ class Reader:
     def _plugin(
         self, hub: HubReport, process: ProcessReport, unreadable: list[Problem], *, current: bool
     ) -> PluginStatus:
-        """Read one plugin; if no hub is running, from the last report of a process that has exited."""
+        """Read the status of one plugin; if no hub is running, from the last report of a process that has exited."""
         path = self._run_dir.report(process.name)
         try:
             report = self._report_of(process, path, PluginReport) if current else self._read(path, PluginReport)
@@ -157,13 +157,13 @@ class Reader:
         return report if report and report.pid == process.pid else None
 
     def _written(self, path: Path) -> float:
-        """Return the Unix time at which the version of a file that was last read was written."""
+        """Return the Unix time at which a file was written, for the version that was last read."""
         (_, written, _), _ = self._known[path]
         return written / 1e9
 
     def _read(self, path: Path, kind: type[Report]) -> Report | None:
         try:
-            # Not the target of a link: `read_file` does not follow links.
+            # Links are not followed, as in `read_file`.
             found = path.lstat()
         except FileNotFoundError:
             self._known.pop(path, None)
@@ -171,7 +171,7 @@ class Reader:
         except OSError as error:
             raise HubError(f"{path}: {error.strerror}") from None
         except ValueError as error:
-            # The hub's report names a plugin whose name no file can have: another process has written it.
+            # The hub's report names a plugin whose name no file can have: another process has written that report.
             raise HubError(f"{path}: {error}") from None
         version = (found.st_ino, found.st_mtime_ns, found.st_size)
         known = self._known.get(path)
@@ -188,8 +188,8 @@ class Reader:
 def is_alive(reader: Reader, run_dir: RunDir) -> bool:
     """Return whether the process of a hub is running although nothing listens on its control socket.
 
-    Its lock file decides. If another process has removed or replaced that file too, what shows that the hub is running
-    is a recent heartbeat, and a process with its id.
+    The hub's lock file shows that. If another process has removed or replaced that file as well, a recent heartbeat and
+    a process with the hub's id show it.
     """
     try:
         instance = reader.instance()

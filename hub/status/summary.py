@@ -1,7 +1,7 @@
-"""The status in lines for scripts, such as the one for node-problem-detector, which have neither Python nor JSON.
+"""The status in lines for scripts, such as that for node-problem-detector, which can use neither Python nor JSON.
 
-Each line answers one question: its name, a state, and the reason. A state is "ok", "problem", "unknown", or the Unix
-time of something that happened once.
+Each line answers one question: it has a name, a state, and a reason. A state is "ok", "problem", "unknown", or the Unix
+time of an event.
 
     plugins ok
     devices/gpu problem 1 of 8 nvidia.com/gpu devices is unhealthy (GPU-1): XID 79
@@ -19,10 +19,10 @@ from hub.model.node import Condition, NodeStatus, PluginStatus, Severity
 from hub.status.problems import device_problems, is_plugin_ready
 
 _UNDECIDED = {Condition.STARTING, Condition.REGISTERING}
-"""These end within seconds, or become an error."""
+"""These conditions end within seconds, or become an error."""
 
 _OF_ANOTHER_HUB = {Condition.SUPERSEDED, Condition.STANDBY}
-"""The hub that serves the devices reports on them."""
+"""With these conditions, another hub serves the devices and reports on them."""
 
 _EXPECTED_OUTCOMES = {"ok", "skipped"}
 

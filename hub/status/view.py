@@ -1,4 +1,4 @@
-"""What the hub knows, read again whenever one of its files has changed."""
+"""The status of the node, which is read again whenever one of the hub's files has changed."""
 
 import asyncio
 from pathlib import Path
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from hub.model.node import NodeStatus
 
 SETTLE = 1.0
-"""Seconds from a change until the files are read: a device that recovers within this time has not changed."""
+"""Seconds from a change until the files are read: a device that recovers within this time counts as unchanged."""
 
 
 class View:
     """The status of the node, and whether this process is the active one.
 
-    During an upgrade two hubs run on the node, each with such a process. Only that of the newest one acts.
+    During an upgrade, two hubs run on the node, each with a process of this component. Only the newest hub's acts.
 
     Args:
-        run_dir: The run directory, and the process's hub.
-        component: The name of the lock that each such process holds.
+        run_dir: The run directory, with the name of the process's hub.
+        component: The name of the component, and of the lock that each of its processes holds.
         changes: Counts each change.
         settle: Seconds from a change until the files are read.
 
@@ -46,7 +46,7 @@ class View:
         self._dirty = asyncio.Event()
 
     def is_active(self) -> bool:
-        """Return whether no newer hub on the node has such a process."""
+        """Return whether no newer hub on the node has a process of this component."""
         running = sorted(each for each in serving(self._run_dir, self._component) if each.is_running and each.since)
         return not running or running[-1].name == self._run_dir.instance
 
@@ -81,7 +81,7 @@ class View:
             raise watch_error(directory, error) from None
 
     def _concerns(self, event: Event) -> bool:
-        """Whether a report of this hub or of a plugin has changed, or such a process has come or gone."""
+        """Return whether a report of this hub or a plugin has changed, or a component process has started or exited."""
         if event.path is None:
             return True
         name = Path(event.path).name

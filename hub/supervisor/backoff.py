@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 HEALTHY_SECONDS = 60.0
-"""After a run of this length, the delays begin again at zero."""
+"""After a process has run for this long, the delays begin again at zero."""
 
 LONGEST_SECONDS = 30.0
 """Maximum delay, short enough that a plugin is back soon after the cause of its crashes is fixed."""

@@ -32,14 +32,14 @@ def run_check(
     """Start a plugin process that checks itself and exits.
 
     Args:
-        command: The command, including the option that has it check itself.
+        command: The command, including the option that makes the process check itself.
         directory: The working directory; by default that of this process.
         environment: All of its variables; by default those of this process.
         limit: Seconds for the check.
         quiet: Whether to hide what the plugin's code prints.
 
     Raises:
-        HubError: it could not be started, or gave no result.
+        HubError: the process could not be started, or printed no result.
     """
     try:
         done = subprocess.run(  # noqa: S603 - this program, or a command that the hub would start
@@ -118,7 +118,7 @@ def _harmless(settings: HubSettings, plugin: str, configured: Mapping[str, str])
     """Return the environment for a check in which the variables of circus.ini cannot load code.
 
     Some variables, such as LD_PRELOAD, make the loader, Python or a library load a file when a process starts. So all
-    but the hub's own are passed as text, and the process sets them after it has loaded its code.
+    variables except the hub's own are passed as text, and the process sets them after it has loaded its code.
     """
     ours = {name: value for name, value in configured.items() if name.startswith("DPHUB_")}
     return settings.environment(plugin, ours) | {CHECKED_VARIABLES: msgspec.json.encode(configured).decode()}

@@ -1,4 +1,4 @@
-"""Removal of files that no hub uses: a hub removes its sockets when it stops, and when it starts, what others left.
+"""Removal of files that no hub uses: a hub removes its own sockets when it stops, and others' files when it starts.
 
 A killed pod cannot remove its own files, and no later pod has its name.
 """
@@ -41,8 +41,8 @@ def remove_stale_files(run_dir: RunDir, plugin_dir: Path) -> None:
 def remove_feature_files(directory: Path, run_dir: RunDir, plugins: Collection[str]) -> None:
     """Remove the labels of plugins that are no longer configured.
 
-    While another hub is running, such as the old one during an upgrade, they may be that hub's: they expire when its
-    plugins stop.
+    Nothing is removed while another hub is running, such as the old one during an upgrade: the labels may be that
+    hub's, and expire when its plugins stop.
     """
     if all(hub.name == run_dir.instance for hub in running_hubs(run_dir)):
         for path in other_feature_files(directory, plugins):
@@ -64,7 +64,7 @@ def _remove(*paths: Path) -> None:
 def _scratch(run_dir: RunDir) -> Iterator[Path]:
     """Yield temporary files that a process was writing when it was killed."""
     ours = [(directory, ".*") for directory in (run_dir.path, run_dir.path / NODE_DIR, run_dir.path / SUMMARY_DIR)]
-    # Other programs have temporary files there, too.
+    # Other programs have temporary files in the directory of external faults, too.
     for directory, names in (*ours, (run_dir.external_faults, f".{SOCKET_REPORTS}-*")):
         for path in directory.glob(names):
             with suppress(FileNotFoundError):
@@ -81,7 +81,7 @@ def _sockets(plugin_dir: Path, name: str, others: set[str]) -> Iterator[Path]:
 
 
 def _files(run_dir: RunDir, name: str) -> Iterator[Path]:
-    """Yield the lock last: while it exists, the next hub repeats an interrupted cleanup."""
+    """Yield the files of an exited hub, the lock last: while it exists, the next hub repeats an interrupted cleanup."""
     exited = RunDir(run_dir.path, name)
     lock = exited.lock
     for path in run_dir.path.glob(f"{name}.*"):

@@ -9,7 +9,7 @@ import msgspec
 from hub.base.untrusted import UnreadableError, decode_json, read_tail
 
 RECENT = 10.0
-"""How many seconds before the exit an error may have occurred and still be its cause."""
+"""Seconds before the exit within which an error counts as its cause."""
 
 LONGEST = 300
 """Maximum length of the reason in characters; the log shows all of it."""

@@ -1,7 +1,7 @@
 """The socket on which other programs on the node report that a device cannot be used.
 
-One request and one response, as JSON lines; see `hub.model.external`. A report becomes a file in the directory for such
-files, so the same rules apply to both: plugins read it there, whichever hub has written it.
+A connection carries one request and one response, as JSON lines; see `hub.model.external`. A report becomes a file in
+the directory for such files, so the same rules apply to both: plugins read it there, whichever hub has written it.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class ExternalSocket:
     """Listens while this hub is the newest one on the node.
 
     Args:
-        run_dir: The run directory, and the hub.
+        run_dir: The run directory, with the name of the hub.
     """
 
     def __init__(self, run_dir: RunDir) -> None:
@@ -58,7 +58,7 @@ class ExternalSocket:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Listen until cancelled. Whatever else is put in place of the socket is replaced.
+        """Listen until cancelled. Anything that is put in place of the socket is replaced.
 
         Raises:
             OSError: the socket cannot be created.
@@ -102,7 +102,7 @@ class ExternalSocket:
                 response = Response(ok=False, message=f"only root can use this socket, not {user_name(user)}")
             else:
                 response = await self._respond(reader)
-            # The client may be gone by the time of the answer, or not read it.
+            # The client may have disconnected before the response, or may not read it.
             with contextlib.suppress(ConnectionError, TimeoutError):
                 async with asyncio.timeout(REQUEST_TIMEOUT):
                     writer.write(msgspec.json.encode(response) + b"\n")
@@ -151,7 +151,7 @@ class ExternalSocket:
 
 
 def _bound(path: Path) -> socket.socket:
-    """Return a socket that listens at a path; a client finds the previous one there, or this one."""
+    """Return a socket that listens at a path. A client always finds a socket there: the previous one, or this one."""
     scratch = path.with_name(f".{path.stem}.new")
     clear_path(scratch)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

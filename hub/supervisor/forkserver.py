@@ -1,7 +1,7 @@
-"""The hub's side of its fork server, see `hub.plugin.forkserver`.
+"""The hub's side of its fork server; see `hub.plugin.forkserver`.
 
-It forks the plugins that start with the hub. A plugin that it cannot fork, for whatever reason, and each that starts
-later, is started by its command: the fork server would take more memory than it saves, if it stayed.
+The fork server forks the plugins that start with the hub. A plugin that it cannot fork, for whatever reason, or that
+starts later, is started by its command: if the fork server stayed, it would take more memory than it saves.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ START_TIMEOUT = 5.0
 """Seconds for which a starting hub waits for its fork server, which usually takes a third of a second."""
 
 FORK_TIMEOUT = 1.0
-"""Seconds for each message of a fork, which usually takes a hundredth of that. The hub does nothing else meanwhile."""
+"""Seconds for each message of a fork, which usually takes a hundredth of that. The hub does nothing else then."""
 
 _READ_AT_START = (
     *("PYTHON", "HOME", "COVERAGE_", "LD_", "MALLOC_", "GLIBC_", "LC_", "LANG", "TZ"),
@@ -45,7 +45,7 @@ _TITLE = " " * 4096
 
 
 class ForkServer:
-    """A process that forks plugin processes, which then are children of the hub. It exists while the hub starts.
+    """A process that forks plugin processes, which are then children of the hub. It exists while the hub starts.
 
     Args:
         environment: Its environment.
@@ -60,13 +60,13 @@ class ForkServer:
         try:
             self._start()
         except OSError as error:
-            # Logged later: the hub is not ready to log yet.
+            # Logged later, because the hub cannot log yet.
             self._problem = str(error)
 
     def _start(self) -> None:
         become_subreaper()
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._connection.setblocking(False)  # noqa: FBT003 - the only way
+        self._connection.setblocking(False)  # noqa: FBT003 - its only argument
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 own_python("hub.plugin.forkserver", str(theirs.fileno()), _TITLE),
@@ -77,13 +77,13 @@ class ForkServer:
             )
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return this object."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End it."""
+        """End the fork server."""
         self.close()
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class ForkServer:
             resign_as_subreaper()
 
     async def ready(self) -> None:
-        """Wait until it can fork, for a limited time. Until then, `fork` starts nothing."""
+        """Wait until the fork server can fork, for a limited time. Until then, `fork` starts nothing."""
         if self._problem or self._is_ready or self._connection is None:
             self._report()
             return
@@ -132,7 +132,7 @@ class ForkServer:
             command: The words of the command.
             environment: All variables.
             directory: The working directory.
-            limits: From the name of a limit in lower case, as in circus.ini, to its value.
+            limits: The limits, keyed by name in lower case, as in circus.ini.
         """
         connection = self._connection if self._is_ready else None
         if connection is None or not self._can_fork(command, environment, limits):
@@ -150,7 +150,7 @@ class ForkServer:
             return 0
 
     def _can_fork(self, command: Sequence[str], environment: Mapping[str, str], limits: Mapping[str, int]) -> bool:
-        """Return whether a forked process would be what the command starts."""
+        """Return whether a forked process would be the same as one that the command starts."""
         return (
             list(command[: len(_HEAD)]) == _HEAD
             and _read_at_start(environment) == _read_at_start(self._environment)
@@ -163,7 +163,7 @@ def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _request(connection: socket.socket, message: bytes) -> ForkReply:
-    """Request a process, and let it continue if all is well: it exits if it is late or its fork server has died."""
+    """Request a process, and let it continue if all is well; it exits if it is late or its fork server has died."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:
@@ -175,7 +175,7 @@ def _request(connection: socket.socket, message: bytes) -> ForkReply:
             raise ConnectionResetError("it has exited")
         reply = msgspec.json.decode(answer, type=ForkReply)
         if reply.pid:
-            # An error unless it is a child of the hub, which otherwise would not notice its end.
+            # This fails unless the process is a child of the hub, which would not notice the exit of any other.
             os.waitid(os.P_PID, reply.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             ours.send(b"\n")
         return reply

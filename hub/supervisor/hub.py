@@ -47,7 +47,7 @@ def run_hub(settings: HubSettings, fork_server: ForkServer) -> Exit:
     if settings.http:
         split_address(settings.http)
     configure(settings.log_level, settings.log_format, keep=settings.run_dir.hub_log)
-    # Until its handler is set.
+    # SIGHUP is blocked until its handler is set.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     with acquire_hub_lock(settings.run_dir, is_service=settings.is_service) as lock:
         with optional("removal of files of exited hubs"):
@@ -64,7 +64,7 @@ def run_hub(settings: HubSettings, fork_server: ForkServer) -> Exit:
 
 async def _serve(plugins: list[PluginConfig], settings: HubSettings, lock: HeldLock, fork_server: ForkServer) -> Exit:
     reader = Reader(settings.run_dir)
-    # Removes its variables from the environment: only this process may use them.
+    # This removes systemd's variables from the environment: only this process may use them.
     systemd = Systemd(reader)
     reporter = HubReporter(settings)
     arbiter = HubArbiter(plugins, settings, reporter, fork_server)
@@ -134,7 +134,7 @@ def _systemd_tasks(
 
 
 class _Kubelet:
-    """What the hub does when the kubelet changes.
+    """The hub's reactions to changes of the kubelet.
 
     Args:
         settings: The settings of the hub.

@@ -68,7 +68,7 @@ class ProcessRecord:
         self._become(RunState.STOPPED, last_exit=LastExit(pid, time.time(), reason, code))
 
     def add_error(self, pid: int, error: str) -> None:
-        """Add the last error in its log to how a process ended; nothing if there is no error."""
+        """Add the last error in a process's log to the reason for its exit; do nothing if there is no error."""
         last = self.state.last_exit
         if error and last and last.pid == pid:
             explained = msgspec.structs.replace(last, reason=f"{last.reason}: {error}")

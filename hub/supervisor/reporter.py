@@ -15,7 +15,7 @@ from hub.supervisor.processrecord import ProcessRecord
 from hub.supervisor.settings import HubSettings
 
 NODE_NAME_VARIABLE = "DPHUB_NODE_NAME"
-"""Contains the node's name in Kubernetes, because the host name in a pod is that of the pod."""
+"""The variable with the node's name in Kubernetes, because the host name in a pod is that of the pod."""
 
 KEEP_SECONDS = 5.0
 """Seconds between checks that the file still exists."""
@@ -52,7 +52,7 @@ class HubReporter:
         return self._records.setdefault(plugin.name, record)
 
     def forget(self, plugin: str) -> None:
-        """Remove a plugin from the report; its record is kept in case it comes back."""
+        """Remove a plugin from the report; its record is kept in case the plugin is added again."""
         self._removed[plugin] = self._records.pop(plugin)
         self.mark_changed()
 
@@ -74,7 +74,7 @@ class HubReporter:
     def config_rejected(self, problem: str) -> None:
         """Record why the last reload was rejected, or, without a problem, that it succeeded."""
         self._config_error = problem
-        # Now: a client that requested the reload reads the file after the response.
+        # Written now, because a client that requested the reload reads the file after the response.
         self.write()
 
     async def restore(self) -> None:

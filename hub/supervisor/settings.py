@@ -24,7 +24,7 @@ class HubSettings:
     http: str = ""
     """Where to listen for HTTP, as "HOST:PORT"; empty for no HTTP."""
     http_hosts: tuple[str, ...] = ()
-    """Names, in addition to localhost and the host's own, by which clients may address it."""
+    """Names, in addition to localhost and the host's own, by which clients may address the hub."""
     is_service: bool = False
     """Whether this hub is the node's service, to which hubs in pods leave the devices."""
     features_dir: Path | None = None

@@ -1,6 +1,6 @@
-"""The summary of the status in a file: it is there for programs that can neither run a command of the hub nor use HTTP.
+"""A file with the summary of the status, for programs that can neither run a command of the hub nor use HTTP.
 
-One such program is node-problem-detector in its own pod: its image has a shell, and no HTTP client.
+One such program is node-problem-detector in its own pod: its image has a shell, but no HTTP client.
 """
 
 import asyncio

@@ -30,12 +30,12 @@ _POLL = 0.02
 """Seconds between checks of the plugins until the hub is ready: the kubelet waits for it."""
 
 _SLOW_POLL = 1.0
-"""Seconds between tries to reach systemd after READY_TIMEOUT."""
+"""Seconds between attempts to reach systemd after READY_TIMEOUT."""
 
 _STATUS_CHARACTERS = 200
 
 _MICROSECONDS = re.compile(r"[1-9][0-9]{0,15}")
-"""What systemd's own programs accept as a limit: zero means no limit."""
+"""A limit as systemd's own programs accept it; zero means no limit."""
 
 
 class Systemd:

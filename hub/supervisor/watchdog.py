@@ -21,8 +21,8 @@ from hub.supervisor.circus.arbiter import HubArbiter
 from hub.supervisor.circus.watcher import PluginWatcher
 
 START_LIMIT = 60.0
-"""Minimum seconds that a process gets to start. On a node that has just booted everything starts at once, and a process
-that is killed for being slow only has to start again."""
+"""Minimum seconds that a process gets to start. On a node that has just booted, everything starts at once, and a
+process that is killed for being slow only has to start again."""
 
 
 class Sample(NamedTuple):
@@ -54,7 +54,7 @@ class ProcessMonitor:
         self._scanning_for = 0.0
 
     def update(self, sample: Sample, elapsed: float) -> str:
-        """Take a sample, `elapsed` seconds after the last one; return why the process is unresponsive, or nothing."""
+        """Evaluate a sample, `elapsed` seconds after the last one; return why the process is unresponsive, if it is."""
         before, self._last = self._last, sample
         is_fresh = before.beat_time != sample.beat_time
         self._has_begun |= is_fresh or sample.heartbeat
@@ -115,7 +115,7 @@ class Watchdog:
         self._watched = watched
 
     def _sample(self, name: str, pid: int) -> Sample | None:
-        """Return the state of a process; None if the file system is full, since all processes would look dead."""
+        """Return the state of a process; None if the file system is full: all processes would look unresponsive."""
         path = self._run_dir.heartbeat(name)
         try:
             create_heartbeat(path)

@@ -116,7 +116,7 @@ class HeldSocket:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether it is still what is at its path."""
+        """Whether its path still leads to this socket."""
         try:
             return os.path.samestat(self._found, self._path.lstat())
         except OSError:

@@ -27,7 +27,7 @@ class CommandResult:
     err: str
 
     def __repr__(self) -> str:
-        """Return all of it, for a test that fails."""
+        """Return all parts as text, for the message of a failed test."""
         return f"exit code {self.code}\n{self.out}\n{self.err}"
 
 

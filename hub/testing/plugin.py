@@ -103,7 +103,7 @@ class PluginProcess:
         return self.log_file.read_text()
 
     def lines(self, event: str | None = None) -> list[dict[str, Any]]:
-        """Return its log lines, those of one event or all; raise an error at a line that is not JSON."""
+        """Return its log lines, those of one event or all; raise an error if a line is not JSON."""
         found = [json.loads(line) for line in self.log.splitlines(keepends=True) if line.endswith("\n")]
         return [line for line in found if event in (None, line["event"])]
 
@@ -157,8 +157,8 @@ def environment_without_hub() -> dict[str, str]:
 def _sighup_blocked() -> Iterator[None]:
     """Block SIGHUP for processes that are started inside the block.
 
-    Not by a function that runs in the child: if there is one, Python forks, and gRPC, which this process uses too,
-    does not always survive that.
+    This is not done by a function in the child: if there is one, Python forks, and gRPC, which this process also uses,
+    does not always survive a fork.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:

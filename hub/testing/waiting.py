@@ -1,4 +1,4 @@
-"""Wait for what a process does, instead of a fixed time."""
+"""Waiting for what a process does, rather than for a fixed time."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ async def wait_until(condition: Callable[[], T | None], what: str, timeout: floa
     """Return the first true value of the condition.
 
     Args:
-        condition: Is called every few milliseconds; an error that it raises ends the wait.
+        condition: Called every few milliseconds; an error that it raises ends the wait.
         what: Names the condition in the error.
         timeout: Seconds.
 

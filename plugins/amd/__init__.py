@@ -1,7 +1,7 @@
 """AMD GPUs, whole or partitioned.
 
 `plugins.amd:AMD` is the plugin. It is imported on first use: the reset processes import this package too, but do
-not need anything from it.
+not need the plugin.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is wrong with a GPU: what AMD's metrics exporter reports, debounced, and what does not fit its mode."""
+"""Problems with a GPU: what AMD's metrics exporter reports, debounced, and partitions that do not fit its mode."""
 
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -33,7 +33,7 @@ class Reports:
         self._answered: float | None = None
 
     def update(self, unhealthy: Collection[str]) -> None:
-        """Record an answer from the exporter. What the first answer reports counts at once: its age is unknown."""
+        """Record an answer from the exporter. Reports in the first answer count at once, since their age is unknown."""
         now = self._clock()
         first = float("-inf") if self._answered is None else now
         self._since = {name: self._since.get(name, first) for name in unhealthy}
@@ -55,7 +55,7 @@ class Reports:
 
 
 class Exporter:
-    """Queries the metrics exporter at intervals.
+    """A client that queries the metrics exporter at intervals.
 
     Args:
         host: The node's file system.
@@ -65,7 +65,7 @@ class Exporter:
     def __init__(self, host: Host, rules: HealthRules) -> None:
         self.reports = Reports(rules.unhealthy_after)
         self.problem = ""
-        """Why it gives no reports although it should; empty if there is no exporter."""
+        """Why the exporter sends no reports although it should; empty if it does, or if there is no exporter."""
         self._socket = host.path(rules.exporter) if rules.exporter else None
         self._interval = rules.interval
         self._next = 0.0

@@ -8,11 +8,11 @@ from plugins.amd.discovery.facts import DriverFacts, Gpu
 _STABLE, _BETA = "amd.com/gpu", "beta.amd.com/gpu"
 
 _COUNTED = ("family", "device-id", "product-name", "vram", "simd-count", "cu-count")
-"""Facts of which a node may have several, with the number of GPUs of each."""
+"""Facts that may differ between the GPUs of a node; their labels then count the GPUs with each value."""
 
 
 def facts(gpu: Gpu, driver: DriverFacts) -> dict[str, str]:
-    """Describe a GPU by the facts for which AMD's node labeller has labels, under the names of the labels."""
+    """Describe a GPU by the facts that AMD's node labeller publishes as labels, under the names of those labels."""
     card, node = gpu.card, gpu.node
     known = {
         "product-name": card.product,

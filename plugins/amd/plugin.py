@@ -55,7 +55,7 @@ class AMD(Plugin):
         return iter(declared(self.settings))
 
     def devices(self) -> Iterator[Device | Excluded | Unmatched]:
-        """Return the GPUs, by the resources to which the settings assign them."""
+        """Return the GPUs, each with the resource to which the settings assign it."""
         self._labels = {}
         found = self._find()
         driver = read_driver(self.host)
@@ -81,14 +81,14 @@ class AMD(Plugin):
         last: object = None
         while True:
             now = signature(self.host), self._exporter.poll()
-            # At first, for what has changed since the first scan, which does not query the exporter.
+            # Also true at first: something may have changed since the first scan, which does not query the exporter.
             if now != last:
                 changed()
             last = now
             pause.wait(POLL_INTERVAL)
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
-        """Choose GPUs that are close to each other, and leave whole cards to others."""
+        """Choose GPUs that are close to each other, and keep whole cards free for other containers."""
         shares = self._shares
         cards = {share.gpu.card.pci: share.gpu.card for share in shares.values()}
 
@@ -133,7 +133,7 @@ class AMD(Plugin):
         return found
 
     def _read_links(self, gpus: Sequence[Gpu]) -> None:
-        """Read the links between cards, if the topology has changed: that is thousands of files."""
+        """Read the links between cards, but only if the topology has changed: they are in thousands of files."""
         nodes = [gpu.node for gpu in gpus]
         if self._linked == nodes:
             return

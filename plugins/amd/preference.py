@@ -1,4 +1,4 @@
-"""Choose GPUs that are close to each other, and leave whole cards to others.
+"""Choose GPUs that are close to each other, and keep whole cards free for other containers.
 
 The distance between two GPUs is the sum of three parts, as in ROCm's plugin: whether they are on one card, how they are
 linked, and whether they are on one NUMA node. That plugin compares all sets of the requested size; this one starts at
@@ -19,7 +19,7 @@ SAME_NUMA, OTHER_NUMA = 10, 20
 LINKS = {Link.XGMI: 10, Link.PCIE: 40, Link.NONE: 50}
 
 Distance = Callable[[str, str], int]
-"""Returns the distance of two GPUs, by the PCI addresses of their cards."""
+"""The distance between two GPUs, given the PCI addresses of their cards."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def distance(one: Card, other: Card, link: Link) -> int:
-    """Return the distance of two GPUs on these cards, which may be the same."""
+    """Return the distance between two GPUs on these cards, which may be the same."""
     if one.pci == other.pci:
         return SAME_CARD + LINKS[Link.XGMI] + SAME_NUMA
     return OTHER_CARD + LINKS[link] + (SAME_NUMA if one.numa == other.numa else OTHER_NUMA)
@@ -49,7 +49,7 @@ def prefer(
     if size == len(ids):
         return [each.device for each in available]
     free: _Free = {}
-    # Backwards, as devices are taken from the ends of the lists.
+    # In reverse, because devices are taken from the ends of the lists.
     for each in reversed(available):
         if each.device.id not in kept:
             free.setdefault(each.card, {}).setdefault(each.gpu, []).append(each.device)
@@ -62,7 +62,7 @@ _Free = dict[str, dict[str, list[Device]]]
 
 
 class _Set:
-    """Devices that are chosen one after the other.
+    """Devices that are chosen one after another.
 
     Args:
         free: The free shares.
@@ -82,7 +82,7 @@ class _Set:
 
     @property
     def rank(self) -> tuple[int, int, tuple[int, int]]:
-        """A sort key; the smallest is the best set: two shares of one GPU last, then the closest GPUs."""
+        """A sort key, smallest for the best set: fewest repeated uses of a GPU, then the closest GPUs."""
         return self._repeated, self._total, self._first
 
     def add(self, card: str) -> None:
@@ -99,7 +99,7 @@ class _Set:
             self._costs[other] += self._distance(card, other)
 
     def best_card(self) -> str:
-        """Return the card of the best device to add; of equally close ones, the one with the fewest left."""
+        """Return the card of the best device to add; of equally close cards, the card with the fewest free GPUs."""
         left = reversed([card for card, gpus in self._free.items() if gpus])
         return min(left, key=lambda card: (self._taken[self._best_gpu(card)], self._costs[card], self._use_of(card)))
 
@@ -108,7 +108,7 @@ class _Set:
         return min(reversed(gpus), key=lambda gpu: (self._taken[gpu], -len(gpus[gpu])))
 
     def _use_of(self, card: str) -> tuple[int, int]:
-        """Return a sort key: cards with few free GPUs first, and of shared GPUs the least used ones."""
+        """Return a sort key: cards with few free GPUs first, and among shared GPUs, the least used."""
         gpus = self._free[card]
         return len(gpus), -max(map(len, gpus.values()))
 

@@ -1,4 +1,4 @@
-"""From the GPUs on a node to advertised devices: which GPU belongs to which resource, and in how many shares."""
+"""Plan the advertised devices of a node: which GPU belongs to which resource, and in how many shares."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -97,7 +97,7 @@ def _chosen(settings: AMDSettings, gpus: Sequence[Gpu], excluded: dict[str, str]
 
 
 def _named(settings: AMDSettings, gpus: Sequence[Gpu]) -> tuple[dict[str, tuple[str, int]], list[Gpu]]:
-    """Return the resource and number of shares of each GPU that the settings name, and the other GPUs."""
+    """Return the resource and number of shares of each GPU that `resources` selects, and the other GPUs."""
     named: dict[str, tuple[str, int]] = {}
     rest = []
     for gpu in gpus:
@@ -110,7 +110,7 @@ def _named(settings: AMDSettings, gpus: Sequence[Gpu]) -> tuple[dict[str, tuple[
 
 
 def _uniform(gpus: Sequence[Gpu], excluded: dict[str, str]) -> Iterator[Gpu]:
-    """Yield the GPUs in the most common partition mode: one resource has room for one kind.
+    """Yield the GPUs in the most common partition mode: all GPUs of one resource must be of the same kind.
 
     ROCm's plugin serves no GPU of a node with several modes.
     """
@@ -134,7 +134,7 @@ def _mode_resource(settings: AMDSettings, gpu: Gpu) -> str:
 
 
 def _unmatched(settings: AMDSettings, gpus: Sequence[Gpu]) -> Iterator[Unmatched]:
-    """Yield the keys that match no GPU, and what there is to match."""
+    """Yield the keys that match no GPU, with the GPUs that the node has."""
     resources = {f"resources[{position}].select": each.name for position, each in enumerate(settings.resources)}
     for location, selector in settings.selectors.items():
         if not any(selects(selector, gpu) for gpu in gpus):
@@ -143,7 +143,7 @@ def _unmatched(settings: AMDSettings, gpus: Sequence[Gpu]) -> Iterator[Unmatched
 
 
 def _kinds(gpus: Sequence[Gpu]) -> str:
-    """Describe the GPUs in the words of selectors."""
+    """Describe the GPUs by the values that selectors compare."""
     kinds = Counter(
         ", ".join(
             filter(

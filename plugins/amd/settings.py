@@ -10,7 +10,7 @@ import msgspec
 from hub import ConfigError, Settings
 
 DEVICE_COUNT = "AMD_GPU_DEVICE_COUNT"
-"""The variable that overrides `gpu.device_count`."""
+"""The environment variable that overrides `gpu.device_count`."""
 
 MAX_SHARES = 1000
 
@@ -52,7 +52,7 @@ class Selector(Settings, frozen=True):
 
     @property
     def empty(self) -> bool:
-        """Whether it would select all GPUs."""
+        """Whether the selector would select all GPUs."""
         return self == type(self)()
 
 
@@ -133,10 +133,10 @@ class AMDSettings(Settings, frozen=True):
 
 
 def apply_environment(settings: AMDSettings, environment: Mapping[str, str]) -> AMDSettings:
-    """Return the settings with the variable that ROCm's plugin documents; if it is empty, it has no effect.
+    """Apply the environment variable that ROCm's plugin documents to the settings; an empty one has no effect.
 
     Raises:
-        ConfigError: it is not a number.
+        ConfigError: the variable is not a number.
     """
     text = environment.get(DEVICE_COUNT, "")
     if not text:

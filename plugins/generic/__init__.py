@@ -1,7 +1,7 @@
 """Devices that a file describes: device files, USB devices, PCI functions and other devices in sysfs.
 
 `plugins.generic:Generic` is the plugin. It is imported on first use: the reset processes import this package too, but
-do not need anything from it.
+do not need the plugin.
 """
 
 from typing import Any

@@ -20,7 +20,7 @@ _ROOM = len(f"::{MAX_DEVICES}")
 
 
 class DescribedDevice(NamedTuple):
-    """A device of a resource, with the values of all placeholders but that of the share."""
+    """A device of a resource, with the values of all placeholders except that of the share."""
 
     resource: Resource
     found: Found
@@ -31,7 +31,7 @@ class DescribedDevice(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """Identifies it among all devices of the plugin."""
+        """The key that identifies it among all devices of the plugin."""
         return self.resource.name, self.id
 
     @property
@@ -46,7 +46,7 @@ class DescribedDevice(NamedTuple):
 
     @property
     def problem(self) -> str:
-        """Why no container can have it; empty if one can."""
+        """Why no container can get it; empty if one can."""
         paths: dict[str, str] = {}
         for given, path in self.files:
             first = paths.setdefault(path, given.file.path)
@@ -60,7 +60,7 @@ class Offer(NamedTuple):
 
     devices: list[DescribedDevice]
     excluded: dict[str, str]
-    """Why others are excluded, by the name of their hardware."""
+    """Why other devices are excluded, by the name of their hardware."""
 
 
 def describe_all(resource: Resource, found: Sequence[Found]) -> Offer:
@@ -107,7 +107,7 @@ def describe(resource: Resource, found: Found, index: int) -> DescribedDevice:
 
 
 def shares(described: DescribedDevice, fault: str) -> Iterator[Device]:
-    """Return the devices that containers can be allocated.
+    """Return the devices that can be allocated to containers.
 
     Args:
         described: The device.
@@ -175,7 +175,7 @@ def _attributes(described: DescribedDevice) -> dict[str, str]:
 
 
 def _short(name: str, limit: int = ID_CHARACTERS - _ROOM) -> str:
-    """Return a name that is short enough for an id: the end of one that is too long becomes a digest of it."""
+    """Return a name that is short enough for an id: the end of a longer name is replaced with a digest of it."""
     if len(name) <= limit:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST]

@@ -57,7 +57,7 @@ class Check(NamedTuple):
 
 
 class HealthChecks:
-    """Runs the checks of all devices, each at its interval. Scans read the results, and check only new devices.
+    """The checks of all devices, each run at its interval. Scans read the results, and check only new devices.
 
     Args:
         host: The node's file system.
@@ -72,7 +72,7 @@ class HealthChecks:
         self._new = threading.Event()
 
     def update(self, checks: Mapping[Key, Check]) -> dict[Key, str]:
-        """Take the devices that a scan has found; return why they cannot be used, with an empty string if they can."""
+        """Replace the checks after a scan; return why each device cannot be used, or an empty string if it can."""
         with self._lock:
             new = {key: check for key, check in checks.items() if self._checks.get(key) != check}
         faults = run_all(self._host, new)
@@ -126,7 +126,7 @@ def run_all(host: Host, checks: Mapping[Key, Check]) -> dict[Key, str]:
             results[key] = check.run(host)
 
     end = time.monotonic() + _ALL
-    # Daemons: a check that hangs must not keep the process from exiting.
+    # Daemon threads: a check that hangs must not keep the process from exiting.
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_THREADS, len(pending)))]
     for thread in threads:
         thread.start()

@@ -41,12 +41,12 @@ class Generic(Plugin):
         self._resets: ResetCommands = {}
 
     def resources(self) -> Iterator[str]:
-        """Return the configured resources, and those of files that were there before."""
+        """Return the configured resources, and those of files that existed earlier."""
         yield from (resource.name for resource in self._resources)
         yield from islice(still_served(self.settings.smarter_devices, self._served.files), MAX_RESOURCES)
 
     def devices(self) -> Iterator[Device | Excluded | Unmatched]:
-        """Return what there is now."""
+        """Return the devices that exist now."""
         sysfs = Sysfs(self.host)
         resources, others = self._current()
         found: list[DescribedDevice] = []
@@ -68,7 +68,7 @@ class Generic(Plugin):
             )
 
     def prepare(self, devices: Sequence[Device]) -> Sequence[Device]:
-        """Keep the names of resources that depend on files."""
+        """Save the names of the resources that depend on files."""
         self._served.save()
         return devices
 
@@ -81,12 +81,12 @@ class Generic(Plugin):
             self._checking.start()
         patterns = [path for resource in self._resources for path in resource.patterns]
         if any(resource.uses_udev for resource in self._resources):
-            # udev writes them after the kernel has created the device file.
+            # udev writes the properties after the kernel has created the device file.
             patterns.append(f"{DATABASE}/*")
         watch_directories(lambda: watched_directories(self.host, patterns), changed)
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
-        """Choose devices on few NUMA nodes, spread over the hardware."""
+        """Choose devices on as few NUMA nodes as possible, spread over the hardware."""
         return prefer(available, required, size, self._order)
 
     def hardware(self) -> Iterator[str]:
@@ -94,16 +94,16 @@ class Generic(Plugin):
         return usual_hardware(self.host)
 
     def reset_settings(self) -> ResetCommands:
-        """Return the commands of the devices."""
+        """Return the reset commands of the devices."""
         return self._resets
 
     def _current(self) -> tuple[Sequence[Resource], list[Excluded | Unmatched]]:
-        """Return the resources, including those that depend on existing files, and which of these are not served."""
+        """Return the resources, including those that depend on existing files, and what is not served, and why."""
         entries = self.settings.smarter_devices
         if not entries:
             return self._resources, []
         found = smarter_resources(entries, list(dev_names(self.host)))
-        # The resource of a file that is gone stays, with no devices.
+        # The resource of a file that no longer exists is kept, with no devices.
         self._served.add(found.files)
         absent = {name: self._served.files[name] for name in still_served(entries, self._served.files)}
         gone = [
@@ -120,7 +120,7 @@ class Generic(Plugin):
         return Check(file, health.content, command, health.interval, health.timeout)
 
     def _shares(self, found: Sequence[DescribedDevice]) -> list[Device]:
-        """Return the devices that containers can be allocated, and keep what other methods need of them."""
+        """Return the devices that can be allocated to containers, and store what other methods need about them."""
         faults = self._checks.update({each.key: check for each in found if (check := self._check(each))})
         devices = [device for each in found for device in shares(each, faults.get(each.key, ""))]
         self._order = {(device.resource, device.id): number for number, device in enumerate(devices)}

@@ -1,4 +1,4 @@
-"""Choose devices for a container: on few NUMA nodes, spread over the hardware, in order."""
+"""Choose devices for a container: on as few NUMA nodes as possible, spread over the hardware, in order."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def prefer(
     taken = Counter(device.physical for device in required)
 
     def rank(device: Device) -> tuple[int, bool, int, int]:
-        # Of two shares of the same hardware a container would use only one: other hardware comes first.
+        # A second share of the same hardware is of no use to a container, so other hardware comes first.
         is_far = not near.intersection(device.numa)
         return (
             taken[device.physical],

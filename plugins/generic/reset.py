@@ -1,4 +1,4 @@
-"""Resets: the commands of the settings, in the process of a reset."""
+"""Reset devices with the commands from the settings, in the process of a reset."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - ResetCo
     """Run the command of a device.
 
     Raises:
-        ResetFailed: it did not succeed, and the container must not start.
+        ResetFailed: the command failed, so the container must not start.
     """
     commands = msgspec.convert(settings, ResetCommands)
     if device.id not in commands:

@@ -1,7 +1,7 @@
 """NVIDIA GPUs, with the configuration format and the Allocate responses of NVIDIA's device plugin.
 
 `plugins.gpu:GPU` is the plugin. It is imported on first use: the reset processes import this package too, but do
-not need anything from it.
+not need the plugin.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The health of GPUs: the effect of XIDs, the driver's error reports, and of what probes find."""
+"""The health of GPUs: the effects of XIDs (the driver's error reports) and of what probes find."""
 
 import threading
 import time
@@ -20,8 +20,8 @@ class XidFaults:
     """The XIDs that still count, for whole GPUs and for MIG devices.
 
     They are recorded in the driver's thread and read in a scan's thread. A recoverable fault is reported at least
-    once, and until a later probe finds no fault in the GPU; the recovery time that follows is the hub's. A fatal one
-    is reported once for each affected device, and kept by the hub.
+    once, and until a later probe finds no fault in the GPU; then the hub's recovery time begins. A fatal fault is
+    reported once for each affected device, and the hub keeps it.
 
     Args:
         policy: The meaning of each XID.
@@ -57,7 +57,7 @@ class XidFaults:
             return dict(self._counts)
 
     def settle(self, state: DriverState) -> None:
-        """Forget the reported XIDs of GPUs and MIG devices that a new poll found without a fault."""
+        """Forget the reported XIDs of GPUs and MIG devices in which a new poll found no fault."""
         with self._lock:
             for uuid in _without_fault(state.gpus):
                 codes = self._recovering.pop(uuid, {})
@@ -87,7 +87,7 @@ class XidFaults:
 
 
 class Findings:
-    """How long each finding about a GPU has lasted, and what follows from it.
+    """How long each finding about a GPU has lasted, and its effect.
 
     Args:
         table: The effects of findings.
@@ -98,7 +98,7 @@ class Findings:
         self._since: dict[tuple[str, FindingKind], float] = {}
 
     def update(self, state: DriverState) -> None:
-        """Take the findings of a new poll."""
+        """Record the findings of a new poll."""
         now = time.monotonic()
         found = [(gpu.uuid, finding.kind) for gpu in state.gpus for finding in gpu.findings]
         self._since = {key: self._since.get(key, now) for key in found}
@@ -122,7 +122,7 @@ class Findings:
 
 
 def _affected_by(share: Share) -> Iterable[str]:
-    """Return the UUIDs whose XIDs affect a share: those of a GPU affect all of it, those of a MIG device only that."""
+    """Return the UUIDs whose XIDs affect a share: its GPU's, since they affect the whole GPU, and its MIG device's."""
     return dict.fromkeys((share.gpu.uuid, share.uuid))
 
 

@@ -42,9 +42,9 @@ def node_labels(settings: GPUSettings, state: DriverState, shares: Sequence[Shar
     """Return the node labels for these GPUs; none if there is no GPU.
 
     Args:
-        settings: How they are divided and shared.
+        settings: How the GPUs are divided and shared.
         state: The GPUs and their driver.
-        shares: What is advertised of them.
+        shares: The advertised devices.
         host: The node's file system.
     """
     gpus = state.gpus
@@ -78,11 +78,11 @@ def _versions(state: DriverState) -> Labels:
 
 
 def _whole(settings: GPUSettings, gpus: Sequence[Gpu]) -> Labels:
-    """Describe the GPUs of the most frequent model; those without MIG count first."""
+    """Describe the GPUs of the most frequent model; GPUs without MIG take precedence."""
     counts = Counter(gpu.name for gpu in gpus)
     gpu = max(gpus, key=lambda gpu: (not gpu.mig, counts[gpu.name]))
     found: dict[str, object] = {"count": counts[gpu.name]}
-    # The MIG devices of a GPU may be shared, the GPU itself is not.
+    # The MIG devices of a GPU may be shared, but the GPU itself is not.
     found |= _divided(gpu) if gpu.mig else _advertised(settings, GPU_RESOURCE, gpu.name)
     if gpu.memory:
         found["memory"] = gpu.memory >> 20
@@ -99,8 +99,8 @@ def _divided(gpu: Gpu) -> dict[str, object]:
 def _migs(settings: GPUSettings, gpus: Sequence[Gpu], shares: Sequence[Share]) -> Labels:
     """Describe the MIG devices that are advertised.
 
-    With the strategy `single`, those of the most common size are, and their labels replace those of whole GPUs. GPU
-    feature discovery describes only a node on which all have one size.
+    With the strategy `single`, these are the MIG devices of the most common size, and their labels replace those of
+    whole GPUs. GPU feature discovery describes them only if all MIG devices of the node have the same size.
     """
     strategy = settings.flags.mig_strategy
     if strategy is MigStrategy.NONE:
@@ -137,7 +137,7 @@ def _mig(settings: GPUSettings, resource: str, profile: str, devices: Sequence[t
 
 
 def _advertised(settings: GPUSettings, resource: str, *product: str) -> dict[str, object]:
-    """Describe how devices are shared. Their product says that they are, unless the name of their resource does."""
+    """Describe how devices are shared. The product shows that they are, unless the resource name shows it already."""
     parts = list(map(_sanitized, product))
     mode = settings.sharing.mode
     entry = next((each for each in mode.entries if each.name == resource), None) if mode else None

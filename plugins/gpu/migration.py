@@ -1,7 +1,7 @@
-"""What changes on a node that migrates from NVIDIA's plugin with its file.
+"""What changes on a node that migrates from NVIDIA's plugin and keeps its file.
 
-Its parser accepts `rename`, `devices` and `resources`, and its plugin ignores them with a warning. The hub applies
-them.
+NVIDIA's parser accepts `rename`, `devices` and `resources`, but NVIDIA's plugin ignores them with a warning. The hub
+applies them.
 """
 
 from collections import Counter

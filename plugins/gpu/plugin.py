@@ -1,4 +1,4 @@
-"""The plugin: it ties together the driver's GPUs, the settings, and the answers to the kubelet."""
+"""The plugin: it combines the driver's GPUs, the settings, and the answers to the kubelet."""
 
 import os
 import threading
@@ -199,11 +199,11 @@ class GPU(Plugin):
             self.reset = "plugins.gpu.reset:reset"
 
     def _poll(self) -> DriverState:
-        """Poll the driver; after an XID return the last state, so that the XID is reported at once."""
+        """Poll the driver; after an XID, return the last state, so that the XID is reported at once."""
         if self._xid_pending.is_set():
             self._xid_pending.clear()
             if self._poll_pending.is_set():
-                # A poll was requested too, and follows at once.
+                # A poll was also requested, and follows at once.
                 self._changed()
             return self._state
         self._poll_pending.clear()

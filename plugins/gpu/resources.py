@@ -1,4 +1,4 @@
-"""From the GPUs on a node to advertised devices: which device belongs to which resource, and in how many shares."""
+"""Plan the advertised devices of a node: which device belongs to which resource, and in how many shares."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -87,7 +87,7 @@ def plan(settings: GPUSettings, gpus: Sequence[Gpu]) -> Plan:
 
 
 def _chosen(settings: GPUSettings, gpus: Sequence[Gpu], excluded: dict[str, str]) -> Iterator[Share]:
-    """Select GPUs and MIG devices by MIG strategy and exclusions; their resource is not set yet."""
+    """Select GPUs and MIG devices by MIG strategy and exclusions; their resources are not set yet."""
     candidates = list(_candidates(settings.flags.mig_strategy, gpus, excluded))
     for share in candidates:
         for selector in settings.dphub.exclude:

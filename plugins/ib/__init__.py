@@ -1,7 +1,7 @@
 """RDMA devices: InfiniBand, RoCE and others.
 
 `plugins.ib:IB` is the plugin. It is imported on first use: the reset processes import this package too, but do
-not need anything from it.
+not need the plugin.
 """
 
 from typing import Any

@@ -18,7 +18,7 @@ Files = Mapping[str, Sequence[DeviceNode]]
 
 
 def device_nodes(host: Host, pool: Pool, hca: Hca) -> list[DeviceNode]:
-    """Return the device files of an HCA that the pool selects, if they exist; uverbs always does."""
+    """Return the device files of an HCA that the pool selects, if they exist; the uverbs file is always included."""
     names = [hca.uverbs]
     if ExtraNode.UMAD in pool.nodes:
         names += hca.umads
@@ -60,12 +60,12 @@ def allocation(pool: Pool, hcas: Sequence[Hca], files: Files) -> Allocation:
 
 
 def _port_numbers(hca: Hca) -> list[int]:
-    """Return the numbers of the ports; a hidden device is a virtual function, which has one."""
+    """Return the numbers of the ports; a hidden device is a virtual function, which has one port."""
     return [port.number for port in hca.ports] or [1]
 
 
 def _info(pool: Pool, hca: Hca, files: Sequence[DeviceNode]) -> dict[str, dict[str, str]]:
-    """Describe an HCA as the SR-IOV device plugin does; of several files of a kind, it gives the last."""
+    """Describe an HCA as the SR-IOV device plugin does, which gives only the last of several files of a kind."""
     paths = [str(node.container_path) for node in files]
     kinds = {re.sub("[0-9]+$", "", path.rpartition("/")[2]): path for path in paths if path.startswith(DIRECTORY)}
     info = {"generic": {"deviceID": hca.pci}, "rdma": {**kinds, "rdma_dev": hca.name}}

@@ -8,18 +8,18 @@ from hub import CDI_DIRECTORY, CdiSpecFiles, DeviceNode, Host, cdi_spec
 from plugins.ib.settings import CDI_VENDOR, CdiStrategy, Pool
 
 VENDOR = CDI_VENDOR
-"""The prefix of the names of the files, whatever kind they contain: files of other plugins are left alone."""
+"""The prefix of the names of all files, regardless of the CDI kind: files of other plugins are left alone."""
 
 DeviceNodes = Mapping[str, Sequence[DeviceNode]]
 """Device files by device name."""
 
 
 class CdiNames:
-    """Keeps the files up to date with the devices, and makes names for containers.
+    """The files, kept up to date with the devices, and the names for containers.
 
     Args:
         host: The node's file system.
-        strategies: How container runtimes learn the names; if there is none, there are no files.
+        strategies: How container runtimes learn the names; if there are none, there are no files.
     """
 
     def __init__(self, host: Host, strategies: Sequence[CdiStrategy]) -> None:
@@ -32,7 +32,7 @@ class CdiNames:
         return bool(self._strategies)
 
     def update(self, pools: Sequence[tuple[Pool, DeviceNodes]]) -> str:
-        """Write a specification for each kind of devices; return why containers cannot use the names, or "".
+        """Write a specification for each kind of device; return why containers cannot use the names, or "".
 
         Pools of one kind have the same files for an HCA.
         """

@@ -1,8 +1,8 @@
-"""Device information files, in which Multus and CNI plugins find facts about a function.
+"""Device information files, from which Multus and CNI plugins read facts about a function.
 
 Their format is the device information specification (k8snetworkplumbingwg/device-info-spec).
-A file is written when its function is allocated, and stays as long as the function exists: the container that uses it
-may have been started by an earlier process.
+A file is written when its function is allocated, and kept as long as the function exists: the container that uses the
+function may have started during an earlier process of the plugin.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ _SUFFIX = "-device.json"
 
 
 class DeviceInfoFiles:
-    """Keeps the files of allocated functions.
+    """The files of allocated functions.
 
     Args:
         host: The node's file system.
@@ -36,7 +36,7 @@ class DeviceInfoFiles:
         self._log = structlog.get_logger()
 
     def write(self, pool: Pool, hcas: Iterable[Hca]) -> None:
-        """Write the files of these HCAs. The first of several failures is logged: the network may not need them."""
+        """Write the files of these HCAs. Only the first of repeated failures is logged, as they may not be needed."""
         for hca in hcas:
             path = self._directory / f"{_prefix(pool)}{hca.pci}{_SUFFIX}"
             pci = {"pci-address": hca.pci, "rdma-device": hca.name}
@@ -55,7 +55,7 @@ class DeviceInfoFiles:
         for pool in pools:
             for path in self._directory.glob(f"{_prefix(pool)}*{_SUFFIX}"):
                 pci = path.name.removeprefix(_prefix(pool)).removesuffix(_SUFFIX)
-                # The name of another resource may begin with this one's: what then follows is not an address.
+                # The name of another resource may begin with the name of this one; the rest is then not an address.
                 if PCI_ADDRESS.fullmatch(pci) and not function_exists(self._host, pci):
                     self._remove(path)
 

@@ -22,14 +22,14 @@ class _History:
     up_since: float | None = None
 
     def is_down(self, rule: PoolHealth, now: float) -> bool:
-        """Whether the port counts as down: after `rule.down` seconds, until it has been up for `rule.up` seconds."""
+        """Return whether the port counts as down: after `rule.down` seconds, until up again for `rule.up` seconds."""
         if self.up_since is None:
             return now - self.down_since >= rule.down
         return self.up_since - self.down_since >= rule.down and now - self.up_since < rule.up
 
 
 class PortWatch:
-    """Records when each port went down or came up. Scans and the watch use it in their own threads.
+    """The times when each port went down or came up. Scans and the watch record and read them in their own threads.
 
     Args:
         clock: A monotonic clock in seconds.
@@ -67,7 +67,7 @@ class PortWatch:
         )
 
     def fault(self, hca: Hca, required: PortRule, rule: PoolHealth) -> str:
-        """Return why an HCA cannot be used; empty if it can. The ports of a hidden one are the concern of its pod.
+        """Return why an HCA cannot be used; empty if it can. The ports of a hidden HCA are left to its pod.
 
         Args:
             hca: The HCA.

@@ -1,4 +1,4 @@
-"""Node labels: the ports of the RDMA devices. No other program has names for them."""
+"""Node labels for the ports of the RDMA devices. No other program defines names for them."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ _ACTIVE = "ACTIVE"
 def node_labels(hcas: Sequence[Hca]) -> dict[str, str]:
     """Return the node labels for these RDMA devices; none if there is no device.
 
-    A virtual function has the port of its physical function, so only those whose physical function is elsewhere count,
+    A virtual function has the port of its physical function, so it counts only if the physical function is elsewhere,
     as in a virtual machine.
     """
     if not hcas:
@@ -23,7 +23,7 @@ def node_labels(hcas: Sequence[Hca]) -> dict[str, str]:
         name = f"{_PREFIX}.{layer.lower()}"
         if count := sum(port.link_layer == layer for port in ports):
             found[f"{name}.ports"] = str(count)
-        # A port that is down has the lowest rate that it supports.
+        # A port that is down reports the lowest rate that it supports.
         rates = [
             port.rate for port in ports if port.link_layer == layer and port.state.startswith(_ACTIVE) and port.rate
         ]

@@ -11,7 +11,7 @@ PORTS = 64
 """The maximum number of ports with metrics; no node has more ports of physical functions."""
 
 GIGABIT = 1e9 / 8
-"""Bytes."""
+"""The number of bytes in a gigabit."""
 
 
 def port_metrics(host: Host, hcas: Iterable[Hca]) -> list[Metric]:

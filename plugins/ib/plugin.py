@@ -53,7 +53,7 @@ EXCLUSIVE = Excluded(
     "RDMA subsystem",
     "in exclusive namespace mode: a device in a pod's network namespace stays listed, but its ports are not watched",
 )
-"""Explains to administrators why a device may show no ports."""
+"""The explanation for administrators why a device may show no ports."""
 
 
 class IB(Plugin):
@@ -113,7 +113,7 @@ class IB(Plugin):
             yield EXCLUSIVE
 
     def prepare(self, devices: Sequence[Device]) -> Sequence[Device]:
-        """Write the CDI files, bring interfaces up, and keep what the scan has found."""
+        """Write the CDI files, bring interfaces up, and save what the scan has found."""
         self._memory.save()
         self._info_files.prune([pool for pool in self._pools if pool.mode.exclusive])
         for pool, chosen in self._assigned.members:
@@ -161,7 +161,7 @@ class IB(Plugin):
         return msgspec.structs.replace(answer, nodes=(), **self._cdi.edits(pools[0], list(distinct)))
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
-        """Choose HCAs that are close to each other, and the least used ones."""
+        """Choose HCAs that are close to each other, and those that are used least."""
         resources = {device.resource for device in available}
         totals = Counter(of[0].pci for (resource, _), (_, of) in self._members.items() if resource in resources and of)
         chosen = prefer(totals, available, required, size, self._gpus(available), self._closeness)
@@ -212,7 +212,7 @@ class IB(Plugin):
                     name = f"{hca.pci}::{number}" if pool.rdma_hca_max > 1 else hca.pci
                     yield self._device(pool, name, [hca], faults[hca.pci], hca.pci), [hca]
         elif hcas:
-            # A container gets all HCAs, and can work while one of them does.
+            # A container gets all HCAs, and can work as long as one of them does.
             fault = "" if not all(faults.values()) else "; ".join(faults.values())
             for number in range(pool.rdma_hca_max):
                 yield self._device(pool, str(number), hcas, fault, ""), hcas

@@ -1,4 +1,4 @@
-"""Choose HCAs for a container: on few NUMA nodes, spread over the HCAs, the least used first."""
+"""Choose HCAs for a container: on as few NUMA nodes as possible, spread over the HCAs, the least used first."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from itertools import chain, islice, repeat
 from hub import Device, best_numa_nodes
 
 Closeness = Callable[[str, str], int]
-"""Returns how close two devices are, by PCI address: greater is closer."""
+"""The closeness of two devices, given their PCI addresses: greater is closer."""
 
 
 def prefer(  # noqa: PLR0917 - the kubelet's request, and the facts to answer it
@@ -63,7 +63,7 @@ class _Chosen:
         self._near = near
 
     def rank(self, close: Mapping[str, int], device: Device) -> tuple[int, int, bool, int, str, int, str]:
-        """Return a sort key; the smallest is the best to add.
+        """Return a sort key; the device with the smallest is the best to add.
 
         Args:
             close: How close each device is to the GPU that it is for, by id.

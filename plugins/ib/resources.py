@@ -46,7 +46,7 @@ def assign_pools(pools: Sequence[Pool], hcas: Sequence[Hca], default_route: Sequ
 
 
 def _owners(pools: Sequence[Pool], matching: Sequence[int]) -> Sequence[int]:
-    """Return the pools that have an HCA: in pool mode all that select it, as in the shared plugin; otherwise one."""
+    """Return the pools that get an HCA: in pool mode all that select it, as in the shared plugin; otherwise one."""
     if pools[matching[0]].mode is not Mode.POOL:
         return matching[:1]
     return [number for number in matching if pools[number].mode is Mode.POOL]
@@ -84,7 +84,7 @@ def _matches(selectors: Selectors, hca: Hca) -> bool:
 
 
 def _is_function_of(selector: str, names: Sequence[str], number: int | None) -> bool:
-    """Whether a selector such as "ib0#0,2-7" matches the virtual function with this number of a physical one."""
+    """Return whether a selector such as "ib0#0,2-7" matches the virtual function with this number of a physical one."""
     name, _, numbers = selector.partition("#")
     if name not in names:
         return False
@@ -97,7 +97,7 @@ def _hex(numbers: Sequence[str]) -> set[str]:
 
 
 def _unusable(hca: Hca, mode: Mode, default_route: Sequence[str]) -> str:
-    """Return why a pool of this mode cannot use an HCA; empty if it can. Pool mode takes all others."""
+    """Return why a pool of this mode cannot use an HCA; empty if it can. Pool mode accepts all others."""
     if not hca.driver:
         return "no driver is bound to it"
     if not hca.uverbs and not hca.hidden:

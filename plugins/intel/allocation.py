@@ -23,7 +23,7 @@ def mounts(gpu: Gpu, bypath: ByPath, *, has_links: bool) -> list[Mount]:
 
     Args:
         gpu: The GPU.
-        bypath: Which links.
+        bypath: Which links to mount.
         has_links: Whether the node has the directory of the links.
     """
     if bypath is ByPath.ALL and has_links:
@@ -36,7 +36,7 @@ def environment(gpu: Gpu, variable: str) -> dict[str, str]:
 
     Args:
         gpu: The GPU.
-        variable: The name of the variable; empty: there is none.
+        variable: The name of the variable; empty if there is none.
     """
     return {variable: gpu.render} if variable and gpu.render else {}
 

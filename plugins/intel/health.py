@@ -13,7 +13,7 @@ PACKAGE, MEMORY = "pkg", "vram"
 """The name prefixes of a GPU's own temperatures and of its memory's."""
 
 VALID_FOR = 60.0
-"""Seconds for which a report by xpumd counts: it may be restarted, and a response may leave GPUs out."""
+"""Seconds for which a report by xpumd counts: xpumd may be restarted, and a response may omit GPUs."""
 
 _LEAST = {
     XpumdSeverity.WARNING: Severity.WARNING,
@@ -34,10 +34,10 @@ class Health(NamedTuple):
 
 
 class HealthSource(Protocol):
-    """Finds out about the health of GPUs."""
+    """A source of information about the health of GPUs."""
 
     def read(self, gpus: Sequence[Gpu]) -> Mapping[str, Health]:
-        """Return the health of GPUs, by PCI address; those that are not in it are healthy."""
+        """Return the health of GPUs, by PCI address; GPUs without an entry are healthy."""
 
     def notes(self) -> Iterable[str]:
         """Name the GPUs whose health is not known, as of the last call of `read`."""
@@ -56,7 +56,7 @@ def health_source(host: Host, settings: IntelSettings) -> HealthSource:
 
 
 class Thermometers:
-    """Compares the temperatures of GPUs with the limits of the settings.
+    """A health source that compares the temperatures of GPUs with the limits in the settings.
 
     Args:
         host: The node's file system.
@@ -69,7 +69,7 @@ class Thermometers:
         self._unreported: list[str] = []
 
     def read(self, gpus: Sequence[Gpu]) -> Mapping[str, Health]:
-        """Return which GPUs are too hot."""
+        """Return the health of GPUs: those that are too hot cannot be used."""
         if not self._settings.health_management:
             return {}
         found = {gpu.pci: read_temperatures(self._host, gpu) for gpu in gpus}
@@ -83,7 +83,7 @@ class Thermometers:
 
 
 class Xpumd:
-    """Queries xpumd.
+    """A health source that queries xpumd.
 
     Args:
         host: The node's file system.
@@ -98,7 +98,7 @@ class Xpumd:
         self._unreported: list[str] = []
 
     def read(self, gpus: Sequence[Gpu]) -> Mapping[str, Health]:
-        """Return what xpumd says about these GPUs, or has said within a minute."""
+        """Return what xpumd says about these GPUs, or said within the last minute."""
         now = time.monotonic()
         said = self._ask()
         known = {gpu.pci: (now, said[gpu.pci]) if gpu.pci in said else self._known.get(gpu.pci) for gpu in gpus}

@@ -1,4 +1,4 @@
-"""The plugin: Intel GPUs from sysfs, as the settings share them."""
+"""The plugin: Intel GPUs from sysfs, shared as the settings specify."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -72,7 +72,7 @@ class Intel(Plugin):
         return dri in (path, *path.parents) or path.name.startswith("mei")
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
-        """Choose shares as the allocation policy says."""
+        """Choose shares according to the allocation policy."""
         return prefer(self.settings.allocation_policy, available, required, size)
 
     def hardware(self) -> Iterator[str]:

@@ -13,8 +13,8 @@ def prefer(
 ) -> Sequence[Device]:
     """Choose the best `size` devices, including the required ones; none if the request is inconsistent.
 
-    Two shares of one GPU have no advantage over one, so unless the shares should be packed, those of one container are
-    of different GPUs if possible.
+    Two shares of one GPU have no advantage over one. So unless the policy is to pack them, the shares of one container
+    come from different GPUs if possible.
 
     Args:
         policy: How to choose.
@@ -59,7 +59,7 @@ def _address_order(address: str) -> tuple[int, str]:
 def _rank(
     policy: AllocationPolicy, free: dict[str, list[Device]], taken: Counter[str], gpu: str
 ) -> tuple[int, int, tuple[int, str]]:
-    """Return a sort key; the GPU with the smallest one is the best to take a share of."""
+    """Return a sort key; the GPU with the smallest is the best one to take a share from."""
     match policy:
         case AllocationPolicy.PACKED:
             return -taken[gpu], len(free[gpu]), _address_order(gpu)

@@ -1,4 +1,4 @@
-"""From the GPUs on a node to advertised devices: which are served, as which resource, and in how many shares."""
+"""Plan the advertised devices of a node: which GPUs are served, as which resource, and in how many shares."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -94,7 +94,7 @@ def attributes(share: Share) -> dict[str, str]:
 
 
 def unmatched(settings: IntelSettings, gpus: Iterable[Gpu]) -> Iterator[str]:
-    """Name the settings that select GPUs and match none of these."""
+    """Name the settings that select GPUs, but match none of these."""
     ids, addresses = {gpu.device for gpu in gpus}, {gpu.pci for gpu in gpus}
     if not ids:
         return
@@ -130,7 +130,7 @@ def _unusable(gpu: Gpu) -> str:
 
 
 def _without_files(gpu: Gpu) -> str:
-    """Return why the kernel provides no files of a GPU."""
+    """Return why the kernel provides no files for a GPU."""
     if not gpu.driver:
         return f"no driver is bound to it, expected {' or '.join(DRIVERS)}"
     if gpu.driver in VFIO_DRIVERS:

@@ -1,7 +1,7 @@
 """Devices without hardware: for the tutorial, for tests, and to check that a node works.
 
 `plugins.stub:Stub` is the plugin. It is imported on first use: the reset processes import this package too, but do
-not need anything from it.
+not need the plugin.
 """
 
 from typing import Any

@@ -63,7 +63,7 @@ def read_faults(path: Path | None) -> Faults:
     """Read the fault file; a missing or empty one has no faults.
 
     Raises:
-        hub.ConfigError: the file has something that is not a fault.
+        hub.ConfigError: the file contains something that is not a fault.
     """
     if path is None or not path.exists() or not path.stat().st_size:
         return Faults()

@@ -19,7 +19,7 @@ FAULTS_FILE = "stub-faults.yaml"
 
 
 class Stub(Plugin):
-    """Serves the configured resources, with configurable faults."""
+    """A plugin that serves the configured resources, with configurable faults."""
 
     settings: StubSettings
 
@@ -60,18 +60,18 @@ class Stub(Plugin):
 
         with Inotify() as inotify:
             inotify.add_watch(self._faults_file.parent, Mask.CLOSE_WRITE | Mask.MOVE | Mask.DELETE)
-            # For changes before the watch was in place.
+            # For changes that happened before the watch was in place.
             changed()
             for event in inotify:
                 if event.name is not None and event.name.name == self._faults_file.name:
                     changed()
 
     def reset_settings(self) -> Faults:
-        """Return the faults, among them those of resets."""
+        """Return all faults, including those of resets."""
         return read_faults(self._faults_file)
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
-        """Return what the devices define, after the configured fault."""
+        """Return what the devices define, after simulating the configured fault."""
         fault = read_faults(self._faults_file).allocate
         if fault.hang:
             _hang()

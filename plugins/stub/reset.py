@@ -16,7 +16,7 @@ import msgspec
 from hub import ResetDevice, ResetFailed, Settings
 
 EVERY = "*"
-"""In place of a device id: all devices without their own entry."""
+"""The key, in place of a device id, for all devices without their own entry."""
 
 _MEGABYTES = 8 << 20
 
@@ -151,7 +151,7 @@ def _flood_line(_fault: ResetFault) -> None:
 
 def _scribble(_fault: ResetFault) -> None:
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - bare names are needed
-        # Some are read-only, and the one of this listing is closed.
+        # Some descriptors are read-only, and the one that listed this directory is closed.
         try:
             while os.write(int(name), b'{"ok": true} garbage \xff\n' * 100) and int(name) > sys.stderr.fileno():
                 pass
@@ -180,7 +180,7 @@ def _leave_and_crash(fault: ResetFault) -> None:
 
 
 def _leave(prepare: Callable[[], None] | None = None) -> None:
-    """Leave a process behind, which is ready when this returns."""
+    """Leave a process behind, which is ready when this function returns."""
     reading, writing = os.pipe()
     if not os.fork():
         if prepare:

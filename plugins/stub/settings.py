@@ -8,7 +8,7 @@ import msgspec
 from hub import Settings, check_template
 
 MAX_DEVICES = 100_000
-"""A kubelet's list has room for about this many."""
+"""The maximum number of devices; a kubelet accepts a list of about this length."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_DEVICES)]
 Permissions = Annotated[

@@ -41,7 +41,7 @@ class Bash(ShellComplete):
     source_template = _SCRIPT
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the words before the cursor's, and the word at the cursor."""
+        """Return the words before the cursor's word, and that word."""
         line = os.environ["COMP_LINE"]
         words = split_arg_string(line)[1:]
         if _open_quote(line) or not line[-1:].isspace():
@@ -49,7 +49,7 @@ class Bash(ShellComplete):
         return words, ""
 
     def format_completion(self, item: CompletionItem[str]) -> str:
-        """Write one completion as a line."""
+        """Format one completion as a line."""
         line = os.environ["COMP_LINE"]
         if _open_quote(line):
             return f"{item.type},{item.value}"
@@ -62,14 +62,14 @@ class Bash(ShellComplete):
 
 
 def _open_quote(line: str) -> bool:
-    """Whether the last word of a line begins with a quote that is not closed."""
+    """Return whether the last word of a line begins with a quote that is not closed."""
     lexer = shlex.shlex(line, posix=True)
     lexer.whitespace_split = True
     lexer.commenters = ""
     try:
         list(lexer)
     except ValueError as error:
-        # The other ValueError is a backslash at the end.
+        # The only other ValueError means a backslash at the end.
         return "quotation" in str(error)
     return False
 
@@ -91,4 +91,4 @@ def completion(shell: str) -> None:
     made = click.shell_completion.get_completion_class(shell)
     if made is None:
         raise HubError(f"click has no completion for {shell}")
-    click.echo(made(cli, {}, "dphub", COMPLETE_VARIABLE).source(), nl=False)  # noqa: TID251 - a script of ours, with tabs
+    click.echo(made(cli, {}, "dphub", COMPLETE_VARIABLE).source(), nl=False)  # noqa: TID251 - our own script, with tabs

@@ -19,7 +19,7 @@ from hub.status.lookup import KnownDevice, display_names, excluded, group_names,
 
 
 def _or_scan(command: Callable[..., None]) -> Callable[..., None]:
-    """Give the command options with which it needs no hub."""
+    """Add the options with which the command needs no hub."""
 
     @click.option(
         "--scan",
@@ -126,13 +126,13 @@ def _print_missing(status: NodeStatus, wanted: str | None) -> int:
 
 
 def print_unknown_holders(plugins: Iterable[PluginStatus]) -> None:
-    """Say so if it is not known which containers use the devices of plugins."""
+    """Print a message if it is not known which containers use the devices of plugins."""
     if any(plugin.report.resources and not plugin.report.holders_known for plugin in plugins):
         echo("Cannot determine which containers use which devices: the pod resources API is unavailable.", error=True)
 
 
 def _lines(status: NodeStatus, wanted: str | None) -> Iterable[dict[str, object]]:
-    """One line for each device, and for each that was removed but is still in use."""
+    """Return one line for each device, including those that were removed but are still in use."""
     return (_line(status, device) for device in matching_devices(status, wanted))
 
 

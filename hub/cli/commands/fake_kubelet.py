@@ -128,10 +128,10 @@ async def _report(fake: FakeKubelet) -> None:
 @dataclass(frozen=True)
 class _Verb:
     arguments: str
-    """As the help shows them; "..." at the end stands for any number."""
+    """The arguments as the help shows them; "..." at the end stands for any number of them."""
     summary: str
     action: Callable[..., Awaitable[Iterable[str] | None]]
-    """Runs the command and returns the lines of its output, if there are any."""
+    """The function that runs the command and returns the lines of its output, if there are any."""
 
     def accepts(self, count: int) -> bool:
         wanted = len(self.arguments.removesuffix(" ...").split())
@@ -163,8 +163,8 @@ class Console:
             await self._answer(await self._lines.get())
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
-        # A thread, since an event loop cannot wait for a standard input that is a file. Unbuffered, since a buffer's
-        # lock held by this thread would abort the interpreter's exit. A closed loop takes no more lines.
+        # A thread, since an event loop cannot wait for standard input if it is a file. Unbuffered, since a lock that
+        # this thread holds on a buffer would abort the interpreter at exit. A closed event loop accepts no more lines.
         with open(_STDIN, "rb", buffering=0, closefd=False) as lines, contextlib.suppress(RuntimeError):
             for line in lines:
                 loop.call_soon_threadsafe(self._lines.put_nowait, line.decode(errors="replace"))

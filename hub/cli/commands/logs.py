@@ -97,7 +97,7 @@ async def _follow(run_dir: RunDir, tails: Iterable[_Tail], show: Callable[[Itera
             return
         running = True
         while running:
-            # Before the lines are read, so that its last ones are among them.
+            # Checked before the lines are read, so that the hub's last lines are among them.
             running = _is_running(run_dir)
             show(_sorted(tails))
             with suppress(TimeoutError):
@@ -114,7 +114,7 @@ def _is_running(run_dir: RunDir) -> bool:
 
 
 def _print(lines: Iterable[str]) -> None:
-    # The lines are printable, but for the colors of the renderer.
+    # The lines are printable, except for the color codes of the renderer.
     sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()
 
@@ -157,7 +157,7 @@ def _as_text() -> Callable[[Line], str]:
         try:
             return str(render(None, "", dict(line)))
         except RecursionError:
-            # A plugin can write such a line, which Python reads but cannot print.
+            # A plugin can log a value that is nested so deeply that Python can decode but not print it.
             return show({key: _TOO_DEEP if isinstance(value, dict | list) else value for key, value in line.items()})
 
     return show

@@ -1,4 +1,4 @@
-"""`dphub reload`: applies changes to the configuration, if all of it is valid."""
+"""`dphub reload`: applies changes to the configuration, if the whole configuration is valid."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _with_changed_files(status: NodeStatus) -> set[str]:
 
 
 def _kept_from_starting(status: NodeStatus) -> set[str]:
-    """Find the plugins that exited because of their configuration, which is valid now; they need not wait longer."""
+    """Find the plugins that exited because of their configuration: it is valid now, so they need not wait."""
     return {
         plugin.name
         for plugin in status.plugins

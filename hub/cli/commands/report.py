@@ -1,4 +1,4 @@
-"""`dphub report`: what a program or an administrator reports as wrong with a device; see `hub.model.external`."""
+"""`dphub report`: reports from a program or an administrator that a device cannot be used; see `hub.model.external`."""
 
 import re
 import sys
@@ -18,7 +18,7 @@ from hub.model.external import NO_SUCH_REPORT, ReportRequest
 from hub.status.lookup import UnknownDeviceError
 
 RESPONSE_SECONDS = 10.0
-"""The time limit of a response: the hub waits five seconds for a request, and then writes a file."""
+"""The time limit for a response: the hub waits five seconds for a request, and then writes a file."""
 
 _DURATION = re.compile("([0-9]{1,9})([smhd])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -96,7 +96,7 @@ def report(
 
 
 def _withdraw(hub: TargetHub, device: str, source: str, plugin: str | None) -> Response:
-    """Withdraw a report, whether it names the device as this command does, or in the words that were typed."""
+    """Withdraw a report, which may name the device by its key, or as the user typed it."""
     names = [device]
     # The device may be gone while its report still exists.
     with suppress(UnknownDeviceError):

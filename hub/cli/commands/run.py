@@ -22,7 +22,7 @@ HTTP = "127.0.0.1:9880"
 """Where the hub listens by default: reachable from its own node only."""
 
 _PATH = click.Path(path_type=Path, readable=False)
-"""A path that cannot be read gets an error of its own: access(2), which click uses, ignores capabilities."""
+"""A path; an unreadable one is reported later, because access(2), which click uses, ignores capabilities."""
 
 
 @click.command(epilog=examples("dphub run", "dphub run --run-dir node/run --plugin-dir node/device-plugins --http off"))
@@ -139,7 +139,7 @@ def run(
         features_dir=features_dir.absolute() if features_dir else None,
     )
     try:
-        # The two load their modules at the same time.
+        # The fork server and the hub load their modules at the same time.
         with ForkServer(settings.environment("", {})) as fork_server:
             # circus loads YAML, 2 MB, for a kind of log configuration that the hub does not use.
             with without_packages("yaml"):

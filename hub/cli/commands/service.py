@@ -87,7 +87,7 @@ def _install(unit: Unit, root: Path, *, now: bool) -> None:
     systemctl = Systemctl(root)
     _write(path, unit.text)
     systemctl.reload()
-    # An earlier version of the unit may belong to another kubelet, whose link has to go.
+    # An earlier version of the unit may belong to another kubelet's unit; the link from there must be removed.
     systemctl.run("reenable", UNIT)
     echo(f"{path}: written; the service starts before {unit.kubelet.unit}")
     if now:
@@ -124,7 +124,7 @@ def uninstall_service(*, root: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the unit file, and replace one of another version.
+    """Write the unit file, or replace one of another version.
 
     Raises:
         HubError: another program or an administrator has written the existing one.

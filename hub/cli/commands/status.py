@@ -36,7 +36,7 @@ def status(plugin: str | None, *, as_json: bool, watch: bool, hub: TargetHub) ->
 
 
 def _plugin_json(status: NodeStatus, plugin: str) -> dict[str, object]:
-    """Convert a plugin's status, and add whether the hub is running: otherwise it is the last known state."""
+    """Convert a plugin's status, and add whether the hub is running: if not, the status is the last known one."""
     fields: dict[str, object] = msgspec.to_builtins(plugin_of(status, plugin))
     return {"hub_running": status.hub.running} | fields
 

@@ -21,7 +21,7 @@ _SHOWN = 4
 class _Plugin(NamedTuple):
     config: PluginConfig
     listed: bool
-    """Whether the user's configuration lists it, not only the one that comes with the hub."""
+    """Whether the user's configuration lists the plugin, and not only the configuration that comes with the hub."""
     report: CheckReport
 
     @property

@@ -194,7 +194,7 @@ def _run(subject: Subject, rules: Sequence[Rule], plugin: str, *, live: bool) ->
     try:
         return asyncio.run(_check(subject, rules, plugin, live=live))
     except asyncio.CancelledError:
-        # A signal, after the plugin was stopped.
+        # A signal has arrived, and the plugin has been stopped.
         echo("dphub: the check was interrupted, and the plugin was stopped", error=True)
         sys.exit(Exit.USAGE)
 

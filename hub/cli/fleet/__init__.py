@@ -26,7 +26,7 @@ _TERMINATED = 128 + signal.SIGTERM
 
 
 class _Group(click.Group):
-    """A group whose commands have the order in which they are listed here, and suggestions for misspelled names."""
+    """A group that lists its commands in the order in which it gets them, and suggests names for misspelled ones."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.commands)
@@ -54,9 +54,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run a command; print an error that the user can fix on one line, and exit with code 2."""
+    """Run a command. If it fails with an error that the user can fix, print that on one line, and exit with code 2."""
     escape_unencodable_output()
-    # As on an interrupt, everything that was started is stopped.
+    # On SIGTERM, as on an interrupt, all processes that were started are stopped.
     signal.signal(signal.SIGTERM, _exit)
     try:
         cli.main(prog_name=PROGRAM, standalone_mode=True)

@@ -16,7 +16,7 @@ from hub.cli.render.text import echo, examples
 from hub.model.node import NodeStatus
 
 LIMIT = 90.0
-"""Seconds for a command in a pod; each one gives up by itself after 60."""
+"""Seconds for a command in a pod; each command gives up on its own after 60."""
 
 _plugin = click.option("--plugin", help="The device's plugin, if several plugins have a device of that name.")
 
@@ -59,7 +59,7 @@ def _run(target: Target, node: str, words: Sequence[str]) -> None:
     """Run a command of dphub in the pod of the hub that serves a node, print its output, and exit with its code."""
     pod, instance = _addressed(target, node)
     if instance:
-        # Before everything that the user typed.
+        # This option comes before everything that the user typed.
         words = [words[0], "--instance", instance, *words[1:]]
     try:
         finished = target.kubectl.exec_in(pod, ["dphub", *words], timeout=LIMIT)
@@ -74,9 +74,10 @@ def _run(target: Target, node: str, words: Sequence[str]) -> None:
 
 
 def _addressed(target: Target, node: str) -> tuple[str, str]:
-    """Find the pod of the hub that serves a node, and the hub to address in it; empty for the pod's own hub.
+    """Find the pod of the hub that serves a node, and the name of the hub to address in it.
 
-    A pod's commands address its own hub. While the node's service is running, the pod's own hub serves nothing.
+    The name is empty for the pod's own hub, which commands in the pod address by default. While the node's service is
+    running, the pod's own hub serves nothing.
     """
     with target.fleet() as fleet:
         (pods,) = fleet.pods([node]).values()

@@ -1,4 +1,4 @@
-"""What a user wants to see of all nodes."""
+"""Filters for the lists over all nodes."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Filter:
 
     @property
     def matches_all(self) -> bool:
-        """Whether it filters out nothing."""
+        """Whether all devices match."""
         return self == Filter()
 
     def devices(self, status: NodeStatus) -> list[KnownDevice]:
@@ -55,7 +55,7 @@ class Holder(NamedTuple):
 
     node: str
     container: str
-    """As "namespace/pod/container"."""
+    """The container, as "namespace/pod/container"."""
     resource: str
     devices: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""Runs the user's own kubectl, and so has the user's own permissions."""
+"""Runs the user's own kubectl, with the user's own permissions."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from hub.base.errors import HubError
 from hub.base.untrusted import MAX_TEXT
 
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-"""What the name of a namespace looks like. It becomes part of paths and of patterns."""
+"""The pattern for the name of a namespace, which becomes part of paths and of other patterns."""
 
 _CHUNK = 1 << 16
 

@@ -243,9 +243,9 @@ def _show(
 
     Args:
         target: The hubs.
-        query: Queries them.
-        rows: Makes the JSON objects.
-        screen: Makes the output for a terminal.
+        query: A function that queries them.
+        rows: A function that makes the JSON objects.
+        screen: A function that makes the output for a terminal.
         as_json: Whether to print JSON.
         watch: Whether to repeat until interrupted.
         lists_unanswered: Whether the screen lists the nodes that did not answer.

@@ -45,7 +45,7 @@ class Target:
 
 
 def cluster_options(function: Function) -> Function:
-    """Give a command the options that select the hubs, and these hubs as its argument `target`."""
+    """Add the options that select the hubs to a command, and pass these hubs as its argument `target`."""
 
     @click.option(
         "-n",

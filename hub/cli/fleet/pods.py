@@ -13,7 +13,7 @@ SELECTOR = "app.kubernetes.io/name=device-plugin-hub"
 CONTAINER = "hub"
 
 PORT = 9880
-"""The port of a hub whose pod names none."""
+"""The port of a hub whose pod does not specify one."""
 
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][-a-z0-9.]*\Z")]
 """Names become part of paths and of command lines."""
@@ -76,17 +76,17 @@ class HubPod(NamedTuple):
     node: str
     name: str
     created: str
-    """When, in a form that sorts by time."""
+    """The time of creation, in a form that sorts by time."""
     port: int
     not_running: str
-    """Why it cannot be queried; empty if it runs."""
+    """Why the hub cannot be queried; empty if its container runs."""
 
 
 def decode_pods(answer: bytes) -> list[HubPod]:
-    """Read the API server's list of pods; those that are not on a node yet are left out.
+    """Read the API server's list of pods; those that are not yet assigned to a node are left out.
 
     Raises:
-        UnreadableError: it is something else.
+        UnreadableError: the answer is not such a list.
     """
     found = decode_json(answer, _Pods, "the API server's list of pods").items
     return [_hub_pod(pod.spec.node_name, pod) for pod in found if pod.spec.node_name]

@@ -1,7 +1,7 @@
 """Queries the API server through one `kubectl proxy`, on a socket that no other user can reach.
 
-One kubectl process keeps one connection to the API server for all requests. For 500 nodes, this process and that one
-take 0.7 s of CPU time; 500 times `kubectl get --raw` takes 25 s (benchmarks/fleet.py).
+One kubectl process keeps one connection to the API server for all requests. For 500 nodes, kubectl and this process
+take 0.7 s of CPU time; running `kubectl get --raw` 500 times takes 25 s (benchmarks/fleet.py).
 """
 
 import re
@@ -32,7 +32,7 @@ password first."""
 _STOP_SECONDS = 5.0
 
 PATHS = "^/api/v1/namespaces/{}/pods(/[^/]+:[0-9]+/proxy/(status|history))?$"
-"""What the proxy passes on: the list of pods, and two pages of a pod."""
+"""The paths that the proxy forwards: the list of pods, and two pages of a pod."""
 
 _LOG_LINE = re.compile(r"[IWEF]\d{4} ")
 """The prefix of a line that kubectl writes for its developers."""
@@ -62,7 +62,7 @@ class Proxy:
         kubectl: The user's kubectl.
 
     Raises:
-        HubError: it does not start; the text is kubectl's.
+        HubError: the proxy does not start; the text is kubectl's error message.
     """
 
     def __init__(self, kubectl: Kubectl) -> None:
@@ -161,7 +161,7 @@ class Proxy:
         return _response(received, max_bytes)
 
     def close(self) -> None:
-        """End kubectl, and remove its socket."""
+        """Stop kubectl, and remove its socket."""
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(_STOP_SECONDS)
@@ -172,7 +172,7 @@ class Proxy:
 
 
 def _receive(client: socket.socket, end: float, max_bytes: int) -> bytes:
-    """Receive everything that a server sends, however slowly, until a time by `time.monotonic`."""
+    """Receive everything that a server sends, however slowly, until `end`, a time by `time.monotonic`."""
     received = bytearray()
     while (left := end - time.monotonic()) > 0:
         client.settimeout(left)

@@ -1,7 +1,7 @@
 """Queries the hubs of all nodes at once, each with a time limit.
 
-Hubs are queried through the API server, which needs permission to get `pods/proxy`. Where the API server cannot reach
-the pods, for example because of a network policy, or the user lacks that permission, they are queried with
+Hubs are queried through the API server, which needs permission to get `pods/proxy`. If the API server cannot reach
+the pods, for example because of a network policy, or the user lacks that permission, hubs are queried with
 `kubectl exec`, which takes more time and needs permission to create `pods/exec`.
 """
 
@@ -24,7 +24,7 @@ MAX_ANSWER = 16 << 20
 """The size limit of one hub's answer in bytes: the status of 16,384 devices takes 8 MiB."""
 
 LIST_SECONDS = 30.0
-"""The time limit of the list of pods, which takes seconds in a large cluster."""
+"""The time limit for the list of pods, which takes seconds in a large cluster."""
 
 EXEC_PARALLEL = 8
 """Maximum number of `kubectl exec` at a time: each takes 0.05 s of CPU time here, and 0.1 s on the node."""
@@ -33,7 +33,7 @@ PROBE = "/opt/dphub/bin/dphub-probe"
 """The program in the image that queries the hub; the manifests name it, too."""
 
 _HOPELESS = 8
-"""After this many failures without one answer, the proxy is not tried for the other hubs."""
+"""The number of failures without an answer after which the proxy is not tried for the other hubs."""
 
 _NOT_FOUND = 404
 _OK = 200
@@ -105,12 +105,12 @@ class Fleet:
         """List the hubs' pods by node, the newest first.
 
         Args:
-            nodes: Only on these nodes; on all if it is empty.
+            nodes: The nodes whose pods to list; all if it is empty.
 
         Raises:
-            HubError: the API server does not list them, there is none, or none on one of these nodes.
+            HubError: the API server does not list the pods, there is none, or one of these nodes has none.
         """
-        # From the memory of the API server, which costs it little.
+        # With resourceVersion=0, the API server answers from its cache, which costs it little.
         query = f"?labelSelector={quote(self._selector)}&resourceVersion=0"
         try:
             response = self._proxy.get(f"{self._pods}{query}", timeout=LIST_SECONDS, max_bytes=MAX_STATE)
@@ -135,11 +135,11 @@ class Fleet:
         """Query the hubs for one of their pages.
 
         Args:
-            page: Its path.
-            kind: The type of what it describes.
-            nodes: Only on these nodes; on all if it is empty.
-            best: Of the answers of several hubs on a node, the one with the largest value counts; the newest pod's, if
-                all are the same.
+            page: The path of the page.
+            kind: The type of its content.
+            nodes: The nodes to query; all if it is empty.
+            best: Rates an answer. If several hubs on a node answer, the answer with the highest rating is used; if all
+                are equal, that of the newest pod.
 
         Raises:
             HubError: as for `pods`; or no hub can be queried, because the user lacks the permission.
@@ -148,7 +148,7 @@ class Fleet:
         running = [pod for pods in groups.values() for pod in pods if not pod.not_running]
         found = self._query_all(running, page, kind)
         if found and all(isinstance(each, _Refused) and str(each).startswith(_LACKING) for each in found.values()):
-            # The same for all nodes, so one line is enough.
+            # The reason is the same for all nodes, so one line is enough.
             raise HubError(str(found[running[0].name]))
         return Answers([_answer_of(node, pods, found, best) for node, pods in groups.items()])
 
@@ -159,7 +159,7 @@ class Fleet:
         def through_proxy(pod: HubPod) -> T | _Refused:
             nonlocal answered
             if len(failures) >= _HOPELESS and not answered:
-                # The reason does not concern only a single node.
+                # The cause is not limited to a single node.
                 return failures[-1]
             try:
                 value = self._through_proxy(pod, page, kind)
@@ -179,7 +179,7 @@ class Fleet:
         again = [pod for pod in pods if _is_worth_another_way(found[pod.name], answered)]
         for name, value in _in_parallel(with_exec, again, min(EXEC_PARALLEL, self._parallel)).items():
             first = found[name]
-            # The first reason is about the usual way, which the user can be permitted to use, or can repair.
+            # The first reason is about the usual way, which the user can fix, or get permission to use.
             found[name] = _Refused(f"{first}; {value}") if isinstance(value, _Refused) else value
         return found
 
@@ -214,13 +214,13 @@ def _in_parallel(
     try:
         answers = list(workers.map(query, pods))
     finally:
-        # Where the user interrupts this, running queries end with the proxy, or within their time limit.
+        # If the user interrupts this, running queries end with the proxy, or within their time limit.
         workers.shutdown(wait=False, cancel_futures=True)
     return {pod.name: answer for pod, answer in zip(pods, answers, strict=True)}
 
 
 def _is_worth_another_way(answer: object, answered: int) -> bool:
-    """Return whether to query with `kubectl exec`; not a hub that took too long while others answered."""
+    """Return whether to query a hub with `kubectl exec`: not if it took too long while others answered."""
     if not isinstance(answer, _Refused) or answer.is_final:
         return False
     return not (answered and str(answer).startswith("did not answer within"))
@@ -240,7 +240,7 @@ def _answer_of(
         else:
             answers.append((pod.name, answer))
     if answers:
-        # The first of those that are equal, and so that of the newest pod.
+        # If several are equal, this is the first of them: that of the newest pod.
         name, value = max(answers, key=lambda each: best(each[1]))  # type: ignore[arg-type,return-value] # comparable
         return NodeAnswer(node, name, value, "")
     name, reason = next(iter(reasons.items()))
@@ -272,7 +272,7 @@ def _reason(response: Response) -> str:
 
 
 def _missing_permission(reason: str, namespace: str) -> str:
-    """Say which permission a user lacks; empty if the reason is another one."""
+    """Name the permission that a user lacks; empty if the reason is a different one."""
     found = _MISSING.search(reason)
     return f"{_LACKING} {found[1]} {found[2]} in the namespace {namespace}" if found else ""
 

@@ -1,1 +1,1 @@
-"""What a terminal shows."""
+"""The output of commands on a terminal."""

@@ -29,7 +29,7 @@ def device_screen(status: NodeStatus, wanted: str | None) -> RenderableType:
 
 
 def _past(status: NodeStatus) -> list[RenderableType]:
-    """Where the hub is not running, say how old the status is, why, and what to do."""
+    """Show how old the status is, why, and what to do, if the hub is not running."""
     if status.hub.running:
         return []
     return [*last_known(status), *problem_table(problems_of_plugin("hub", status.problems)), Text()]

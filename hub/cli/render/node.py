@@ -35,7 +35,7 @@ _IN_PROGRESS = {
 _HEALTH = {"healthy": "green", "removed": "red"}
 
 ROWS = 40
-"""Maximum number of devices that are listed individually; if a driver is missing, thousands may share the reason."""
+"""Maximum number of devices that are listed individually; if a driver is missing, thousands may share one reason."""
 
 USUAL_LEVEL = "info"
 
@@ -73,7 +73,7 @@ def last_known(status: NodeStatus) -> Iterator[RenderableType]:
 
 
 def health_text(device: DeviceStatus) -> Text:
-    """Describe a device's health in one word, in its color."""
+    """Describe a device's health in one colored word."""
     word = health_of(device)
     return Text(word, _HEALTH.get(word, "yellow"))
 

@@ -19,11 +19,11 @@ _INDENT = 2
 _NOTHING = ("", "-")
 
 Cell = str | Text
-"""Loses its control characters, because a cell may contain external text."""
+"""The content of a cell. Its control characters are replaced, because it may be external text."""
 
 _Line = list[Segment]
 _Widths = Mapping[int, int]
-"""Keyed by the number of the column; columns without a width are below the rows."""
+"""Keyed by the number of the column; columns without a width are shown below the rows."""
 
 
 class Column(NamedTuple):
@@ -33,7 +33,7 @@ class Column(NamedTuple):
     min_width: int = 0
     """The minimum width, to which it may shrink by wrapping its text; 0 if it never wraps."""
     leaves: int = 0
-    """Where the table is too wide, the columns with the highest number move below first; those with 0 stay."""
+    """If the table is too wide, the columns with the highest number move below first; those with 0 stay."""
     label: str | None = None
     """The label of its text below a row, if not the title."""
     below: bool = False
@@ -41,7 +41,7 @@ class Column(NamedTuple):
 
 
 class Table:
-    """Rows of cells, and a header where the columns have titles.
+    """Rows of cells, and a header if the columns have titles.
 
     Args:
         columns: The columns.
@@ -99,7 +99,7 @@ class Table:
                 break
             del widths[at]
         spare = max(0, room - _total(widths.values()))
-        # The columns that need least come first, and leave the rest of the space to the others.
+        # The columns that need the least space come first, and leave the rest to the others.
         lacking = sorted(widths, key=lambda at: natural[at] - widths[at])
         for place, at in enumerate(lacking):
             more = min(natural[at] - widths[at], spare // (len(lacking) - place))
@@ -114,7 +114,7 @@ class Table:
 def _printable(cell: Cell) -> Cell:
     if isinstance(cell, str):
         return printable(cell)
-    # It has the same number of characters, so the styles of its parts still fit.
+    # It has the same number of characters, so the styles of its parts still apply.
     cell.plain = printable(cell.plain)
     return cell
 

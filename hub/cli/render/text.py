@@ -17,7 +17,7 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 def echo(text: str, *, error: bool = False) -> None:
     """Print a string, each line without control characters; to standard error if `error` is set."""
-    click.echo(  # noqa: TID251 - the one place
+    click.echo(  # noqa: TID251 - the only call
         printable_lines(text.removesuffix("\n")), err=error
     )
 
@@ -36,7 +36,7 @@ def examples(*commands: str) -> str:
 
 @contextmanager
 def click_errors() -> Iterator[None]:
-    """Where a file cannot be read or output cannot be written, print one line and exit with code 1."""
+    """Print one line and exit with code 1 if a file cannot be read or output cannot be written."""
     try:
         try:
             yield
@@ -54,7 +54,7 @@ def click_errors() -> Iterator[None]:
 
 
 def _silence_output() -> None:
-    """Redirect standard output: at exit Python flushes what could not be written, and would report that again."""
+    """Redirect standard output: at exit, Python flushes what could not be written, and would report the error again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
@@ -66,7 +66,7 @@ def ago(moment: float) -> str:
 
 
 def moment(seconds: float) -> str:
-    """Format a Unix time as local date and time; one out of range as its number."""
+    """Format a Unix time as local date and time; a time out of range is shown as its number."""
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
     except (OverflowError, ValueError, OSError):

@@ -36,7 +36,7 @@ def result_lines(result: Result) -> RenderableType:
 
 
 def summary(report: Report) -> RenderableType:
-    """Show the numbers."""
+    """Show how many rules passed, failed and were skipped."""
     must, should = (report.count(Outcome.FAILED, level) for level in Level)
     numbers = f"{report.count(Outcome.PASSED)} passed, {must + should} failed"
     if must + should:

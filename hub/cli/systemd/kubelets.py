@@ -33,7 +33,7 @@ KUBELETS = (
 """The kubelets that are found without --kubelet-unit."""
 
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.@\\-]+")
-"""man 5 systemd.unit."""
+"""The characters in the name of a unit (man 5 systemd.unit)."""
 
 _OPTION = "--kubelet-unit"
 
@@ -46,7 +46,7 @@ def find_kubelet(root: Path, named: str | None) -> Kubelet:
         named: Its unit, if the administrator has named it.
 
     Raises:
-        HubError: there is no such unit, or none or several of the known ones.
+        HubError: there is no such unit, or the node has none or several of the known ones.
     """
     if named:
         return _named_kubelet(root, named)
@@ -71,9 +71,9 @@ def _named_kubelet(root: Path, named: str) -> Kubelet:
 def _has_unit(root: Path, unit: str) -> bool:
     if not _UNIT_NAME.fullmatch(unit):
         return False
-    # The first directory that has the name decides, as for systemd.
+    # As in systemd, the first directory that has the name counts.
     path = next(filter(os.path.lexists, (root / each / unit for each in _UNIT_DIRS)), None)
     if path is None:
         return False
-    # A mask is a link to /dev/null: that kubelet never starts.
+    # A masked unit is a link to /dev/null: that kubelet never starts.
     return path.readlink() != Path(os.devnull) if path.is_symlink() else path.is_file()

@@ -61,10 +61,10 @@ def _check_program(python: Path, script: Path) -> None:
 
 
 def check_configuration(root: Path, config: Path) -> None:
-    """Check that the service will find its circus.ini, and that it has no mistake.
+    """Check that the service will find its circus.ini, and that the file is valid.
 
     Raises:
-        HubError: it is missing, is invalid, or can be changed by another user, or the variables for the hub can.
+        HubError: the file is missing or invalid, or another user can change it or the variables for the hub.
     """
     _check_visible(config)
     path = root / config.relative_to("/")

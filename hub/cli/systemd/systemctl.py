@@ -26,7 +26,7 @@ class Systemctl:
         self._command = [program] if self._is_running else [program, f"--root={os.fspath(root)}"]
 
     def reload(self) -> None:
-        """Have systemd read the unit files again, if it runs."""
+        """Have systemd reload the unit files, if it is running."""
         if self._is_running:
             self.run("daemon-reload")
 

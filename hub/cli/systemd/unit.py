@@ -19,7 +19,7 @@ ENVIRONMENT = Path("/etc/dphub/environment")
 """Variables for the hub, which an administrator may write."""
 
 HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - named, not used
-"""Directories that the service does not see, or of which it has its own."""
+"""Directories that are hidden from the service, or private to it."""
 
 _RUN = Path("/run")
 
@@ -27,7 +27,7 @@ _PLAIN = re.compile(r"(?!\.\.?$)[A-Za-z0-9_+@.-]+")
 """A name that systemd neither splits nor expands."""
 
 _BARE = re.compile(r"[A-Za-z0-9_/+@=:,.-]+")
-"""A word of a command line that systemd takes as it is."""
+"""A word of a command line that systemd uses unchanged."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -81,7 +81,7 @@ WantedBy={kubelet}
 
 @dataclass(frozen=True)
 class Unit:
-    """What a unit file says."""
+    """The content of a unit file."""
 
     kubelet: Kubelet
     program: tuple[str, ...]
@@ -95,7 +95,7 @@ class Unit:
         """The whole file.
 
         Raises:
-            ConfigError: it cannot name the run directory.
+            ConfigError: a unit file cannot name the run directory.
         """
         return _TEXT.format(
             mark=MARK,
@@ -112,7 +112,7 @@ class Unit:
         )
 
     def _bind(self) -> str:
-        """Show the directory of the pod resources API next to the plugin directory, where the hub looks for it."""
+        """Mount the directory of the pod resources API next to the plugin directory, where the hub looks for it."""
         place = self.plugin_dir.parent
         if self.plugin_dir != PLUGIN_DIR or self.kubelet.root == place:
             return ""
@@ -122,7 +122,7 @@ class Unit:
         """Have systemd create the run directory, and keep it for the hubs in pods, which have it mounted.
 
         Raises:
-            ConfigError: systemd would read another name.
+            ConfigError: systemd would read a different name.
         """
         if _RUN not in self.run_dir.parents:
             return ""

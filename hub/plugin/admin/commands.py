@@ -19,7 +19,7 @@ from hub.plugin.resets.service import ResetService
 from hub.reset.result import Outcome
 
 _DESCRIBING = {"name": "", "model": "", "index": "index "}
-"""The attributes that identify a device to an administrator, and the words before them."""
+"""The attributes that identify a device to an administrator, each with the words that precede it."""
 
 _Shares = Mapping[str, Sequence[Device]]
 """The advertised shares of one physical device, by resource."""
@@ -33,7 +33,7 @@ class AdminCommands:
         health: The cordons and faults of the devices.
         inventory: The devices.
         holders: The containers that use them.
-        resets: Resets them.
+        resets: Resets the devices.
         heartbeat: Written when the log level has changed.
         status: Written before the answer, because a client reads it after the answer.
     """
@@ -59,7 +59,7 @@ class AdminCommands:
         self._log = get_logger()
 
     async def answer(self, request: Request) -> Response:
-        """Run a command, and return its result once the status file shows the effects."""
+        """Run a command, and return its result once the status file shows its effects."""
         self._health.refresh_role()
         if newest := self._ownership.newest:
             service = self._ownership.is_service(newest)
@@ -108,7 +108,7 @@ class AdminCommands:
         return _saved(f"{_describe(key, shares)} is cordoned ({_count(shares)}){was}{keeps}", failure)
 
     def uncordon(self, request: Uncordon) -> Response:
-        """Release a device that is cordoned or, if it is not, that waits for an administrator."""
+        """Release a device that is cordoned or, failing that, is waiting for an administrator."""
         key, shares = request.device, self._shares(request.device)
         named = _describe(key, shares)
         if request.by_annotation:
@@ -125,7 +125,7 @@ class AdminCommands:
         return _saved(f"{named} is uncordoned (was: {released}){again}{self._remaining(key, shares)}", failure)
 
     def _end_annotation(self, key: str, named: str) -> Response:
-        """End a cordon by the node's annotation; the other cordon and the faults of the device remain."""
+        """End a cordon by the node's annotation; a cordon by command and the device's faults remain."""
         self._health.clear_admin_fault(key, ANNOTATION)
         self._health.save()
         self._log.info("device uncordoned", device=key, was=ANNOTATION)
@@ -141,8 +141,8 @@ class AdminCommands:
             return Response(ok=False, message=f"{named} was not reset: {why}")
         if ADMIN_RESET in self._health.record(key).admin_faults:
             return Response(ok=False, message=f"{named} was not reset: another reset of it is under way")
-        # Before the kubelet is queried for the container that uses the device: after its answer, the kubelet must
-        # not allocate the device.
+        # Set before the kubelet is queried for the container that uses the device: once the kubelet has answered,
+        # it must not allocate the device.
         self._health.set_admin_fault(key, ADMIN_RESET, "an administrator is resetting it")
         try:
             answer = await self._reset_if_free(key, named)
@@ -152,7 +152,7 @@ class AdminCommands:
 
     def set_log_level(self, request: SetLogLevel) -> Response:
         """Log at this level and above."""
-        # Log it at a level that is visible whatever the previous and the new level are.
+        # Log the change at a level that is visible whatever the previous and the new level are.
         set_level(LogLevel.INFO)
         self._log.info("log level set", to=str(request.level))
         set_level(request.level)

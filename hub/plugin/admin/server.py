@@ -1,4 +1,4 @@
-"""Listens for an administrator's commands; see `hub.model.admin`."""
+"""The server for an administrator's commands; see `hub.model.admin`."""
 
 import asyncio
 import contextlib
@@ -39,11 +39,11 @@ class AdminServer:
         if self._path is None:
             await asyncio.Event().wait()
             return
-        # A process that was killed may have left it behind; the hub runs only one process of each name at a time.
+        # A killed process may have left the socket behind; the hub runs only one process of each name at a time.
         clear_path(self._path)
         server = await asyncio.start_unix_server(self._accept, self._path, limit=LINE_BYTES)
         try:
-            # Not serve_forever: since Python 3.12 it waits for its clients at the end, silent ones too.
+            # Not serve_forever: since Python 3.12 it waits at the end for all clients, even silent ones.
             await asyncio.Event().wait()
         finally:
             server.close()
@@ -58,7 +58,7 @@ class AdminServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            # The client may be gone by the time of the answer.
+            # The client may be gone by the time the answer is ready.
             with contextlib.suppress(ConnectionError):
                 writer.write(msgspec.json.encode(await self._respond(reader)) + b"\n")
                 await writer.drain()
@@ -78,6 +78,6 @@ class AdminServer:
             return Response(ok=False, message=f"unrecognized request: {error.problem}")
         try:
             return await self._commands.answer(request)
-        except Exception as error:  # noqa: BLE001 - one bad request must not be the last
+        except Exception as error:  # noqa: BLE001 - one bad request must not end the server
             self._log.exception("admin request failed")
             return Response(ok=False, message=f"it failed: {error!r}; see the plugin's log")

@@ -1,6 +1,6 @@
 """Definite mistakes in a plugin's class, found without calling any of its methods.
 
-`dphub check` reports them, and so does the log of a plugin process, which does not start with such a class.
+`dphub check` reports them. If there are any, a plugin process logs them, and does not start.
 """
 
 import inspect
@@ -26,7 +26,7 @@ _PREFIXES = ("on_", "get_", "do_", "list_")
 
 
 class ClassCheck(NamedTuple):
-    """The mistakes in a class, each with file, line, and what to do."""
+    """The mistakes in a class, each with its file, its line, and what to do."""
 
     problems: tuple[str, ...]
     """What will certainly fail."""
@@ -49,7 +49,7 @@ def attribute_problems(plugin: Plugin | type[Plugin]) -> list[str]:
 
 
 def instance_problems(plugin: Plugin) -> list[str]:
-    """Return the mistakes in a plugin that its `__init__` has made."""
+    """Return the mistakes that a plugin's `__init__` has made."""
     if vars(plugin).keys() >= {"settings", "host"}:
         return attribute_problems(plugin)
     location = location_of_attribute(type(plugin), "__init__")
@@ -78,7 +78,7 @@ def _is_computed(value: object) -> bool:
 
 
 def _fits(value: object, types: tuple[type, ...]) -> bool:
-    """Return whether a value has one of these types. A string is not a list of strings, nor a bool a number."""
+    """Return whether a value has one of these types. A string does not count as a list, nor a bool as a number."""
     return isinstance(value, types) and not any(isinstance(value, each) and each not in types for each in (bool, str))
 
 
@@ -121,7 +121,7 @@ def _kind_of(value: object) -> str:
 
 
 def _wrong_returns(kind: type[Plugin]) -> tuple[list[str], list[str]]:
-    """Return the methods that can only return a wrong value, and those that may."""
+    """Return the methods that always return a wrong value, and those that may return one."""
     found: tuple[list[str], list[str]] = ([], [])
     for name in _METHODS:
         if getattr(kind, name) is not getattr(Plugin, name):
@@ -132,12 +132,12 @@ def _wrong_returns(kind: type[Plugin]) -> tuple[list[str], list[str]]:
 
 
 def _misspelled(kind: type[Plugin]) -> Iterator[str]:
-    """Yield methods and attributes that the hub does not know, with names like those that it knows."""
+    """Yield the methods and attributes that the hub does not know, but whose names resemble known ones."""
     missing = [name for name in _METHODS if getattr(kind, name) is getattr(Plugin, name)]
     for name in _own_methods(kind):
         known = _alike(name, missing)
         never = f"{location_of_attribute(kind, name)}: the hub never calls {name}()"
-        # The kubelet's call is PreStartContainer.
+        # The kubelet's call is named PreStartContainer.
         if "prestart" in name.replace("_", "").lower():
             yield f'{never}: name the function that resets a device: write reset = "module:function"'
         elif known and known != "devices":

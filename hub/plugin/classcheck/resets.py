@@ -1,6 +1,6 @@
-"""Checks that the reset function that a plugin names exists, by reading its source.
+"""A check that the reset function named by a plugin exists, made by reading its source.
 
-Its module is not imported: it belongs in the reset process, and may load a driver.
+The function's module is not imported: it belongs in the reset process, and may load a driver.
 """
 
 import ast
@@ -16,7 +16,7 @@ _WRITE = "write def {name}(device, settings)"
 
 
 def reset_problem(target: str) -> str:
-    """Return a definite mistake in a "module:function"; empty if there is none, or none that the source shows."""
+    """Return a definite mistake in a "module:function"; empty if the source shows none."""
     module, colon, function = target.partition(":")
     if not (colon and function.isidentifier() and all(part.isidentifier() for part in module.split("."))):
         return f'reset is "{target}", expected "module:function"'
@@ -54,7 +54,7 @@ def _takes_two(arguments: ast.arguments) -> bool:
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """Yield the names that a module binds; "*" if it imports everything from another."""
+    """Yield the names that a module binds; "*" if it imports everything from another module."""
     for child in ast.iter_child_nodes(node):
         match child:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():

@@ -1,4 +1,4 @@
-"""Finds methods of a plugin that return a value of the wrong type, to the extent that their source shows it."""
+"""A search for plugin methods that return a value of the wrong type, as far as their source shows it."""
 
 import ast
 import inspect
@@ -30,7 +30,7 @@ class WrongReturn(NamedTuple):
 
     problem: str = ""
     always: bool = False
-    """Whether the method returns nothing else."""
+    """Whether every value that the method returns is wrong."""
 
 
 def wrong_return(name: str, method: Callable[..., Any]) -> WrongReturn:
@@ -53,7 +53,7 @@ def wrong_return(name: str, method: Callable[..., Any]) -> WrongReturn:
 
 
 def _definition(method: Callable[..., Any]) -> ast.AST:
-    """Return the source of a method; nothing if there is none, or if a decorator may change what it returns."""
+    """Return the syntax tree of a method; an empty one without source, or if a decorator may change what it returns."""
     try:
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(method))).body
     except (OSError, TypeError, SyntaxError, ValueError):
@@ -74,7 +74,7 @@ def _ends_in_own_method(definition: ast.AST) -> bool:
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a function, without those of functions and classes in it."""
+    """Yield the nodes of a function, without those of the functions and classes nested in it."""
     for child in ast.iter_child_nodes(node):
         yield child
         if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):

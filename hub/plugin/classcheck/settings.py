@@ -1,4 +1,4 @@
-"""Checks that a plugin's configuration file can set what its author means it to set."""
+"""A check that a plugin's configuration file can set everything that its author intends it to set."""
 
 import inspect
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def settings_type(kind: type[Plugin]) -> Any:  # noqa: ANN401 - the type that th
     """Return the type into which a plugin's configuration file is decoded.
 
     Raises:
-        HubError: its annotations cannot be read.
+        HubError: the plugin's annotations cannot be read.
     """
     try:
         return get_type_hints(kind).get("settings", Settings)
@@ -46,7 +46,7 @@ def settings_problems(kind: type[Plugin]) -> Iterator[str]:
 
 
 def _structs(declared: object, found: list[type[msgspec.Struct]]) -> list[type[msgspec.Struct]]:
-    """Return the author's structs of which a type consists."""
+    """Return the author's structs that a type consists of."""
     for part in get_args(declared):
         _structs(part, found)
     known = (msgspec.Struct, Settings, *found)
@@ -58,6 +58,6 @@ def _structs(declared: object, found: list[type[msgspec.Struct]]) -> list[type[m
 
 
 def _is_meant_as_setting(kind: type, name: str, value: object) -> bool:
-    """Return whether a value in a class is meant as a setting: not private, nor a constant, a method or a class."""
+    """Return whether a value in a class is meant as a setting: it is not private, a constant, a method or a class."""
     is_plain = not (callable(value) or hasattr(value, "__get__") or inspect.ismodule(value))
     return is_plain and not (name.startswith("_") or name.isupper() or name in {*kind.__annotations__, "list_key"})

@@ -59,7 +59,7 @@ class DevicePluginApi:
             resource.registrar.reregister()
 
     def _serve(self, devices: ResourceDevices) -> ServedResource | None:
-        """Create the server of a resource; None if its socket would have no valid path."""
+        """Create the server of a resource; return None if its socket would have no valid path."""
         name = devices.name
         try:
             path = self._parts.plugin_dir / socket_name(name, self._instance, self._parts.plugin_dir)

@@ -17,14 +17,14 @@ CONFIRM_TIMEOUT = 5.0
 """Maximum seconds from the kubelet's answer to its stream, which normally follows at once."""
 
 SWITCH = 0.3
-"""Seconds from a registration until the kubelet's calls arrive on its stream's connection and no other."""
+"""Seconds from a registration until all of the kubelet's calls arrive on the connection of the new stream."""
 
 QUIET = 0.5
 """Seconds to wait for an allocation; if none has begun by then, none is likely to begin at just that moment."""
 
 ALREADY_CONNECTED = "already connected"
-"""What kubelet 1.37 and later answer if they have not yet seen the end of an earlier stream from the socket's path,
-which they then never do (devicemanager/manager.go)."""
+"""Part of the answer of kubelet 1.37 and later if it has not yet seen the end of an earlier stream from the socket's
+path. In that case, it never sees that end (devicemanager/manager.go)."""
 
 RegistrationError = tuple[RegistrationStatus, str]
 """The status of a resource that the kubelet did not accept, and why."""
@@ -39,7 +39,7 @@ class KubeletConnection:
         kubelet_socket: Where the kubelet listens.
         options: What the plugin can do. The kubelet asks again when it calls back, and uses that answer.
         calls: The kubelet's calls.
-        notifier: Wakes what waits here when something may have changed.
+        notifier: Notified when something that is awaited here may have changed.
 
     Attributes:
         is_registering: Whether a registration is in progress, or waits for its turn.
@@ -76,7 +76,7 @@ class KubeletConnection:
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether the kubelet has closed its last stream, but not all: it would not notice when the others end."""
+        """Whether the kubelet has closed its latest stream, but not all: it would not notice the end of the others."""
         return self._server.streams.last_ended_first
 
     def kubelet(self) -> KubeletIdentity | None:
@@ -87,7 +87,7 @@ class KubeletConnection:
         """Register, and wait for the kubelet's stream; return None if the kubelet has opened it.
 
         Raises:
-            OSError: a name of the socket cannot be created.
+            OSError: another name for the socket cannot be created.
         """
         with self._endpoint() as socket:
             error = await self.register(kubelet, socket) or await self._confirm(kubelet)
@@ -95,7 +95,7 @@ class KubeletConnection:
         return error
 
     async def register(self, kubelet: KubeletIdentity, socket: Path) -> RegistrationError | None:
-        """Call the kubelet, as long as it is the same one; return None if it accepted."""
+        """Call the kubelet, as long as it is still the same one; return None if it has accepted."""
         call = asyncio.ensure_future(register(self._kubelet_socket, kubelet, socket, self._resource, self._options))
         call.add_done_callback(lambda _: self._notifier.notify())
         try:
@@ -110,7 +110,7 @@ class KubeletConnection:
         else:
             return None
         finally:
-            # Wait until it ends: a pending call could reach the next kubelet, as a second registration.
+            # Wait until the call ends: while pending, it could reach the next kubelet, as a second registration.
             call.cancel()
             await asyncio.wait([call])
 
@@ -118,7 +118,7 @@ class KubeletConnection:
         """Close all streams but the last, right after a registration, if there are many; return whether any was closed.
 
         When the first of them ends, kubelet 1.37 and later may make the next call on another one that is about to end.
-        So they are closed while the kubelet is waiting for an answer on the last one.
+        So the streams are closed while the kubelet is waiting for an answer on the last one.
         """
         if not self._server.streams.are_many:
             return False
@@ -143,7 +143,8 @@ class KubeletConnection:
         """Wait until all streams may end at the same time, because the kubelet has handled the last list.
 
         A kubelet before 1.37 disconnects the plugin when any of its streams ends. If it handles a list after that, the
-        devices are healthy again, and the end of the list's own stream changes nothing: they stay so, without a plugin.
+        devices are healthy again, and the end of the list's own stream changes nothing: they stay healthy, although
+        there is no plugin.
         (Kubelet, devicemanager/plugin/v1beta1/handler.go, runClient.)
         """
         streams, kubelet = self._server.streams, self.kubelet()
@@ -151,7 +152,7 @@ class KubeletConnection:
             await self._notifier.wait_for(lambda: streams.last_ended_first or self.is_over(kubelet), seconds)
 
     def is_over(self, kubelet: KubeletIdentity) -> bool:
-        """Return whether this round is over: another kubelet, or none, or a socket that no kubelet can reach."""
+        """Return whether this round is over: the kubelet has changed or is gone, or none can reach the socket."""
         return self.kubelet() != kubelet or not self._server.reachable
 
     def is_lost(self, kubelet: KubeletIdentity) -> bool:
@@ -161,7 +162,7 @@ class KubeletConnection:
 
     @contextmanager
     def _endpoint(self) -> Iterator[Path]:
-        """Yield the path under which the kubelet connects to the socket: a new one if it is connected already."""
+        """Yield the path at which the kubelet is to connect to the socket: a new one if it is already connected."""
         if not self._server.streams.opened and not self._path_is_used:
             yield self._server.path
             return
@@ -169,7 +170,7 @@ class KubeletConnection:
             yield path
 
     async def _confirm(self, kubelet: KubeletIdentity) -> RegistrationError | None:
-        """Wait for the kubelet's stream; return None if the kubelet has opened it, even if it has closed it since."""
+        """Wait for the kubelet's stream; return None if the kubelet has opened it, even if it was closed since."""
         streams = self._server.streams
         await self._notifier.wait_for(lambda: not streams.is_awaited or self.is_over(kubelet), CONFIRM_TIMEOUT)
         if not streams.is_awaited and not self.is_over(kubelet):

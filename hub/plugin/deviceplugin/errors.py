@@ -8,18 +8,18 @@ import grpc
 from hub.plugin.devices.validation import ID_CHARACTERS
 
 MESSAGE_BYTES = 4096
-"""Maximum size of an error text in bytes. It travels in a header, and gRPC accepts 8 KiB for all headers together."""
+"""Maximum size of an error text in bytes. It is sent in a header, and gRPC accepts 8 KiB for all headers together."""
 
 _MAX_IDS = 16
 
 
 class RpcError(Exception):
-    """An error that answers a request of the kubelet; its text reaches the pod's events.
+    """An error that answers a request of the kubelet; its text appears in the pod's events.
 
     Args:
         code: The status code.
         message: What failed; the whole text if there are no reasons.
-        reasons: Why, one for each device; as many as there is room for are listed, and the others counted.
+        reasons: Why, one for each device; as many as fit are listed, and the others are counted.
     """
 
     def __init__(self, code: grpc.StatusCode, message: str, reasons: Sequence[str] = ()) -> None:
@@ -28,12 +28,12 @@ class RpcError(Exception):
 
 
 def short_id(name: str) -> str:
-    """Return an id as a string of bounded length: it comes from the caller."""
+    """Return an id as a string of bounded length: the id comes from the caller."""
     return repr(name if len(name) <= ID_CHARACTERS else f"{name[:ID_CHARACTERS]}...")
 
 
 def first_of(ids: Sequence[str]) -> str:
-    """Return the first few of many ids: an error travels in a header, which is small."""
+    """Return the first few of many ids: an error is sent in a header, which must be small."""
     more = len(ids) - _MAX_IDS
     return ", ".join(short_id(name) for name in ids[:_MAX_IDS]) + (f" and {more} more" if more > 0 else "")
 

@@ -2,7 +2,7 @@
 
 A kubelet (1.37 and later) that has several streams may call the plugin on the connection of any of them, and an
 admission fails if that stream ends during the call. So the plugin ends its streams one after another, each under the
-lock of the resource, and only if the kubelet calls another hub then.
+lock of the resource, and only if the kubelet then calls another hub.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.metrics.process import ProcessMetrics
 
 FINAL_TIMEOUT = 3.0
-"""Seconds in which a process that leaves the resource to no other hub ensures that the kubelet notices its end."""
+"""Maximum seconds for ensuring that the kubelet notices the end of a process that has handed over to no other hub."""
 
 ANSWER_TIMEOUT = 1.0
-"""Seconds for a call that arrived just as the last stream ended; it usually takes milliseconds."""
+"""Maximum seconds for a call that arrived just as the last stream ended; a call usually takes milliseconds."""
 
 EXIT_POLL = 0.2
 """Seconds between checks of whether a process that is about to exit has handed over."""
@@ -36,7 +36,7 @@ class ExitHandover:
         connection: The kubelet's streams.
         handover: How the other hubs affect the registration.
         calls: The kubelet's calls.
-        notifier: Wakes what waits here when something may have changed.
+        notifier: Notified when something that is awaited here may have changed.
         metrics: Counts the calls in progress.
     """
 
@@ -74,10 +74,10 @@ class ExitHandover:
                 self._log.warning("not registered again", reason=reason)
 
     async def _end_streams(self) -> None:
-        """End the kubelet's streams once another hub has the resource; for a limited time."""
+        """End the kubelet's streams once another hub has the resource; give up after a time limit."""
         try:
             async with asyncio.timeout(HANDOVER_TIMEOUT):
-                # When one ends, kubelet 1.37 and later may call another: they must not end at the same time.
+                # When one stream ends, kubelet 1.37 and later may use another: they must not end at the same time.
                 while await self._end_one_stream():
                     pass
                 await self._end_last_stream()
@@ -125,7 +125,7 @@ class ExitHandover:
         if not self._connection.is_open:
             return True
         if self._handover.is_handed_over():
-            # The kubelet may call this process again, because a third one has crashed.
+            # The kubelet may call this process again, because a third process has crashed.
             return self._calls.are_over(SWITCH)
         return self._handover.may_end()
 

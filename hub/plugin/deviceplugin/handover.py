@@ -1,16 +1,17 @@
 """How a resource goes from one hub to another in a rolling upgrade, so that one of them is serving it at all times.
 
-Several hubs may have a stream to the kubelet, and each may exit at any moment. The kubelet calls the one that
-registered last. A kubelet before 1.37 disconnects by name: the end of any stream would take the last registration with
-it. So a hub that registers while others have streams then makes the kubelet forget which socket has the name, with all
-streams open. When the others are gone, it registers once more, so that the kubelet notices when this one exits.
+Several hubs may have a stream to the kubelet, and each may exit at any moment. The kubelet calls the hub that
+registered last. A kubelet before 1.37 disconnects by the resource's name: the end of any stream would also end the
+last registration. So a hub that registers while others have streams then makes the kubelet forget which socket has the
+name, while all streams stay open. When the others are gone, the hub registers once more, so that the kubelet notices
+when it exits.
 
-From 1.37 on, the end of a stream disconnects one socket. Then the kubelet calls any of the others, which need not be
-the newest. So the newest hub registers once more when any of the others is gone.
+From 1.37 on, the end of a stream disconnects one socket. The kubelet then calls any of the others, not
+necessarily the newest. So the newest hub registers once more when any of the others is gone.
 
-In all of this one process acts at a time, see `ownerfile`. The newest hub whose plugin is serving has the resource. If
-that hub exits or leaves, the next one finds in the file that the kubelet calls another hub, and registers. A hub that
-leaves waits for that.
+In all of this, only one process acts at a time: see `ownerfile`. The newest hub whose plugin is serving has the
+resource. If that hub exits or hands over, the next one reads in the file that the kubelet calls another hub, and
+registers. A hub that hands over waits for that.
 """
 
 import asyncio
@@ -27,14 +28,14 @@ from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.ownership import Ownership, Role
 
 LINGER = 1.0
-"""Seconds for which a plugin answers after the kubelet has begun to call another hub's: a call may be in progress."""
+"""Seconds for which a plugin keeps answering once the kubelet calls another hub's plugin: a call may be in progress."""
 
 SEEN_AFTER = 2.0
 """Seconds from the end of another hub until the kubelet has seen the end of its stream, even on a node so busy
 that everything takes a second. Until then, the kubelet would not notice if this process were killed."""
 
 REPEAT_TIMEOUT = 4.0
-"""Seconds within which another hub notices that a third one is gone, and has registered once more."""
+"""Seconds within which another hub notices that a third one is gone, and registers once more."""
 
 _MOMENT = 0.01
 _NS = 1_000_000_000
@@ -47,10 +48,10 @@ class Handover:
         resource: The resource's name.
         server: Its server in this process.
         ownership: The other hubs.
-        notifier: Is notified when time alone has made another registration due.
+        notifier: Notified when another registration has become due just because time has passed.
 
     Attributes:
-        is_detached: Whether the kubelet has forgotten which socket has the name, or may have.
+        is_detached: Whether the kubelet has forgotten which socket has the resource's name, or may have forgotten it.
     """
 
     def __init__(self, resource: str, server: DevicePluginServer, ownership: Ownership, notifier: Notifier) -> None:
@@ -68,7 +69,7 @@ class Handover:
 
     @property
     def newer(self) -> str:
-        """The newest hub that is serving the resource too; empty if none is newer than ours."""
+        """The newest hub that is serving the resource too; empty if none is newer than this hub."""
         return self._ownership.newer_of(self._resource)
 
     @property
@@ -78,7 +79,7 @@ class Handover:
 
     @property
     def has_service(self) -> bool:
-        """Whether the node's service serves the resource, and this hub is another one."""
+        """Whether the resource is served by the node's service, which is not this hub."""
         return self._ownership.is_service(self.newer)
 
     @property
@@ -128,7 +129,7 @@ class Handover:
         """Let this process register in the block; yield whether it may, given the hubs that are serving.
 
         Args:
-            kubelet_age: Seconds since the start of the kubelet, which knows nothing of hubs that ended before.
+            kubelet_age: Seconds since the start of the kubelet, which knows nothing of hubs that ended earlier.
         """
         async with self.locked():
             self.refresh()
@@ -143,22 +144,22 @@ class Handover:
             yield may_register
 
     async def complete(self, register: Callable[[Path], Awaitable[RegistrationError | None]]) -> None:
-        """Finish a registration, so that other hubs may exit at any time; in the block of `turn`.
+        """Finish a registration, so that other hubs may exit at any time; call it in the block of `turn`.
 
         Args:
             register: Registers the resource with the kubelet, on a socket.
         """
-        # The kubelet may not have seen yet that a hub has just ended.
+        # The kubelet may not yet have seen that a hub has just ended.
         hubs = self._neighbors | {self._ended} - {""}
         self.is_detached = bool(hubs) and await self._detach_kubelet(", ".join(sorted(hubs)), register)
         self._file.complete()
 
     def close(self) -> None:
-        """Begin no more registrations that are due: the process is about to exit, and would cut them off."""
+        """Begin no more registrations that are due: the process is about to exit, and would interrupt them."""
         self._is_closed = True
 
     def request(self) -> None:
-        """Have the owner register once more, since the kubelet may call this hub; in the block of `locked`."""
+        """Have the owner register once more, since the kubelet may call this hub; call it in the block of `locked`."""
         self._file.begin()
 
     def would_end_unnoticed(self) -> bool:
@@ -187,7 +188,7 @@ class Handover:
         """Note a hub that has just ended: until the kubelet has seen that, the registration is not final."""
         hub = self._file.replaced_by
         if hub and hub not in self._neighbors:
-            # It came and went between checks.
+            # It started and ended between checks.
             self._set_ended(hub)
         elif _seconds_since(self._ended_at) >= SEEN_AFTER:
             self._ended = ""
@@ -203,7 +204,7 @@ class Handover:
         asyncio.get_running_loop().call_later(SEEN_AFTER + _MOMENT, self._notifier.notify)
 
     async def _detach_kubelet(self, hubs: str, register: Callable[[Path], Awaitable[RegistrationError | None]]) -> bool:
-        """Make the kubelet forget which socket has the name, with all streams open; return whether it has.
+        """Make the kubelet forget which socket has the name, while all streams stay open; return whether it has.
 
         A kubelet notes which socket registers before it calls back, and if that call fails it notes that none has the
         name. A stream that ends then does not disconnect any other. (Kubelet, devicemanager/plugin/v1beta1/handler.go.

@@ -1,4 +1,4 @@
-"""Allocation hints: what a container has just got, for plugins that choose devices close to it."""
+"""Allocation hints: the devices that a container has just got, for plugins that choose others close to them."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The calls with which the kubelet allocates devices of one resource, and which can be kept waiting."""
+"""The kubelet's calls that allocate devices of one resource, and that can be kept waiting."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ class KubeletCalls:
 
     @asynccontextmanager
     async def call(self) -> AsyncIterator[None]:
-        """Answer a call in the block, which begins as soon as it may be answered."""
+        """Answer a call in the block, which begins as soon as the call may be answered."""
         call = object()
         self._calls.add(call)
         self._begun.set()

@@ -19,7 +19,7 @@ HEALTHY, UNHEALTHY = "Healthy", "Unhealthy"
 """The values of `Device.health` in the API."""
 
 _FRAME_BYTES = 4
-"""Each device is one field of the list: a tag of one byte, and a length of at most three: no device takes 2 MiB."""
+"""Bytes before a device in the list: a tag of one byte, and a length of at most three, since no device takes 2 MiB."""
 
 
 class ListMessage(NamedTuple):
@@ -39,15 +39,15 @@ class ListMessage(NamedTuple):
 
 
 def encode_list(devices: DeviceList) -> ListMessage:
-    """Encode a list. Devices beyond the kubelet's limit are omitted, regardless of which are healthy."""
+    """Encode a list. Devices beyond the kubelet's limit are omitted, regardless of their health."""
     message = ListAndWatchResponse()
     omitted: set[str] = set()
     room = MESSAGE_BYTES
     # Devices that containers hold come first: they must not be among those that are omitted. But half of the space is
-    # for those that the plugin offers, since a faulty kubelet may name any number of others.
+    # reserved for those that the plugin offers, since a faulty kubelet may name any number of others.
     for name, device in {**devices.departing, **devices.devices}.items():
         is_offered = name in devices.devices
-        # The length is that of an unhealthy device: a list that fits has to fit when all devices in it are unhealthy.
+        # The length is that of an unhealthy device: a list that fits must still fit when all its devices are unhealthy.
         encoded = message.devices.add(ID=name, health=UNHEALTHY)
         for node in device.numa:
             encoded.topology.nodes.add(ID=node)
@@ -63,7 +63,7 @@ def encode_list(devices: DeviceList) -> ListMessage:
 
 
 class ListEncoder:
-    """Encodes the lists of one resource, each version once for all streams and readers."""
+    """Encodes the lists of one resource, each version only once for all streams and readers."""
 
     def __init__(self, devices: ResourceDevices) -> None:
         self._devices = devices

@@ -1,16 +1,16 @@
-"""Keeps one resource registered with the kubelet, across all kubelet restarts.
+"""The registration of one resource with the kubelet, kept across all kubelet restarts.
 
 The states of a resource, and the next state of each:
 
     waiting       no kubelet.sock, or nothing listens on it     -> registering, when a kubelet listens
-    registering   asked; the kubelet calls back, then answers   -> registered, rejected or waiting
+    registering   requested; kubelet calls back, then answers   -> registered, rejected or waiting
     registered    the kubelet's stream is open                  -> registering, when stream, socket or kubelet is gone
     rejected      the kubelet rejected the resource             -> registering, after a delay or on request
     socket taken  another process is serving on our socket      -> waiting, when that process is gone
     superseded    a newer hub is serving the resource           -> waiting, when that hub is gone
     invalid       no kubelet accepts the resource's name; set by `report`, since such a resource has no registrar
 
-Each round serves on a socket without streams before it registers. Old streams have to end first, since a kubelet
+Each round opens a socket without streams before it registers. Old streams have to end first, since a kubelet
 disconnects by name: a stream that ends late takes the new registration with it. For the same reason a registration
 counts only once the kubelet has opened its stream, and as long as the stream stays open.
 
@@ -36,14 +36,14 @@ from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership
 
 STEADY = 10.0
-"""Seconds after which a stream counts as stable; after one that ended sooner the next try waits longer."""
+"""Seconds after which a stream counts as stable; after one that ended sooner, the next try waits longer."""
 
 DETACH_TIMEOUT = 3.0
 """Seconds for which an older hub, after the start of a kubelet, waits for a newer one to serve a resource before it
 registers the resource itself."""
 
 RETRY_FIRST, RETRY_SILENT, RETRY_REJECTED = 0.05, 1.0, 30.0
-"""Seconds between tries: initial, and maximum for a kubelet that does not answer and for one that rejects."""
+"""Seconds between tries: the first delay, the maximum if the kubelet does not answer, and the maximum if it rejects."""
 
 _LEVELS = {
     RegistrationStatus.WAITING: "info",
@@ -146,7 +146,7 @@ class Registrar:
         """Serve on a fresh socket and wait for a kubelet.
 
         The kubelet is checked before the socket: it deletes all sockets before it creates its own, so a socket that
-        exists after the kubelet's was seen was bound for this kubelet.
+        exists after the kubelet's socket was seen was bound for this kubelet.
         """
         while True:
             kubelet = self._connection.kubelet()
@@ -168,8 +168,8 @@ class Registrar:
     async def _is_superseded(self) -> bool:
         """Return whether a newer hub is serving the resource; if so, wait until it no longer does."""
         handover = self._handover
-        # Just before the registration: a process that replaces that of a newer hub takes the resource with it when it
-        # exits.
+        # Checked just before the registration: a process that registered in place of a newer hub's would take the
+        # resource with it when it exits.
         handover.refresh()
         if not handover.has_newer_hub:
             return False
@@ -210,12 +210,12 @@ class Registrar:
         """Register, so that other hubs may exit at any time; return None if the kubelet has opened its stream."""
         error = await self._connection.open(kubelet)
         if not error:
-            # Before the status says so: a reader that sees all resources registered may end the older hub.
+            # Done before the status shows it: a reader that sees all resources registered may end the older hub.
             await self._handover.complete(lambda decoy: self._connection.register(kubelet, decoy))
         return error
 
     async def _hold_registration(self, kubelet: KubeletIdentity) -> None:
-        """Return when the registration is lost."""
+        """Keep the registration, and return when it is lost."""
         self.registrations += 1
         # The change time of a kubelet's socket is when that kubelet started.
         self._metrics.registered(self._resource, max(0, time.time() - max(self._lost, kubelet[2] / 1e9)))
@@ -244,9 +244,9 @@ class Registrar:
         return "" if self._connection.is_lost(kubelet) else self._handover.due()
 
     def _has_other_owner(self) -> bool:
-        """Return whether the node's service has taken the resource, or has left it, since the status was set.
+        """Return whether the node's service has taken the resource, or given it up, since the status was set.
 
-        Once it has left, the kubelet may call a different hub until this one has registered again, if that is due.
+        After the latter, the kubelet may call a different hub until this one has registered again, if that is due.
         """
         if self._handover.has_service:
             return self.state is not RegistrationStatus.SUPERSEDED

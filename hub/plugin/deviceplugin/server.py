@@ -18,8 +18,8 @@ MAX_STREAMS = 8
 """Number of the kubelet's streams above which old ones are ended: each registration opens one more."""
 
 IDLE_SECONDS = 60
-"""Seconds after which a connection without a call is closed: a kubelet before 1.37 keeps that of a stream that this
-process has ended."""
+"""Seconds after which a connection without a call is closed: a kubelet before 1.37 keeps the connection of a stream
+that this process has ended."""
 
 
 SETTLE = 1.0
@@ -39,11 +39,11 @@ class Stream:
 
     @property
     def is_over(self) -> bool:
-        """Whether this process is to end it."""
+        """Whether this process is to end the stream."""
         return self._over.is_set()
 
     def end(self) -> None:
-        """Request its end."""
+        """Request the end of the stream."""
         self._over.set()
 
     async def wait_for(self, change: Coroutine[None, None, None]) -> None:
@@ -59,11 +59,11 @@ class Stream:
 class Streams:
     """The ListAndWatch streams since the socket was bound.
 
-    The first one after a registration counts as the kubelet's: it comes at once, and nothing on a unix socket
+    The first one after a registration counts as the kubelet's: it opens at once, and nothing on a unix socket
     distinguishes one client from another.
 
     Args:
-        notifier: Is notified when one of the kubelet's streams opens or ends.
+        notifier: Notified when one of the kubelet's streams opens or ends.
     """
 
     def __init__(self, notifier: Notifier) -> None:
@@ -74,7 +74,7 @@ class Streams:
         self.opened = 0
         self._listed_at = 0.0
         self.is_awaited = True
-        """Whether the kubelet should open a stream."""
+        """Whether the kubelet is expected to open a stream."""
 
     @property
     def kubelet_connected(self) -> bool:
@@ -83,7 +83,7 @@ class Streams:
 
     @property
     def are_many(self) -> bool:
-        """Whether old ones should be ended."""
+        """Whether there are so many that old ones should be ended."""
         return len(self._open) >= MAX_STREAMS
 
     @property
@@ -106,7 +106,7 @@ class Streams:
         self._listed_at = time.monotonic()
 
     def end_replaced(self, limit: int = MAX_STREAMS) -> bool:
-        """End up to this many of the kubelet's, the oldest first, but not the last; return whether there were any."""
+        """End at most this many of the kubelet's streams, oldest first, but not the last; return whether any ended."""
         replaced = [stream for stream in self._open if stream.is_replaced and not stream.is_over][:limit]
         for stream in replaced:
             stream.end()
@@ -160,7 +160,7 @@ class DevicePluginServer:
     Args:
         path: The socket.
         service: The service.
-        notifier: Is notified when one of the kubelet's streams opens or ends.
+        notifier: Notified when one of the kubelet's streams opens or ends.
     """
 
     def __init__(self, path: Path, service: Service, notifier: Notifier) -> None:
@@ -184,13 +184,13 @@ class DevicePluginServer:
 
     @property
     def socket_taken(self) -> bool:
-        """Whether another process serves where this server was bound."""
+        """Whether another process serves on the path to which this server was bound."""
         return self._server is not None and not self.reachable and is_served(self.path)
 
     async def open(self) -> None:
         """End all streams and bind the socket again.
 
-        In this order: a gRPC server that stops unlinks its path, even if another has bound it since.
+        The order matters: a gRPC server that stops unlinks its path, even if another server has bound it since.
 
         Raises:
             OSError: the socket cannot be bound.
@@ -206,7 +206,7 @@ class DevicePluginServer:
             server.add_insecure_port(unix_target(self.path))
         except RuntimeError:
             raise OSError(f"cannot bind {self.path}: {_obstacle(self.path)}") from None
-        # A kubelet that is starting may already have deleted the socket; then it is not reachable.
+        # A kubelet that is starting may already have deleted the socket; then the server is not reachable.
         self._server, self._inode = server, _inode(self.path)
         await _completed(server.start())
 
@@ -214,8 +214,8 @@ class DevicePluginServer:
     def another_name(self) -> Iterator[Path]:
         """Give the socket one more name until the block ends; the next stream counts as the kubelet's too.
 
-        Kubelet 1.37 and later refuse to connect to a name to which they are connected, and then no longer notice the
-        end of that connection. Earlier kubelets connect to either.
+        Kubelet 1.37 and later refuse to connect to a name to which they are already connected, and then no longer
+        notice the end of that connection. Earlier kubelets connect to either name.
 
         Raises:
             OSError: the name cannot be created.
@@ -268,15 +268,15 @@ async def _stop(server: grpc.aio.Server, grace: float | None = None) -> None:
     try:
         await server.stop(grace)
     except UnicodeDecodeError:
-        # A method name that is not UTF-8 has ended gRPC's loop. The first to stop the server gets that error, and
-        # nothing is stopped yet: usually gRPC gets it, but not if this task comes first.
+        # A method name that is not UTF-8 has ended gRPC's loop. The first call that stops the server gets that
+        # error, and stops nothing: usually this is gRPC's own call, but not if this task comes first.
         await server.stop(grace=None)
 
 
 async def _completed(work: Coroutine[None, None, None]) -> None:
     """Complete the start or stop of a server, even if this task is cancelled.
 
-    A server that has started only in part fails when it stops, and one that has stopped only in part leaves its socket
+    A server that has started only partly fails when it stops, and one that has stopped only partly leaves its socket
     behind.
     """
     task = asyncio.ensure_future(work)

@@ -35,7 +35,7 @@ from hub.plugin.resets.service import ResetService
 from hub.reset.result import Outcome
 
 MAX_CONTAINERS = 64
-"""How many containers a request may be for; the kubelet's requests are for one. A request for many more would keep the
+"""Maximum number of containers in a request; the kubelet's requests are for one. A request for many more would keep the
 event loop from serving other clients: if the plugin does not override the method, the request is answered without a
 call to the plugin's code, and so without a pause."""
 
@@ -54,8 +54,8 @@ class DevicePluginServicer(Wire):
         plugin: Decides what a container gets.
         devices: The devices of the resource.
         resets: Resets devices before their container starts.
-        holders: Is refreshed when a container has got devices.
-        ownership: The other hubs. Where a newer one serves the resource, it sends the kubelet all changes, though the
+        holders: Refreshed when a container has got devices.
+        ownership: The other hubs. If a newer one serves the resource, it sends the kubelet all changes, though the
             kubelet still listens here.
         metrics: Measures the calls.
         status: Written after a rejection.
@@ -116,7 +116,7 @@ class DevicePluginServicer(Wire):
             return self.options
 
     async def ListAndWatch(self, _request: wire.Empty, _context: Context) -> AsyncIterator[wire.ListAndWatchResponse]:
-        """Send the list of devices, now and on every change; counted when it ends, like every call."""
+        """Send the list of devices, now and on every change; the call is counted when it ends, like any other."""
         with self._metrics.call("ListAndWatch"), self.streams.track() as stream:
             # A kubelet that has just started knows the devices in use only from its checkpoint.
             self._devices.check_departing()
@@ -162,7 +162,7 @@ class DevicePluginServicer(Wire):
     async def PreStartContainer(
         self, request: wire.PreStartContainerRequest, context: Context
     ) -> wire.PreStartContainerResponse:
-        """Reset the devices. A container that restarts holds its devices, healthy or not."""
+        """Reset the devices. A container that restarts keeps its devices, healthy or not."""
         with self._metrics.call("PreStartContainer") as call:
             try:
                 await self._reset(self._resolve_for_start(request.devices_ids))
@@ -173,7 +173,7 @@ class DevicePluginServicer(Wire):
         return wire.PreStartContainerResponse()
 
     def _resolve_for_start(self, ids: Iterable[str]) -> list[Device]:
-        """Return the devices of a container that starts; log a failure, which nothing else does."""
+        """Return the devices of a container that starts; log a failure, which nothing else logs."""
         try:
             return self._resolve(ids)
         except RpcError as error:
@@ -250,7 +250,7 @@ class DevicePluginServicer(Wire):
         if not overrides(self._plugin, "prefer"):
             return []
         known = self._devices.list.devices
-        # Each id once: a message can hold so many duplicates that they would occupy the plugin's code for hours.
+        # Each id only once: a message can hold so many duplicates that they would occupy the plugin's code for hours.
         available = [known[name] for name in dict.fromkeys(request.available_deviceIDs) if name in known]
         required = [known[name] for name in dict.fromkeys(request.must_include_deviceIDs) if name in known]
         prefer, size = self._plugin.prefer, request.allocation_size

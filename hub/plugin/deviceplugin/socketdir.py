@@ -20,10 +20,10 @@ class SocketDir:
         self._opened: int | None = None
 
     def replaced(self) -> bool:
-        """Return whether it is not the directory that was first seen."""
+        """Return whether the path no longer leads to the directory that was first seen."""
         if self._opened is None:
             with contextlib.suppress(OSError):
-                # Kept open, so that its inode number, which distinguishes it from the next one, is not used again.
+                # Kept open, so that its inode number, which distinguishes it from a new directory, is not used again.
                 self._opened = os.open(self.path, os.O_PATH | os.O_DIRECTORY)
             return False
         opened = os.fstat(self._opened)

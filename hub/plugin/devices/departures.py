@@ -1,20 +1,20 @@
-"""Devices that have disappeared, and that the kubelet may still be allocating.
+"""Devices that have disappeared, but that the kubelet may still be allocating.
 
 A kubelet chooses devices, calls Allocate, and looks the devices up in the latest list when it has the answer. It does
-not expect one to be missing: kubelets 1.34 to 1.37 then crash (`allocateContainerResources` in
-pkg/kubelet/cm/devicemanager). So such a device is first advertised as unhealthy, and leaves the list when the
+not expect any to be missing: kubelets 1.34 to 1.37 crash if one is (`allocateContainerResources` in
+pkg/kubelet/cm/devicemanager). So such a device is first advertised as unhealthy, and leaves the list only when the
 kubelet can no longer be waiting for an answer about it:
 
 - Allocate rejects it from the moment it disappears, and a kubelet looks up nothing after an error. So only calls that
   were in progress at that moment matter; GetPreferredAllocation does not, since Allocate follows it.
-- The kubelet gets answers and lists on different streams, in any order. So the list follows the last of these answers
-  after a pause. Within that pause the kubelet writes its checkpoint, from which `ResourceDevices` knows of the devices
-  that containers hold: those stay in the list.
+- The kubelet gets answers and lists on different streams, in any order. So the new list follows the last of these
+  answers after a pause. Within that pause the kubelet writes its checkpoint, from which `ResourceDevices` learns which
+  devices containers hold: those stay in the list.
 
 A process that has just started lists what it finds and what containers hold, though the kubelet may be allocating a
-device from the process before it. That one has exited, so calls to it have failed, and the new one rejects those
-devices. In a handover between hubs the older process may still answer a call: a device that disappears just then is not
-covered.
+device that only the previous process listed. That process has exited, so calls to it have failed, and the new one
+rejects such devices. In a handover between hubs, the older process may still answer a call: a device that disappears at
+that moment is not covered.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class Departures:
     def update(self, before: Mapping[str, Device], after: Mapping[str, Device]) -> Departure:
         """Compare two consecutive sets of devices; return those that have disappeared.
 
-        A device that is back has not disappeared.
+        A device that has come back does not count as disappeared.
         """
         departure = Departure(
             {name: device for name, device in before.items() if name not in after}, frozenset(self._allocations)

@@ -1,4 +1,4 @@
-"""The devices of one resource: as a scan found them, and with their health as they are published."""
+"""The devices of one resource: as a scan found them, and as they are published, with their health."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
@@ -35,7 +35,7 @@ class ScannedDevices(msgspec.Struct, frozen=True):
 
         Args:
             offered: The devices.
-            where: The code that offers them, for the problems.
+            where: The location of the code that offers them, which the problems name.
         """
         devices: dict[str, Device] = {}
         problems: list[str] = []
@@ -55,7 +55,7 @@ class ScannedDevices(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, devices=devices, reason=reason)
 
     def with_warnings(self, warnings: Sequence[str]) -> Self:
-        """Return the same devices, with what is wrong, or will go wrong, with them."""
+        """Return the same devices, with warnings about what is wrong, or will go wrong, with them."""
         return msgspec.structs.replace(self, warnings=tuple(shortened(warnings, MAX_PROBLEMS, "warning")))
 
 
@@ -65,7 +65,7 @@ class DeviceList(ScannedDevices, frozen=True):
     health: Mapping[str, DeviceHealth] = {}
     """The health of each device, by id."""
     departing: Mapping[str, Device] = {}
-    """Devices that the plugin no longer returns, which only the kubelet sees, as unhealthy; by id."""
+    """Devices, by id, that the plugin no longer returns; only the kubelet sees them, as unhealthy."""
     version: int = 0
     """Changes with each list that looks different to the kubelet."""
 

@@ -16,9 +16,9 @@ _MAX_NAMES = 4
 def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
     """Return a warning for each device file that the node does not have: containers that use it cannot start.
 
-    That is a path below /dev that does not exist, or a path that is valid only in this process.
+    Such a file has a path below /dev that does not exist, or a path that is valid only in this process.
 
-    The health of such devices remains what their plugin says. Other paths are not checked: the hub's pod sees all of
+    The health of the devices remains as their plugin reports it. Other paths are not checked: the hub's pod sees all of
     the node's /dev, and only some of its other directories.
 
     Args:
@@ -61,6 +61,6 @@ def _exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
     except OSError:
-        # This process may not see it, which says nothing about the file.
+        # Another error, such as a missing permission, does not mean that the file is missing.
         return True
     return True

@@ -153,7 +153,7 @@ class Inventory:
         self._await_recovery()
 
     def check_departing(self) -> None:
-        """Update the kubelet's lists to what containers hold."""
+        """Update the kubelet's lists to match what containers hold."""
         for resource in self:
             resource.check_departing()
 

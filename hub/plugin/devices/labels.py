@@ -25,7 +25,7 @@ class ScannedLabels(NamedTuple):
 
 
 def read_labels(plugin: Plugin, devices: Sequence[Device]) -> ScannedLabels:
-    """Query a plugin for labels. Invalid ones are dropped, the others are kept. After an error, the last ones stay."""
+    """Query a plugin for labels. Invalid ones are dropped, and the others kept. After an error, the last ones stay."""
     try:
         labels = _mapping(plugin.labels(devices))
     except Exception as error:  # noqa: BLE001 - plugin code; its devices can be used without labels
@@ -48,5 +48,5 @@ def _problem(name: object, value: object) -> str:
 def _mapping(answer: object) -> dict[Any, Any]:
     if not isinstance(answer, Mapping):
         raise wrong_answer(answer, 'strings by name, such as {"example.com/model": "x"}')
-    # It may be a mapping without end.
+    # The mapping may be endless.
     return {name: answer[name] for name in limited(answer, MAX_ANSWER, "labels")}

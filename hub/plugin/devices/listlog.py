@@ -49,9 +49,9 @@ class ListLog:
                 self._log.warning("device warning raised", reason=warning)
 
     def _log_health(self, health: Mapping[str, DeviceHealth]) -> None:
-        """Log one line for all devices that share a reason: when the driver has gone, there may be thousands.
+        """Log one line for all devices that share a reason: when the driver is gone, there may be thousands.
 
-        Also log one line for a reason, not one for each attempt to recover from it.
+        Also log only one line for a reason, not one for each attempt to recover from it.
         """
         known = {name: reason for name, reason in self._logged.items() if name in health}
         recovered = [name for name in known if not health[name].reason]

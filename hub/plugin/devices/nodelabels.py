@@ -1,8 +1,8 @@
 """Node labels: those of the plugin, and whether its devices are healthy, in a file for Node Feature Discovery.
 
 The file is written when its content changes, and stays while the plugin restarts, so labels do not come and go. When a
-process stops, it lets them expire instead of removing them: only another process can know whether the plugin comes
-back, and whether that one writes labels.
+process stops, it lets the labels expire instead of removing them: only another process can know whether the plugin
+comes back, and whether it then writes labels.
 """
 
 import os
@@ -31,7 +31,7 @@ HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
 
 
 class NodeLabels:
-    """Keeps the feature file of one plugin.
+    """Keeps the feature file of one plugin up to date.
 
     Args:
         directory: Where Node Feature Discovery reads; None for no labels.
@@ -45,7 +45,7 @@ class NodeLabels:
         self._health_names = health_labels(plugin)
         self._inventory = inventory
         self._ownership = ownership
-        # Those that an earlier process found count while the scans of this one fail.
+        # The labels that an earlier process found stay valid while the scans of this process fail.
         self._labels: Mapping[str, str] = self._read_earlier()
         self._problem = ""
         self._failure = ""
@@ -69,7 +69,7 @@ class NodeLabels:
         self.refresh()
 
     def refresh(self) -> None:
-        """Write the file if the health of devices has changed, or if it was removed or changed."""
+        """Write the file if the health of devices has changed, or if the file was removed or changed."""
         if self._inventory.scanned and self._ownership.role is Role.ACTIVE:
             self._replace(features_text(labels) if (labels := self._all_labels()) else "")
 
@@ -107,11 +107,11 @@ class NodeLabels:
         everything = self._inventory.fault or unhealthy == len(healthy)
         state = UNHEALTHY if everything else DEGRADED if unhealthy else HEALTHY
         found = zip(self._health_names, (state, str(unhealthy)), strict=True)
-        # The name of a plugin may be too long for that of a label.
+        # The name of a plugin may be too long for the name of a label.
         return {name: value for name, value in found if not label_problem(name, value)}
 
     def _replace(self, text: str) -> None:
-        """Make the file contain a string; remove it if the string is empty. A failure is logged once."""
+        """Set the content of the file; remove the file if the text is empty. A failure is logged once."""
         path = self._path
         if path is None or self._read() == text:
             return
@@ -135,7 +135,7 @@ class NodeLabels:
         self._failure = failure
 
     def _read(self) -> str:
-        """Return the content of the file; empty if there is none that can be read."""
+        """Return the content of the file; empty if the file cannot be read."""
         try:
             return read_text(self._path, max_bytes=MAX_BYTES) if self._path else ""
         except UnreadableError:

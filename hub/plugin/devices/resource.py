@@ -51,7 +51,7 @@ class ResourceDevices:
         self._health.report(self.name, scanned.devices.values())
 
     def mark_unhealthy(self, reason: str) -> None:
-        """Keep the devices of the last scan, none of them healthy."""
+        """Keep the devices of the last scan, all of them unhealthy."""
         if reason != self._scan_error:
             self._scan_error, self._scan_failed_at = reason, time.time()
 
@@ -98,7 +98,7 @@ class ResourceDevices:
         return self._departures.allocation()
 
     async def wait_beyond(self, version: int) -> None:
-        """Return as soon as there is a list that looks different to the kubelet from the one with this version."""
+        """Wait until there is a list that looks different to the kubelet from the list with this version."""
         await self._version.wait_beyond(version)
 
     def _replace_list(self, after: DeviceList) -> None:
@@ -115,15 +115,15 @@ class ResourceDevices:
     def _departing(self, offered: Mapping[str, Device]) -> Mapping[str, Device]:
         """Return the devices that the plugin does not offer, and that a kubelet may still look up in the list.
 
-        When it starts, a kubelet admits its pods again. If other devices have NUMA nodes, it looks up those of the
-        devices that its containers hold, and crashes if one is missing from the list: each time it starts
-        (`generateDeviceTopologyHints` in pkg/kubelet/cm/devicemanager, 1.34 to 1.37; not with the topology policy
-        none).
+        When it starts, a kubelet admits its pods again. If other devices have NUMA nodes, it looks up the NUMA nodes of
+        the devices that its containers hold. It crashes, each time it starts, if one of these devices is missing from
+        the list (`generateDeviceTopologyHints` in pkg/kubelet/cm/devicemanager, 1.34 to 1.37; not with the topology
+        policy none).
         """
         kept: Mapping[str, Device]
         held = self._checkpoint.held(self.name)
         if held is None:
-            # It is unknown which of them containers hold, so none leaves.
+            # It is unknown which of them containers hold, so none is removed.
             kept = {name: device for name, device in self.list.departing.items() if name not in offered}
         else:
             removed = (Device(name, numa=numa) for name, numa in held.items() if name not in offered)

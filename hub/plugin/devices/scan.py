@@ -1,6 +1,7 @@
 """One scan: a plugin's devices, validated and sorted by resource.
 
-A scan of a serving plugin also prepares the node for them. That of a check is read-only. Both may request labels.
+A scan of a serving plugin also prepares the node for the devices; a scan of a check is read-only. Both may request
+labels.
 """
 
 import asyncio
@@ -69,8 +70,8 @@ def scan(plugin: Plugin, watch_failure: str = "", *, prepares: bool, labels: boo
     Args:
         plugin: The plugin.
         watch_failure: Why no device counts as healthy, whatever the plugin reports; empty if there is no such reason.
-        prepares: Whether the plugin also prepares the node for them.
-        labels: Whether its labels are requested, unless it finds a fault: then those of the last scan stay.
+        prepares: Whether the plugin also prepares the node for its devices.
+        labels: Whether to request the plugin's labels; after a fault, those of the last scan stay instead.
     """
     declared: list[str] = []
     method: Callable[..., object] = plugin.resources
@@ -87,20 +88,20 @@ def scan(plugin: Plugin, watch_failure: str = "", *, prepares: bool, labels: boo
         return msgspec.structs.replace(result, labels=read_labels(plugin, found.devices)) if asked else result
     except NeedsRestart as request:
         return restart_request(request)
-    except BaseException as error:  # noqa: BLE001 - plugin code; every exception becomes the devices' condition
+    except BaseException as error:  # noqa: BLE001 - plugin code; every exception becomes a failed scan
         get_logger().debug("scan failed", exc_info=True)
         reason = str(PluginError.of(error, method))
         return Scan({name: ScannedDevices(reason=reason) for name in declared}, reason, fault=True, failed=True)
 
 
 def overdue(plugin: Plugin, location: str) -> Scan:
-    """Return the result of a scan that exceeded its time limit, at this point in the author's code."""
+    """Return the result of a scan that exceeded its time limit at this location in the author's code."""
     timeout = PluginTimeout(plugin.devices, plugin.scan_timeout, location)
     return Scan(reason=str(timeout), fault=True, failed=True)
 
 
 def restart_request(reason: NeedsRestart) -> Scan:
-    """Return the result of a scan, or watch, that only a new process can continue."""
+    """Return the result of a scan, or of a watch, that only a new process can continue."""
     return Scan(reason=one_line(reason), fault=True, failed=True, needs_restart=True)
 
 
@@ -190,5 +191,5 @@ def _by_resource(plugin: Plugin, offered: Iterable[Device]) -> Iterable[tuple[st
 
 
 def _ascii(name: object) -> str:
-    """Return a resource name that can be written anywhere. A valid one is unchanged."""
+    """Return a resource name as ASCII, which can be written anywhere. A valid name is unchanged."""
     return str(name).encode("ascii", "backslashreplace").decode()

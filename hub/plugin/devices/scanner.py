@@ -17,12 +17,12 @@ from hub.plugin.devices.scan import Scan, overdue, restart_request, scan
 from hub.plugin.metrics.process import ProcessMetrics
 
 COALESCE = 0.02
-"""Seconds between the end of one scan and the next: a burst of events is one change, and each list costs the kubelet a
-checkpoint on disk."""
+"""Seconds between the end of one scan and the next: a burst of events counts as one change, and each list costs the
+kubelet a checkpoint on disk."""
 
 WATCH_RETRY = (1.0, 30.0)
-"""Seconds to wait before a failed watch is restarted, and for which it then has to run before it is trusted: initial
-and maximum. They double with each failure."""
+"""Seconds to wait before a failed watch is restarted, and for which it must then run before it is trusted: the initial
+and the maximum number. It doubles with each failure."""
 
 
 _USED_UP = {*LIMITS_REACHED, errno.ENFILE}
@@ -58,7 +58,7 @@ class Scanner:
         self._requested.set()
 
     def running(self) -> tuple[int, float]:
-        """Return the number of the running scan, 0 if there is none, and the seconds that the plugin gives a scan."""
+        """Return the number of the running scan, 0 if there is none, and the seconds that the plugin allows a scan."""
         return self._scans if self._is_scanning else 0, self._plugin.scan_timeout
 
     async def run(self) -> str:
@@ -78,7 +78,7 @@ class Scanner:
             self._requested.clear()
             await self._scan()
             ended = loop.time()
-            # Not wait_for, which before Python 3.12 forgets that it was cancelled when a request comes just then.
+            # Not wait_for, which before Python 3.12 forgets that it was cancelled if a request arrives at that moment.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(next_tick(self._plugin.scan_interval, ended)):
                     await self._requested.wait()
@@ -102,7 +102,7 @@ class Scanner:
 
     def _update(self, result: Scan) -> None:
         if self._restart_needed.is_set():
-            # A scan that was already running does not change that.
+            # The result of a scan that was already running no longer matters.
             return
         self._inventory.update(result)
         if result.needs_restart:
@@ -112,7 +112,7 @@ class Scanner:
             self._labels.update(result)
 
     async def _watch(self) -> None:
-        """Keep the plugin's watch running. Without it changes would go unseen, so the devices are not trusted."""
+        """Keep the plugin's watch running. Without it, changes would go unseen, so the devices are not trusted."""
         loop = asyncio.get_running_loop()
         first, longest = WATCH_RETRY
         delay = 0.0
@@ -142,14 +142,14 @@ class Scanner:
             await asyncio.sleep(delay)
 
     def _set_unwatched(self, is_unwatched: bool, reason: str) -> None:  # noqa: FBT001 - the state
-        """Log when only the regular scans find changes from now on. That is not a reason to distrust the devices."""
+        """Log that, from now on, only the regular scans find changes. That is no reason to distrust the devices."""
         if is_unwatched and not self._is_unwatched:
             hint = f"{RAISE_LIMITS} on the node"
             self._log.warning("changes not watched", reason=reason, interval=self._plugin.scan_interval, hint=hint)
         self._is_unwatched = is_unwatched
 
     def _set_watch_failure(self, failure: str) -> None:
-        """Mark the devices as unhealthy, or clear the mark; the next scan does so."""
+        """Have the next scan mark the devices as unhealthy, or clear that mark."""
         if failure != self._watch_failure:
             self._watch_failure = failure
             self.request()

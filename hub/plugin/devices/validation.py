@@ -28,17 +28,17 @@ def validate_resource_name(name: str) -> str:
     """Return why a kubelet would reject a resource name; empty if it would not.
 
     The rules are those of extended resource names in Kubernetes (`IsExtendedResourceName`): a domain that is not
-    kubernetes.io, a slash, a name of at most 63 characters; with "requests." before it the whole is still a qualified
-    name, whose domain may have 253 characters.
+    kubernetes.io, a slash, a name of at most 63 characters; with the prefix "requests.", the whole must still be a
+    qualified name, whose domain may have at most 253 characters.
     """
     domain, slash, short = name.partition("/")
     if not slash:
         return f'resource "{name}" needs a domain before a slash, like example.com/name'
     if domain.endswith("kubernetes.io"):
         return f'resource "{name}": the domain kubernetes.io is reserved'
-    if not _DOMAIN.fullmatch(domain) or len(f"requests.{domain}") > 253:  # noqa: PLR2004 - said in the docstring
+    if not _DOMAIN.fullmatch(domain) or len(f"requests.{domain}") > 253:  # noqa: PLR2004 - see the docstring
         return f'resource "{name}": "{domain}" is not a domain name in lower case'
-    if not _NAME.fullmatch(short) or len(short) > 63:  # noqa: PLR2004 - said in the docstring
+    if not _NAME.fullmatch(short) or len(short) > 63:  # noqa: PLR2004 - see the docstring
         return (
             f'resource "{name}": "{short}" is not 1 to 63 letters, digits, "-", "_" or ".", beginning and ending with '
             "a letter or digit"
@@ -63,7 +63,7 @@ def validate_device(device: object, known: Container[str]) -> str:
 
 
 def validate_allocation(allocation: Allocation) -> str:
-    """Return why a container cannot be given this; empty if it can."""
+    """Return why a container cannot be given this allocation; empty if it can."""
     problem = _field_problem(allocation)
     return f"it returned an Allocation whose {problem}" if problem else ""
 
@@ -92,7 +92,7 @@ def _id_problem(name: object) -> str:
 
 
 def _is_text(value: object) -> bool:
-    """Return whether UTF-8 can encode it, which it cannot if it has bytes of a file name that are not UTF-8."""
+    """Return whether a value is a string that UTF-8 can encode; one from a file name may contain other bytes."""
     if not isinstance(value, str):
         return False
     try:

@@ -10,7 +10,7 @@ _MAX_NAMES = 4
 
 
 def device_warnings(devices: Iterable[Device]) -> list[str]:
-    """Return one warning for all devices with the same text; the shares of a physical device count as one.
+    """Return one warning for all devices whose warnings are the same; the shares of a physical device count as one.
 
     Args:
         devices: Valid devices.

@@ -22,7 +22,7 @@ class ClaimRejected(Exception):
 
 
 class Group(NamedTuple):
-    """Devices of one request and one resource: `allocate` is called once for them, and they have one CDI device."""
+    """Devices of one request and one resource: `allocate` is called once for them, and they share one CDI device."""
 
     cdi: str
     """The name of the CDI device."""
@@ -51,7 +51,7 @@ class Allocator:
         """Return what a container gets for a group of devices.
 
         Raises:
-            ClaimRejected: the plugin's `allocate` failed, or returned something else.
+            ClaimRejected: the plugin's `allocate` failed, or did not return a valid allocation.
         """
         try:
             answer = await self._call(group)

@@ -1,7 +1,7 @@
 """Dynamic resource allocation: one driver for all resources of a plugin.
 
-A driver that is no longer used has no devices and prepares no claims, but it still releases those of pods: a pod cannot
-terminate without it. See `retired`.
+A driver that is no longer used has no devices and prepares no claims, but it still releases the claims of pods: a pod
+cannot terminate without that. See `retired`.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class DraApi:
 
     Attributes:
         component: Publishes the devices.
-        claims: Notified when a claim was prepared or released, or its devices were reset.
+        claims: Notified when a claim is prepared or released, or its devices are reset.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class DraApi:
         self._dirs.remove_dead(self._driver)
         if self._held:
             self._records.begin(self._driver)
-            # Before a claim can get a device: a container may have got that device through the other API.
+            # Done before a claim can get a device: a container may have got that device through the other API.
             await self._held.refresh()
         self._released.find()
         await self._server.bind()
@@ -157,7 +157,7 @@ class DraApi:
         registration = self._registration
         if registration.accepted is False:
             return RegistrationStatus.REJECTED
-        # A kubelet keeps a stream open. Without any so far, it may not know the service.
+        # A kubelet keeps a stream open. If it has never opened one, it may not know the service.
         is_connected = self._health.open or not self._health.opened
         return RegistrationStatus.REGISTERED if registration.accepted and is_connected else RegistrationStatus.WAITING
 
@@ -211,7 +211,7 @@ class DraApi:
 
 
 async def _relay(source: ChangeCounter, target: ChangeCounter) -> None:
-    """Count each change of one counter in another, which then counts those of several."""
+    """Count each change of one counter in another, which can so count the changes of several."""
     while True:
         target.bump()
         await source.wait_beyond(source.number)

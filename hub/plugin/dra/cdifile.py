@@ -1,4 +1,4 @@
-"""What the containers of a claim get, as a CDI file of its own: a CDI device for each group of devices of a request.
+"""The CDI file of a claim, which defines what its containers get: a CDI device for each group of devices in a request.
 
 A file name is never reused for different content, since container runtimes keep what they have read.
 """
@@ -15,7 +15,7 @@ from hub.base.jsonfile import replace_bytes
 CLASS = "claim"
 
 _NUMBERED = "{name}.{number}"
-"""The name of a request has no dot, so no number makes it that of another request."""
+"""The name of a request has no dot, so a numbered name never equals that of another request."""
 
 
 def cdi_kind(driver: str) -> str:
@@ -24,7 +24,7 @@ def cdi_kind(driver: str) -> str:
 
 
 def cdi_device(uid: str, request: str, number: int = 0) -> str:
-    """Return the name of a CDI device: of a request of a claim, or of one more group of devices in it."""
+    """Return the name of the CDI device of a claim's request, or of a further group of devices in that request."""
     name = f"{uid}-{request}"
     return _NUMBERED.format(name=name, number=number) if number else name
 
@@ -40,7 +40,7 @@ def claim_spec(driver: str, groups: Mapping[str, Allocation]) -> dict[str, Any]:
 
 
 def _edits(name: str, allocation: Allocation) -> dict[str, Any]:
-    """Return the edits. Empty ones would be invalid, so a container that gets nothing else gets a variable."""
+    """Return the container edits. Empty ones are invalid, so a container that gets nothing else gets a variable."""
     edits: dict[str, Any] = {}
     if allocation.nodes:
         edits["deviceNodes"] = [
@@ -88,12 +88,12 @@ class ClaimCdiFiles:
         Raises:
             OSError: the file cannot be written.
         """
-        # A runtime sees the old content or the new, never a part.
+        # A runtime sees the old content or the new content, never part of it.
         self._directory.mkdir(parents=True, exist_ok=True)
         replace_bytes(self.path(uid), spec, mode=0o644)
 
     def restore(self, files: Mapping[str, bytes]) -> None:
-        """Write the missing files of these claims, by uid, and remove those of all other claims.
+        """Write the missing files of these claims, keyed by uid, and remove the files of all other claims.
 
         Raises:
             OSError: the files cannot be written or removed.

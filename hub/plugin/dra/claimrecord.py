@@ -26,7 +26,7 @@ class PreparedDevice(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str = ""
     """The plugin's id of the device; empty while that is not known."""
     cdi: tuple[str, ...] = ()
-    """The CDI names that a container with it gets."""
+    """The CDI names given to a container that uses the device."""
 
 
 class ClaimRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -58,7 +58,7 @@ class ClaimRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def holder(self) -> str:
-        """The pod and the claim, in the form of a container that uses a device."""
+        """The pod and the claim, in the form that names a container that uses a device."""
         return f"{self.namespace}/{self.pod}/claim:{self.name}"
 
     @property
@@ -86,10 +86,10 @@ class DeviceHeldError(Exception):
 
 
 def require_free(record: ClaimRecord, others: Iterable[ClaimRecord]) -> None:
-    """Check that no other claim holds a device of a claim; admin access to a device holds nothing.
+    """Check that no other claim holds a device of a claim; admin access to a device does not hold it.
 
     Raises:
-        DeviceHeldError: one does.
+        DeviceHeldError: another claim does.
     """
     wanted = {(each.result.pool, each.result.device) for each in record.devices if not each.result.admin}
     for other in others:

@@ -13,7 +13,7 @@ from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.dra import LINE_BYTES, ClaimAnswer, ClaimQuery, Publication, PublicationState
 
 CLAIM_SECONDS = 5.0
-"""Seconds to read a claim, out of the 45 that the kubelet waits for a call."""
+"""Maximum seconds to read a claim, out of the 45 for which the kubelet waits for a call."""
 
 PUBLISH_SECONDS = 1.0
 """Seconds between publications: health that changes more often is published at this rate."""
@@ -33,7 +33,7 @@ class Component:
 
     Attributes:
         state: The state of the last publication.
-        changes: Notified when that has changed.
+        changes: Notified when `state` has changed.
     """
 
     def __init__(self, path: Path, driver: str) -> None:

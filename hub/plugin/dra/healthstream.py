@@ -1,4 +1,4 @@
-"""The DRAResourceHealth service: what pods that use a device see of its health, in their status."""
+"""The DRAResourceHealth service, through which the status of a pod shows the health of the devices that it uses."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -24,11 +24,11 @@ TIMEOUT = 60
 """Seconds after which the kubelet no longer knows the health of a device."""
 
 MESSAGE_CHARACTERS = 1024
-"""The kubelet cuts off what is longer."""
+"""Maximum length of a message; the kubelet cuts off the rest."""
 
 
 class HealthStream:
-    """Sends the health of all devices, now, after each change, and as a heartbeat.
+    """Sends the health of all devices: at once, after each change, and as a heartbeat.
 
     Args:
         devices: The devices.
@@ -72,8 +72,8 @@ class HealthStream:
             with self._metrics.call("NodeWatchResources"):
                 while True:
                     seen = self._devices.changes.number
-                    # A superseded process keeps its stream: when it ends, the kubelet forgets what the newer one has
-                    # sent.
+                    # A superseded process keeps its stream open: when the stream ends, the kubelet forgets what the
+                    # newer process has sent.
                     if self._ownership.role is not Role.SUPERSEDED and (pool := self._pool()):
                         yield self.message(pool)
                     with suppress(TimeoutError):

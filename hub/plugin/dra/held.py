@@ -32,12 +32,12 @@ class HeldDevices:
         self._offered: frozenset[str] = frozenset()
 
     async def run(self) -> None:
-        """Keep their health up to date, until cancelled."""
+        """Keep the health of these devices up to date, until cancelled."""
         counters = self._changed, self._holders.changes, self._inventory.changes
         while True:
             seen = [each.number for each in counters]
             if self._offered - self._offered_now():
-                # To find out what the other hub, which no longer offers them, has allocated.
+                # The other hub has stopped offering resources: find out which of their devices it has allocated.
                 await self._holders.refresh()
             self._update()
             await next_change(zip(counters, seen, strict=True))

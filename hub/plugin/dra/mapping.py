@@ -1,7 +1,7 @@
 """A plugin's devices as the devices of a ResourceSlice: names, attributes and taints, within the API server's limits.
 
 One invalid value makes the API server reject the whole slice, so a value that does not fit is shortened or left out
-here, and what an administrator should know about that is a problem in the status.
+here, and what an administrator should know about that is reported in the status.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ ATTRIBUTE_CHARACTERS = 32
 VALUE_CHARACTERS = 64
 
 _FAULTS = frozenset({PLUGIN, BROKEN, RESET, EXTERNAL})
-"""The sources which say that a device does not work. Others only say that it must not be allocated to a new pod or,
-after a failed scan, that its condition is unknown: no pod is evicted for that."""
+"""The sources that say that a device does not work. Others only say that it must not be allocated to a new pod or,
+after a failed scan, that its condition is unknown: no pod is evicted for those reasons."""
 
 _DIGEST_CHARACTERS = 8
 _DNS_LABEL = re.compile("[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -44,7 +44,7 @@ class DraDevice(NamedTuple):
     device: Device
     health: DeviceHealth
     content: Mapping[str, Any]
-    """As in the specification of a ResourceSlice."""
+    """The device as in the specification of a ResourceSlice."""
     problem: str = ""
     """What was left out."""
 
@@ -77,8 +77,8 @@ def dra_devices(
 def device_name(device_id: str, resource: str, own_resource: str) -> str:
     """Return the name of a device in its pool. Claims contain it, so it depends on nothing but these arguments.
 
-    An id is unique within its resource only, and may have characters that a name cannot have: then a digest of both
-    makes the name unique.
+    An id is unique only within its resource, and may have characters that a name cannot have: in such cases, a digest
+    of both makes the name unique.
     """
     if resource == own_resource and len(device_id) <= NAME_CHARACTERS and _DNS_LABEL.fullmatch(device_id):
         return device_id
@@ -88,7 +88,7 @@ def device_name(device_id: str, resource: str, own_resource: str) -> str:
 
 
 def taint_key(driver: str, source: str) -> str:
-    """Return the key of the taint of a device with a fault of this source."""
+    """Return the key of the taint for a fault from this source."""
     if source == HELD:
         return f"{driver}/held"
     if source in CORDONS:
@@ -137,7 +137,7 @@ def _standard_attributes(device: Device, tree: PciTree) -> Iterator[tuple[str, A
 
 
 def _attribute_name(name: str) -> str:
-    """Return a C identifier for a plugin's name of an attribute."""
+    """Return the plugin's name of an attribute, converted to a C identifier."""
     plain = re.sub("[^A-Za-z0-9_]", "_", name)[:ATTRIBUTE_CHARACTERS]
     return plain if plain and not plain[0].isdigit() else f"_{plain}"[:ATTRIBUTE_CHARACTERS]
 

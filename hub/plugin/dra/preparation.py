@@ -1,4 +1,4 @@
-"""What happens when a pod gets a claim: its devices are reserved, reset and allocated, and a CDI file is written.
+"""What happens when a pod gets a claim: the devices are reserved, reset and allocated, and a CDI file is written.
 
 A call may be repeated, may overlap an earlier one for the same claim, and may be the last one before the process is
 killed. So every step is recorded before it takes effect, and a repeated call returns the recorded answer.
@@ -44,7 +44,7 @@ class Preparation:
         held: What other APIs allocated; None for a driver that is no longer used, which prepares no more claims.
 
     Attributes:
-        changes: Notified when a claim was prepared or released.
+        changes: Notified when a claim is prepared or released.
         failing: By resource, why the last allocations failed, if all of the last few did.
     """
 
@@ -112,7 +112,7 @@ class Preparation:
         """Undo what was prepared for a claim; for an unknown claim, there is nothing to undo.
 
         Raises:
-            OSError: the file cannot be written now.
+            OSError: the claim's files cannot be written or removed now.
         """
         async with self._locks.of(uid):
             record = self._records.get(uid)
@@ -132,7 +132,7 @@ class Preparation:
     ) -> Sequence[PreparedDevice]:
         clean = await self._settle(record.uid, results)
         if self._ownership.role is not Role.ACTIVE or any(self._is_held(result) for result in results):
-            # The last answer may be old; if the claim were rejected, its pod would wait for a minute or more.
+            # The kubelet's last answer may be old; if the claim were rejected, its pod would wait for a minute or more.
             await held.refresh()
         groups = self._groups(record.uid, results)
         found = (
@@ -149,7 +149,7 @@ class Preparation:
             self._write_file(record)
             self._finish(record)
         except BaseException:
-            # A cancelled call, too: the kubelet repeats it.
+            # This includes a cancelled call, which the kubelet repeats.
             if self._records.withdraw(record):
                 self._files.remove(record.uid)
             raise
@@ -261,7 +261,7 @@ class Preparation:
     def _prepared(
         self, record: ClaimRecord, groups: Sequence[Group], allocations: Mapping[str, Allocation]
     ) -> ClaimRecord:
-        """Return the record of a claim that is prepared: the first device of a group has its CDI names."""
+        """Return the record of a claim that is prepared: the first device of each group has the group's CDI names."""
         devices = []
         for group in groups:
             names = (f"{cdi_kind(self._driver)}={group.cdi}", *allocations[group.cdi].cdi)

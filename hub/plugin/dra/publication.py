@@ -1,4 +1,4 @@
-"""The devices as claims and slices have them, evaluated once for each change."""
+"""The devices in the form that claims and slices use, evaluated once after each change."""
 
 from collections.abc import Mapping, Sequence
 
@@ -51,7 +51,7 @@ class DraDevices:
         return Publication(self._driver, (), registered=False, withdrawn=True)
 
     def problems(self, resource: str) -> tuple[str, ...]:
-        """Return what was left out of the devices of a resource, each once."""
+        """Return what was left out of the devices of a resource, without duplicates."""
         return tuple(dict.fromkeys(each.problem for each in self.all() if each.resource == resource and each.problem))
 
     def _latest(self) -> Mapping[str, DraDevice]:

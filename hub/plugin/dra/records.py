@@ -1,4 +1,4 @@
-"""What was prepared for each claim: one file for each, in the run directory, shared by all hubs on the node.
+"""What was prepared for each claim: one file for each claim, in the run directory, shared by all hubs on the node.
 
     state      event                          next
     ---------  -----------------------------  -----------------------------------------------------
@@ -53,7 +53,7 @@ class ClaimRecords:
         self._log = get_logger()
 
     def begin(self, driver: str) -> None:
-        """Note that a driver is in use, so that a later process knows of it even if it serves something else.
+        """Note that a driver is in use, so that a later process knows of it even if that process serves something else.
 
         Raises:
             OSError: the record cannot be written.
@@ -134,7 +134,7 @@ class ClaimRecords:
     def withdraw(self, record: ClaimRecord) -> bool:
         """Remove the record of a claim that could not be prepared; return whether nothing else needs its CDI file.
 
-        During an upgrade, another process may have released the claim meanwhile, or have prepared it once more.
+        During an upgrade, another process may have released the claim, or prepared it once more.
 
         Raises:
             OSError: the record cannot be removed.
@@ -146,11 +146,11 @@ class ClaimRecords:
         return current is None or not current.is_active
 
     def _is_own(self, record: ClaimRecord, current: ClaimRecord | None) -> bool:
-        """Return whether a record is that of the same attempt to prepare a claim."""
+        """Return whether a record belongs to the same attempt to prepare a claim."""
         return current is not None and (current.state, current.since) == (ClaimState.PREPARING, record.since)
 
     def begin_reset(self, record: ClaimRecord) -> ClaimRecord:
-        """Keep the devices of a claim that was released, while they are reset; return the new record.
+        """Keep the devices of a released claim reserved while they are reset; return the new record.
 
         Raises:
             OSError: the record cannot be written.
@@ -223,7 +223,7 @@ class ClaimRecords:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep the processes of other hubs from reserving devices; each does so for a moment only.
+        """Keep the processes of other hubs from reserving devices; each holds the lock only for a moment.
 
         Raises:
             OSError: another process does not release the lock.

@@ -1,7 +1,7 @@
-"""Resets of the devices of claims that were released, in the background, if the plugin says that this is worth it.
+"""Resets, in the background, of the devices of released claims, if the plugin sets `reset_when_released`.
 
 The record of such a claim holds its devices until all of them are reset, so that no process on the node gives one to
-another claim. When a process starts, it resets what an earlier one left behind.
+another claim. When a process starts, it resets the devices that an earlier one left behind.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from hub.reset.result import Outcome
 from hub.reset.runner import KILL_TIMEOUT
 
 SETTLE_SECONDS = 29.0
-"""Seconds that a claim waits for resets of its devices: no reset takes longer than 26, and 3 to stop it."""
+"""Seconds that a claim waits for resets of its devices: a reset takes at most 26, and stopping it at most 3."""
 
 _OTHER_SECONDS = 2.0
 """Seconds between checks of a reset in the process of another hub."""
@@ -37,7 +37,7 @@ class ReleasedClaims:
         records: What was prepared for claims.
 
     Attributes:
-        changes: Notified when a claim was added, and when the devices of one were reset.
+        changes: Notified when a claim is added, and when the devices of one have been reset.
     """
 
     def __init__(self, parts: ApiParts, driver: str, records: ClaimRecords) -> None:
@@ -52,7 +52,7 @@ class ReleasedClaims:
         self._claims: dict[str, ClaimRecord] = {}
         """Keyed by uid."""
         self._left: set[str] = set()
-        """The uids of those whose reset another process may have begun."""
+        """The uids of the claims whose reset another process may have begun."""
         self._begun: set[str] = set()
         self._reset: set[str] = set()
         """The keys of the devices that no claim has had since their reset."""
@@ -68,7 +68,7 @@ class ReleasedClaims:
         """Release a claim, and have its devices reset.
 
         Raises:
-            OSError: the file cannot be written now.
+            OSError: the claim's record cannot be written now.
         """
         record = self._records.begin_reset(record)
         self._claims[record.uid] = record
@@ -130,14 +130,14 @@ class ReleasedClaims:
 
     async def _finish(self, uid: str) -> None:
         """Reset the devices of a claim, unless another process does so, and then free them."""
-        # Without a record, the process of another hub has done it.
+        # If there is no record, the process of another hub has already done so.
         with suppress(FileNotFoundError), self._records.reset_lock(uid) as file:
             while not try_lock(file):
                 await sleep_until_tick(_OTHER_SECONDS)
             record = self._records.get(uid)
             if record and record.is_resetting:
                 if uid in self._left:
-                    # The processes of a reset end a moment after the plugin's process was killed.
+                    # The processes of a reset end only a moment after the plugin's process was killed.
                     await asyncio.sleep(KILL_TIMEOUT)
                 await self._reset_devices(record)
                 self._records.release(record, refuse=bool(self._ownership.others))
@@ -152,18 +152,18 @@ class ReleasedClaims:
         keys = list(self._resettable(record))
         outcomes = await asyncio.gather(*map(self._reset_device, keys))
         self._reset |= {key for key, was_reset in zip(keys, outcomes, strict=True) if was_reset}
-        # Before the record is removed: a fault of a device must not be lost with this process.
+        # Saved before the record is removed: a fault of a device must not be lost with this process.
         self._health.save()
 
     async def _reset_device(self, key: str) -> bool:
-        """Reset a device; return whether that succeeded. If it failed, the device is unhealthy until one succeeds."""
+        """Reset a device; return whether that succeeded. If not, the device is unhealthy until a reset succeeds."""
         result = await self._resets.reset_now(key)
         if result.outcome not in {Outcome.OK, Outcome.SKIPPED} and key not in self._health.failing(RESET):
             self._health.fail(key, RESET, result.cause)
         return result.outcome is Outcome.OK
 
     def _resettable(self, record: ClaimRecord) -> Iterator[str]:
-        """Yield the keys of the physical devices of a claim that are reset now."""
+        """Yield the keys of the physical devices of a claim that can be reset now."""
         offered = self._inventory.physical_devices()
         used = self._used_by_others(record)
         for key in self._keys(record):

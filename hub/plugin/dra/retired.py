@@ -1,7 +1,7 @@
 """Drivers that a plugin no longer uses, because its `api` or its `driver` was changed.
 
 Their slices are deleted, and the devices of their claims are protected: no other API allocates them. While there are
-claims for them, their sockets stay, since the kubelet cannot terminate a pod without the driver for its claims.
+claims for them, their sockets stay open, since the kubelet cannot terminate a pod without the driver for its claims.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from hub.plugin.kubeletapi import ApiParts, KubeletApi, ResourceView
 from hub.plugin.ownership import Role
 
 WITHDRAW_SECONDS = 30.0
-"""Seconds for the DRA process to delete the slices of a driver without claims. Without that process, the
+"""Maximum seconds for the DRA process to delete the slices of a driver without claims. Without that process, the
 kubelet deletes them, 30 seconds after the driver has disappeared."""
 
 
@@ -32,7 +32,7 @@ class RetiredDriver:
         records: What was prepared for claims.
 
     Attributes:
-        driver: Its name.
+        driver: The driver's name.
     """
 
     def __init__(self, parts: ApiParts, driver: str, run_dir: RunDir, records: ClaimRecords) -> None:
@@ -164,7 +164,7 @@ def serve_drivers(
 
     Args:
         parts: The parts of the process.
-        main: The API through which it is served; None for the driver.
+        main: The API through which it is served; None if the driver serves it.
         driver: The driver that serves it; empty if none does.
         evict: Whether pods are evicted from devices that fail.
         retired: The drivers that are no longer used.

@@ -17,11 +17,11 @@ from hub.kubelet.wire.pluginregistration_pb2_grpc import RegistrationServicer, a
 TYPE = "DRAPlugin"
 
 ERROR_CHARACTERS = 1024
-"""Maximum length of the kubelet's reason for a rejection, as it is kept: the plugin's report contains it for each
+"""Maximum length to which the kubelet's reason for a rejection is cut: the plugin's report contains it for each
 resource, and a message has room for millions of characters."""
 
 STOP_SECONDS = 2.0
-"""Seconds for calls that are running when the process stops; a call that takes longer is still finished."""
+"""Seconds for which a server that stops waits for calls in progress; a call that takes longer is still finished."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -34,7 +34,7 @@ class Service(Protocol):
 
 
 class KubeletDirs:
-    """The directories of the kubelet for drivers, next to its directory for device plugins.
+    """The kubelet's directories for drivers, next to its directory for device plugins.
 
     Args:
         plugin_dir: The directory for device plugins.
@@ -79,7 +79,7 @@ class Registration(RegistrationServicer):
 
     Attributes:
         accepted: Whether the kubelet has accepted the driver; None before its answer.
-        error: Why not.
+        error: Why the kubelet has rejected the driver; empty if it has not.
         count: How many times the kubelet has accepted it.
     """
 
@@ -113,10 +113,10 @@ class DraServer:
     """Serves a driver. The registration socket appears last and disappears first, so the kubelet's dial never fails.
 
     Args:
-        registration_socket: The one that the kubelet watches for.
-        service_socket: The one on which the driver serves.
-        registration: The service on the first.
-        services: Those on the second.
+        registration_socket: The socket that the kubelet watches for.
+        service_socket: The socket on which the driver serves.
+        registration: The service on the registration socket.
+        services: The services on the other socket.
     """
 
     def __init__(
@@ -133,10 +133,10 @@ class DraServer:
         return bool(self._servers) and all(path.exists() for path in self._paths)
 
     async def bind(self) -> None:
-        """Remove the previous sockets, then bind both: the kubelet registers each new registration socket at once.
+        """Remove the previous sockets, then bind both: the kubelet acts on a new registration socket at once.
 
         Raises:
-            OSError: the socket cannot be created.
+            OSError: a socket cannot be created.
         """
         await self.close()
         registration, service = self._paths

@@ -18,16 +18,16 @@ from hub.plugin.dra.preparation import Preparation
 from hub.plugin.metrics.process import ProcessMetrics
 
 SERVICES = ("k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin", "k8s.io.kubelet.pkg.apis.dra.v1beta1.DRAPlugin")
-"""The service under its names in both versions of the API."""
+"""The names of the service in both versions of the API."""
 
 VERSIONS = ("v1.DRAPlugin", "v1beta1.DRAPlugin")
-"""How the registration names them. The kubelet uses the first that it can call."""
+"""The names of these versions in the registration. The kubelet uses the first version that it can call."""
 
 MAX_CLAIMS = 256
-"""How many claims a call may be about; the kubelet's are about those of one pod, which has at most a few dozen."""
+"""Maximum number of claims in a call; the kubelet's calls are for the claims of one pod: a few dozen at most."""
 
 _UID = re.compile("[0-9A-Za-z-]{1,64}")
-"""The uid is part of the names of files."""
+"""The uid of a claim, which becomes part of file names."""
 
 _ERROR_CHARACTERS = 4096
 
@@ -36,7 +36,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class DraServicer:
-    """Answers the kubelet's calls about claims, with an entry for each.
+    """Answers the kubelet's calls about claims, with an entry for each claim.
 
     Args:
         preparation: Prepares and releases claims.
@@ -99,7 +99,7 @@ class DraServicer:
             problem = f"expected at most {MAX_CLAIMS} claims, each with a uid of letters, digits and -"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
         tasks = {claim.uid: self._begin(work(claim)) for claim in claims}
-        # Shielded: a call that the kubelet has given up on is finished, and its retry finds the result.
+        # Shielded: a call that the kubelet has given up on is still finished, and its retry finds the result.
         answers = await asyncio.gather(*map(asyncio.shield, tasks.values()))
         return dict(zip(tasks, answers, strict=True))
 

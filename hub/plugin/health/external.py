@@ -34,11 +34,11 @@ class _File(NamedTuple):
 
     version: tuple[int, int, int]
     report: ExternalReport | None = None
-    """None if it has no valid one."""
+    """None if the file has no valid report."""
     since: float = 0
-    """Unix time since which it says this; a report whose `until` changes is still the same report."""
+    """Unix time since which the report has been the same; a change of `until` does not make it a different one."""
     bound: str = ""
-    """The PCI address of the device that it names, if it names one by a name that can change."""
+    """The PCI address of the device, if the report names the device by a name that can change."""
 
 
 class ExternalFaults:
@@ -83,7 +83,7 @@ class ExternalFaults:
     def _bind(self, device: Device) -> None:
         """Bind the reports that name a device by its current name to its PCI address.
 
-        A container that may configure the network can rename its RDMA device; it would be healthy under another name.
+        A container that may configure the network can rename its RDMA device; without the binding, it would be healthy.
         """
         name, address = device.attributes.get("name", ""), next(iter(device.pci), "")
         if address and name != address and (found := self._faults.pop(name, None)):
@@ -91,10 +91,10 @@ class ExternalFaults:
             self._faults[address] = self._faults.get(address, {}) | found
 
     def _names(self, directory: Path, now: float) -> list[str] | None:
-        """Choose the files to read; None if the directory cannot be read, or if another user could have put them there.
+        """Choose the files to read; None if the directory cannot be read, or another user could have put them there.
 
-        Then their previous content stays in effect. So does a valid report whose file exists, however many others there
-        are: no other file takes its place.
+        In both cases, their previous content stays in effect. So does a valid report whose file exists, however many
+        others there are: no other file takes its place.
         """
         entries: list[str] = []
         problem = ""
@@ -119,7 +119,7 @@ class ExternalFaults:
         return None if failed else sorted([*valid, *new[: MAX_FILES - len(valid)]])
 
     def _read(self, path: Path, now: float) -> _File:
-        """Read a file if it has changed; one that cannot be used affects no other, and keeps its previous content."""
+        """Read a file if it has changed; an invalid one affects no other, and its previous content stays in effect."""
         known = self._files.get(path.name, _File((0, 0, 0)))
         try:
             found = path.lstat()
@@ -137,7 +137,7 @@ class ExternalFaults:
             report = decode_json(content, ExternalReport, path)
         except (HubError, OSError) as error:
             self._log_rejected(path, str(error))
-            # Read again next time: an error of the node, such as too many open files, may have passed by then.
+            # The file is read again next time: an error such as too many open files may be over by then.
             return known
         self._rejected.pop(path.name, None)
         says_same = known.report and replace(known.report, until=None) == replace(report, until=None)
@@ -166,7 +166,7 @@ def _joined(reasons: Sequence[str]) -> str:
 
 
 def _entries(directory: Path) -> list[str]:
-    """List the first entries of a directory, at most one more than are looked at.
+    """List the first entries of a directory, at most one more than are examined.
 
     Raises:
         ConfigError: another user can add files.

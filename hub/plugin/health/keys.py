@@ -4,7 +4,7 @@ from hub.api.device import Device
 
 
 def share_key(resource: str, device: Device) -> str:
-    """Return the key of one advertised device: an id is unique within its resource only."""
+    """Return the key of one advertised device: an id is unique only within its resource."""
     return f"{resource} {device.id}"
 
 

@@ -30,14 +30,14 @@ from hub.base.wording import counted
 from hub.model.plugin import HELD_SOURCE
 
 PLUGIN = "plugin"
-"""The source of what `Plugin.devices` says about a device."""
+"""The source of faults that `Plugin.devices` reports."""
 
 BROKEN = "broken"
-"""The source of what `Plugin.devices` says only once about a device; it remains until a reset or an administrator
+"""The source of faults that `Plugin.devices` reports only once; such a fault remains until a reset or an administrator
 clears it."""
 
 RESET = "reset"
-"""The source of what resets say about a device."""
+"""The source of faults that resets find."""
 
 FLAPPING = "flapping"
 """The source of a fault that only an administrator clears."""
@@ -55,13 +55,13 @@ ADMIN_RESET = "admin"
 """The source of a fault that lasts as long as an administrator's reset of the device."""
 
 SCAN = "scan"
-"""The source of a fault of all devices: the scan failed, so their condition is unknown. It is in no record."""
+"""The source of a fault of all devices: the scan failed, so their condition is unknown. No record contains it."""
 
 EXTERNAL = "external"
-"""The source of what another program on the node reports about a device. It is in no record."""
+"""The source of faults that other programs on the node report. No record contains them."""
 
 HELD = HELD_SOURCE
-"""The source of what protects a device that a pod got through the other API, or another driver. It is in no record."""
+"""The source of the fault that protects a device that a pod got by another API or driver. No record contains it."""
 
 UNCORDON = "run dphub uncordon to clear it"
 """How an administrator clears a fault."""
@@ -85,7 +85,7 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     since: float
     """Unix time."""
     process: ProcessId | None = None
-    """A process that holds the device until it ends, whatever else is done."""
+    """A process that holds the device until the process ends, whatever else is done."""
 
 
 class HealthRecord(msgspec.Struct, omit_defaults=True):
@@ -95,9 +95,9 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
     """Keyed by source, the oldest first."""
     admin_faults: dict[str, Fault] = {}
     """The faults that an administrator has set, by source. They hide the state that the other faults give the device,
-    and do not change it."""
+    but do not change it."""
     recovering_since: float = 0
-    """Unix time; 0 if it is not recovering."""
+    """Unix time; 0 if the device is not recovering."""
     recovering_until: str = ""
     """What a recovering device waits for."""
     recoveries: list[float] = []
@@ -114,7 +114,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     @property
     def reason(self) -> str:
-        """Why it cannot be used, as text for an administrator; empty if it can."""
+        """Why the device cannot be used, as text for an administrator; empty if it can."""
         by_admin = [fault.reason for fault in self.admin_faults.values()]
         faults = "; ".join(fault.reason for fault in self.faults.values())
         if self.recovering_since:
@@ -123,7 +123,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     @property
     def since(self) -> float:
-        """The time at which it became unhealthy, or began to recover; 0 if it is healthy."""
+        """The time at which the device became unhealthy, or began to recover; 0 if it is healthy."""
         if self.recovering_since and not self.admin_faults:
             return self.recovering_since
         return min((fault.since for fault in (*self.admin_faults.values(), *self.faults.values())), default=0)
@@ -135,16 +135,16 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     @property
     def needs_admin(self) -> bool:
-        """Whether it is cordoned, or has a fault that `dphub uncordon` clears."""
+        """Whether the device is cordoned, or has a fault that `dphub uncordon` clears."""
         return self.is_cordoned or any(source in self.faults for source in _NEED_ADMIN)
 
     @property
     def is_cordoned(self) -> bool:
-        """Whether it is cordoned, in either way."""
+        """Whether the device is cordoned, in either way."""
         return any(source in self.admin_faults for source in CORDONS)
 
     def fail(self, source: str, reason: str, now: float, process: ProcessId | None = None) -> None:
-        """Record the fault of one source."""
+        """Record a fault from one source."""
         known = self.faults.get(source)
         self.faults[source] = Fault(reason, known.since if known else now, process)
         self._end_recovery()
@@ -165,7 +165,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
             self._end_recovery()
 
     def clear(self, source: str, now: float, policy: RecoveryPolicy) -> None:
-        """Remove the fault of one source; without another fault, the device recovers."""
+        """Remove the fault from one source; without another fault, the device recovers."""
         cleared = self.faults.pop(source, None)
         if cleared is None:
             return
@@ -177,7 +177,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         self.advance(now, policy)
 
     def advance(self, now: float, policy: RecoveryPolicy) -> None:
-        """Finish a recovery of a device that has been stable long enough."""
+        """Finish the recovery of a device that has been stable long enough."""
         self.recoveries = [when for when in self.recoveries if now - when < policy.window]
         if not self._is_stable(now, policy):
             return
@@ -201,7 +201,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         self.admin_faults.pop(source, None)
 
     def release(self) -> str:
-        """Remove the cordons or, if there is none, the faults that wait for an administrator.
+        """Remove the cordons or, if there are none, the faults that wait for an administrator.
 
         Not both: an administrator who removes a cordon may not know of a later fault.
 
@@ -217,11 +217,11 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         return "; ".join(released)
 
     def stable_at(self, policy: RecoveryPolicy) -> float | None:
-        """Return when it will have been stable long enough, in Unix time; None if it does not recover by time alone."""
+        """Return the Unix time at which the device will have been stable long enough; None if time is not enough."""
         return self.recovering_since + policy.stable_for if self.recovering_since and not self.faults else None
 
     def _is_stable(self, now: float, policy: RecoveryPolicy) -> bool:
-        """Return whether it is recovering, and has been stable long enough."""
+        """Return whether the device is recovering, and has been stable long enough."""
         at = self.stable_at(policy)
         return at is not None and now >= at
 

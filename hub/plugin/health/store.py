@@ -19,7 +19,7 @@ from hub.plugin.health.record import ADMIN_RESET, BROKEN, EXTERNAL, HELD, PLUGIN
 from hub.plugin.ownership import Ownership, Role
 
 HeldFaults = Mapping[tuple[str, str], Fault]
-"""Why each device is protected, such as the pod that has it; by resource and id."""
+"""The reason why each device is protected, such as the pod that has it, by resource and id."""
 
 
 class DeviceHealth(NamedTuple):
@@ -27,28 +27,28 @@ class DeviceHealth(NamedTuple):
 
     health: Health = Health.HEALTHY
     reason: str = ""
-    """Why it cannot be used; empty if it can."""
+    """Why the device cannot be used; empty if it can."""
     since: float = 0
-    """Unix time; 0 if it is healthy."""
+    """Unix time; 0 if the device is healthy."""
     source: str = ""
     """The source of the oldest fault."""
     held: str = ""
-    """Why claims must not get it, such as a pod that got it through another API or driver; empty if there is no such
-    reason. It is in `reason`, too."""
+    """Why claims must not get the device, such as a pod that got it through another API or driver; empty if there is no
+    such reason. `reason` contains it, too."""
 
 
 class HealthStore:
-    """Health records: by `share_key` for what the plugin says about a device, by `physical_key` for the rest.
+    """Health records: by `share_key` for what the plugin reports about a device, by `physical_key` for the rest.
 
-    The records belong to the node. Only the process that owns the devices writes them; one that becomes their owner
-    first reads what the previous owner has written.
+    The records belong to the node. Only the process that owns the devices writes them; a process that becomes
+    their owner first reads what the previous owner has written.
 
     Args:
         path: The file; None if the records are not kept.
         policy: How a device recovers.
         ownership: The role of this process.
         clock: Returns the Unix time.
-        external: The directory with what other programs report; None if there is none.
+        external: The directory with the reports of other programs; None if there is none.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class HealthStore:
         return self._records.get(key) or HealthRecord()
 
     def failing(self, source: str) -> dict[str, Fault]:
-        """Return the faults of one source, by device."""
+        """Return the faults from one source, by device."""
         return {key: record.faults[source] for key, record in self._records.items() if source in record.faults}
 
     def health_of(self, resource: str, device: Device) -> DeviceHealth:
-        """Evaluate the health of a device of a resource, which includes that of the physical device.
+        """Evaluate the health of a resource's device, including that of the physical device.
 
-        What other programs report only adds reasons to those in the records, as does another use of the device.
+        Reports of other programs only add reasons to those in the records, and so does another use of the device.
         """
         if not self._records and not self._external and not self._held:
             return DeviceHealth()
@@ -113,7 +113,7 @@ class HealthStore:
         return worst._replace(reason="; ".join(each.reason for each in known), held=held.reason if held else "")
 
     def report(self, resource: str, devices: Iterable[Device]) -> None:
-        """Record what the plugin says about its devices."""
+        """Record what the plugin reports about its devices."""
         for device in devices:
             if device.broken:
                 self._report(physical_key(resource, device), BROKEN, device.broken)
@@ -128,7 +128,7 @@ class HealthStore:
         self._change(key, lambda record, now: record.fail(source, reason, now, process))
 
     def clear(self, key: str, source: str) -> None:
-        """Remove the fault of one source."""
+        """Remove the fault from one source."""
         if key in self._records and source in self._records[key].faults:
             self._change(key, lambda record, now: record.clear(source, now, self._policy))
 
@@ -141,14 +141,14 @@ class HealthStore:
         self._change(key, lambda record, _now: record.abort_recovery())
 
     def admin_faults(self, source: str) -> dict[str, Fault]:
-        """Return the faults of one source that an administrator has set, by device."""
+        """Return the faults from one source that an administrator has set, by device."""
         return {
             key: record.admin_faults[source] for key, record in self._records.items() if source in record.admin_faults
         }
 
     def set_admin_fault(self, key: str, source: str, reason: str) -> str:
-        """Prevent use of a device; return why that could not be saved; empty if it was."""
-        # Before the change, which would be lost if the write read the records again.
+        """Prevent use of a device; return why the fault could not be saved, and an empty string if it was."""
+        # Done before the change, which would be lost if the write caused the records to be read again.
         self.refresh_role()
         self._change(key, lambda record, now: record.set_admin_fault(source, reason, now))
         return self._file.write()
@@ -158,7 +158,7 @@ class HealthStore:
         self._change(key, lambda record, _now: record.clear_admin_fault(source))
 
     def release(self, keys: Iterable[str]) -> tuple[str, str]:
-        """Release what waits for an administrator: a physical device, or the shares of it, or both.
+        """Release what waits for an administrator: a physical device, its shares, or both.
 
         Returns:
             The reasons that were removed, empty if there were none; and why that could not be saved, empty if it was.
@@ -176,7 +176,7 @@ class HealthStore:
         return "; ".join(dict.fromkeys(reason for key in keys if (reason := self.record(key).reason)))
 
     def refresh_external(self) -> None:
-        """Check again what other programs report."""
+        """Check the reports of other programs again."""
         if self._external.refresh(self._clock()):
             self._changed()
 
@@ -204,13 +204,13 @@ class HealthStore:
         return next((fault for fault in faults if fault), None)
 
     def advance(self) -> None:
-        """Finish the recoveries whose time has come."""
+        """Finish the recoveries of devices that have been stable long enough."""
         now = self._clock()
         for key in [key for key, record in self._records.items() if record.can_advance(now, self._policy)]:
             self._change(key, lambda record, now: record.advance(now, self._policy))
 
     def next_recovery(self) -> float | None:
-        """Return the seconds until `advance` can finish a recovery; None if no device recovers by time alone."""
+        """Return the seconds until `advance` can finish a recovery; None if time is not enough for any device."""
         times = [at for record in self._records.values() if (at := record.stable_at(self._policy)) is not None]
         return max(0.0, min(times) - self._clock()) if times else None
 
@@ -228,7 +228,7 @@ class HealthStore:
         return self._records if self.refresh_role() is Role.ACTIVE else None
 
     def _reload(self) -> None:
-        """Read what another process has written, and add the faults that are newer."""
+        """Read what another process has written, and add the newer faults of this process."""
         saved, written = _read(self._path), _written(self._path)
         for key, record in self._records.items():
             for source, fault in record.faults.items():

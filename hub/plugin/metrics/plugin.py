@@ -73,7 +73,7 @@ def checked_metrics(offered: Iterable[object]) -> tuple[Metric, ...]:
 def _checked(metric: object) -> Metric:
     """Return the metric as it will be read.
 
-    Plugins are third-party code, and a metric that cannot be written or read would take down all others of the process.
+    Plugins are third-party code, and a metric that cannot be written or read would make all others unavailable.
     """
     if not isinstance(metric, Metric):
         raise ValueError(f"metrics: {metric!r} is not a hub.Metric")  # noqa: TRY004 - one error for all mistakes

@@ -63,7 +63,7 @@ class ProcessMetrics:
         self._lists[("resource", resource),] += 1
 
     def health_changed(self, resource: str, *, healthy: bool, source: str) -> None:
-        """Count a device that became healthy or unhealthy, and the source of that."""
+        """Count a device that became healthy or unhealthy, by the source of the change."""
         health = "healthy" if healthy else "unhealthy"
         self._transitions[("resource", resource), ("health", health), ("source", source)] += 1
 
@@ -95,7 +95,7 @@ class ProcessMetrics:
         self._rejected_claims += 1
 
     def metrics(self) -> list[Metric]:
-        """Return all metrics; those of claims only with dynamic resource allocation."""
+        """Return all metrics; those about claims are included only with dynamic resource allocation."""
         return [*self._of_every_process(), *self._of_claims()]
 
     def _of_claims(self) -> Iterator[Metric]:

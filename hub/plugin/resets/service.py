@@ -24,7 +24,7 @@ from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import ResetRunner
 
 BLOCKED_TIMEOUT = 2.0
-"""Seconds for the plugin to decide what may be reset, within the deadline of the call."""
+"""Maximum seconds for the plugin to decide what may be reset, within the deadline of the call."""
 
 _Shares = Mapping[str, Sequence[Device]]
 """The advertised shares of each physical device, by its key."""
@@ -79,7 +79,7 @@ class ResetService:
         return results[key]
 
     def reset_blocked(self, resources: Iterable[str]) -> str:
-        """Return why devices of these resources are never reset; empty if they are."""
+        """Return why devices of these resources are never reset; empty if they can be."""
         without = [resource for resource in resources if not resets(self._plugin, resource)]
         if not without:
             return ""
@@ -88,7 +88,7 @@ class ResetService:
         return f'resets of {", ".join(without)} are not configured: see "reset" in the plugin\'s configuration file'
 
     def clears_broken(self, shares: Iterable[Device]) -> bool:
-        """Return whether a reset repairs a broken device; it must do so in every resource that contains the device."""
+        """Return whether a reset repairs a broken device; it must do so for every resource that contains the device."""
         clearing = self._plugin.reset_clears_broken
         return clearing is None or all((device.resource or self._plugin.resource) in clearing for device in shares)
 

@@ -1,14 +1,14 @@
 """circus's arbiter, embedded: the set of plugins, and what circusctl can do with it.
 
-circus is imported in this package only, by modules that replace a part of it and by the client of a running hub. It
-runs unpatched except for one name, see `_NoNameService`. What is replaced, and why:
+circus is imported only in this package, by modules that replace a part of it and by the client of a running hub. It
+runs unpatched except for one name: see `_NoNameService`. What is replaced, and why:
 
 - The global lock. circus rejects every command, and even skips reaping children, while another command is running: a
-  SIGTERM during a restart is lost, and a plugin that is slow to stop keeps others from being restarted. Here each
+  SIGTERM during a restart is lost, and a plugin that is slow to stop keeps others from being restarted. Here, each
   watcher runs its own commands one after another, and watchers do not wait for each other.
 - The configuration. circus drops a watcher that it cannot create, with a warning, and restarts everything when its own
-  section changes. Here `config` reads the file, and a reload affects only what has changed.
-- Signals. The handlers of circus need its lock. Here `hub` handles all signals.
+  section changes. Here, `config` reads the file, and a reload affects only what has changed.
+- Signals. The handlers of circus need its lock. Here, `hub` handles all signals.
 """
 
 import asyncio
@@ -41,10 +41,10 @@ from hub.supervisor.reporter import HubReporter
 from hub.supervisor.settings import HubSettings
 
 REAP_INTERVAL = 60.0
-"""Seconds between checks for exited children without a SIGCHLD: never needed, and cheap."""
+"""Seconds between checks for exited children without a SIGCHLD, which should never be needed but are cheap."""
 
 _LINGER_MS = 200
-"""How long sending the response to the last command may take."""
+"""Milliseconds that sending the response to the last command may take."""
 
 _log = get_logger()
 
@@ -157,8 +157,8 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             self._stopping = True
             self.stop_requested.set()
             self.stopping = asyncio.ensure_future(self._close_watchers())
-            # The task does not set it itself: a client that waits gets its response when the task is done, and only
-            # then may the process exit.
+            # Not set by the task itself: a client that waits gets its response when the task is done, and only then
+            # may the process exit.
             self.stopping.add_done_callback(lambda _: self.stopped.set())
         return self.stopping
 
@@ -183,7 +183,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         return self.restart()
 
     def reload_from_config(self) -> asyncio.Task[ReloadResult]:
-        """Start added plugins of circus.ini, stop removed ones, restart changed ones."""
+        """Start the plugins added to circus.ini, stop those removed from it, and restart those changed in it."""
         try:
             plugins = read_config(self._settings.config)
         except ConfigError as error:
@@ -200,7 +200,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         async with self._reloading:
             wanted = {plugin.name: plugin for plugin in plugins}
             outdated = [watcher for watcher in self.watchers if wanted.get(watcher.name) != watcher.config]
-            # What an administrator has stopped or started stays stopped or started.
+            # A plugin that an administrator has stopped or started stays stopped or started.
             running = {watcher.name: not watcher.is_stopped() for watcher in outdated}
             await asyncio.gather(*(self._remove(watcher) for watcher in outdated))
             kept = {watcher.name for watcher in self.watchers}
@@ -224,7 +224,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         return changes
 
     def add_watcher(self, name: str, cmd: str, **options: object) -> PluginWatcher:
-        """Add a plugin until the next reload of the configuration, checked as a section of circus.ini is."""
+        """Add a plugin until the next reload of the configuration; it is checked like a section of circus.ini."""
         if name.lower() in self._watchers_names:
             raise AlreadyExist(f"plugin {name} already exists")
         given = {"cmd": cmd} | {key: str(value) for key, value in options.items() if value is not None}
@@ -257,7 +257,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
 
     async def _remove(self, watcher: PluginWatcher) -> None:
         await watcher.close()
-        if watcher in self.watchers:  # not if two commands remove it at the same time
+        if watcher in self.watchers:  # false if two commands remove it at the same time
             self.watchers.remove(watcher)
             del self._watchers_names[watcher.name.lower()]
             self._report.forget(watcher.name)

@@ -24,7 +24,7 @@ class CircusClient:
 
     Args:
         run_dir: The hub's run directory.
-        check: Raises when there is no response to wait for, for example because the hub is unresponsive.
+        check: Raises an error if there is no response to wait for, for example because the hub is unresponsive.
     """
 
     def __init__(self, run_dir: RunDir, check: Callable[[], object]) -> None:
@@ -75,7 +75,7 @@ class _Poller:
 
     Args:
         poller: The original poller.
-        check: Raises when there is nothing to wait for.
+        check: Raises an error if there is nothing to wait for.
     """
 
     def __init__(self, poller: zmq.Poller, check: Callable[[], object]) -> None:

@@ -7,7 +7,7 @@ from circus.exc import MessageError
 
 
 class RejectConfig(Command):  # type: ignore[misc] # circus has no types
-    """Record why a configuration was not loaded: `dphub reload` found an error in it, and does not request a reload.
+    """A command to record an error that `dphub reload` found in a configuration, for which it requests no reload.
 
     circus discovers commands by their class; importing this module is enough.
     """

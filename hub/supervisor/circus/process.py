@@ -1,4 +1,4 @@
-"""How the process of a plugin is started: by the fork server, or as circus does it, with more steps in the child."""
+"""How the process of a plugin is started: by the fork server, or by circus, with additional steps in the child."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
 
     Args:
         fork_server: Starts the process if it can; otherwise, the command is run.
-        circus: What circus's own class has.
+        circus: The arguments of circus's own class.
     """
 
     def __init__(self, *circus: Any, fork_server: ForkServer, **options: Any) -> None:  # noqa: ANN401 - as in circus
@@ -58,7 +58,7 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
         signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_AT_START if is_hub_plugin else {signal.SIGHUP})
         set_death_signal(signal.SIGKILL)
         if os.getppid() != _HUB_PID:
-            os._exit(Exit.FAILED)  # the hub had exited before that
+            os._exit(Exit.FAILED)  # the hub exited before the death signal was set
 
 
 class _ForkedProcess(psutil.Process):

@@ -1,8 +1,8 @@
 """One plugin process, as circus knows it (a watcher), with the hub's own life cycle.
 
 circus provides a watcher's commands and options in circusctl, its events, and how it starts a process. The hub decides
-when a process is started and stopped: circus polls for exited children, gives up on a command after five immediate
-attempts, and has one lock for all watchers; see `arbiter` for the lock.
+when a process is started and stopped, because circus polls for exited children, gives up on a command after five
+immediate attempts, and has one lock for all watchers; see `arbiter` for the lock.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from hub.supervisor.processrecord import ProcessRecord, exit_fields
 from hub.supervisor.settings import HubSettings
 
 STACK_SECONDS = 0.5
-"""Seconds for an unresponsive process to write the stacks of its threads; if it still can, it takes a millisecond."""
+"""Seconds for an unresponsive process to write the stacks of its threads; if it still can, that takes a millisecond."""
 
 STACK_BYTES = 8000
 """Maximum bytes of these stacks in one line of the log."""
@@ -85,7 +85,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self._backoff = BackOff()
         self._next_start: asyncio.TimerHandle | None = None
         self._turn = asyncio.Lock()  # one start, stop or restart at a time
-        self._ended = asyncio.Event()  # no process is running
+        self._ended = asyncio.Event()  # set while no process is running
         self._ended.set()
         self._closed = False
         self._start_failure = ""
@@ -125,11 +125,11 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         return self._ended.is_set()
 
     def incr(self, *_circus: object) -> None:
-        """Refuse: a plugin is one process."""
+        """Reject the command: a plugin is one process."""
         raise MessageError(f"{self.name} runs as one process; a second one would take its resources")
 
     def decr(self, *_circus: object) -> None:
-        """Refuse: a plugin is one process."""
+        """Reject the command: a plugin is one process."""
         raise MessageError(f"{self.name} runs as one process; use stop")
 
     def set_opt(self, key: str, val: Any) -> Any:  # noqa: ANN401 - as in circus
@@ -218,7 +218,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self._start_failure = reason
 
     def reaped(self, pid: int, status: int) -> None:
-        """Handle the end of the process, with its status from `waitpid`: restart it, and only then explain its end."""
+        """Handle the exit of the process, with its status from `waitpid`: first restart it, then explain the exit."""
         process = self.processes.pop(pid)
         process.poll()  # lets subprocess know that it has exited
         self._ended.set()
@@ -234,7 +234,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             self._explain_exit(process, code, delay, is_explained=bool(killed_for))
 
     def _explain_exit(self, process: WatchedProcess, code: int, delay: float | None, *, is_explained: bool) -> None:
-        """Log how a process ended, with what its files say about that."""
+        """Log how a process exited, with what its files say about that."""
         pid, ended = process.pid, exit_fields(code, ours=self.config.is_hub_plugin)
         # The stack of an unresponsive process has already been logged. The next process empties the file.
         if code < 0 and not is_explained and (stack := self._read_stack()):
@@ -247,7 +247,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self.notify_event("reap", {"process_pid": pid, "time": time.time(), "exit_code": code})
 
     def _last_error(self, process: WatchedProcess, code: int) -> str:
-        """Return the last error in the log of a process that exited by itself."""
+        """Return the last error in the log of a process that exited on its own."""
         if code <= 0 or not self.config.is_hub_plugin:
             return ""
         return last_error(self._plugin_log, max(process.started, time.time() - RECENT))
@@ -284,7 +284,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     async def kill_process(
         self, process: WatchedProcess, stop_signal: int | None = None, graceful_timeout: float | None = None
     ) -> bool:
-        """Stop one process: by the stop signal, and by SIGKILL after the graceful timeout and a handover."""
+        """Stop one process: with the stop signal, and with SIGKILL after the graceful timeout and a handover."""
         try:
             self.send_signal(process.pid, self.stop_signal if stop_signal is None else stop_signal)
         except NoSuchProcess:

@@ -1,7 +1,7 @@
 """The keys of circus.ini, and the values that each may have.
 
-circus itself ignores unknown keys and accepts anything as a value. Here each mistake is a ValueError that says what was
-expected.
+circus itself ignores unknown keys and accepts anything as a value. Here, each mistake is a ValueError that says what
+was expected.
 """
 
 import re
@@ -17,7 +17,7 @@ DRIVER_CHARACTERS = 63
 
 
 def add_value(values: dict[str, Any], key: str, text: str) -> None:
-    """Add the value of a key of a watcher section to those of the section; limits are in `rlimits`, by name.
+    """Add the value of a key to the values of a watcher section; limits are in `rlimits`, by name.
 
     Raises:
         ValueError: the key or its value is invalid.
@@ -48,7 +48,7 @@ def check_circus_key(key: str) -> None:
 
 
 def _check_lines(text: str) -> None:
-    """Check that a value has not swallowed the lines after it. Errors quote values, but not those of variables.
+    """Check that a value does not include later keys by mistake: errors quote values, but must not quote variables.
 
     Raises:
         ValueError: an indented line, which continues the value, looks like a key or a section.
@@ -62,7 +62,7 @@ def _command(text: str) -> str:
     if not _words(text):
         raise ValueError("empty, expected the command that runs the plugin")
     if variable := _VARIABLE.match(text):
-        # A shell would set it. Here it would count as the program, and the error that there is none would name it.
+        # A shell would set the variable. Here, it would be taken for the program, and an error would quote it.
         raise ValueError(f"sets {variable[1]}, expected the command that runs the plugin; variables belong in [env]")
     return text
 
@@ -178,7 +178,7 @@ KEYS: Mapping[str, Callable[[str], object]] = {
 }
 
 FIXED: Mapping[str, Callable[[str], None]] = {"numprocesses": _one_process, "singleton": _single}
-"""Keys that circus users write by habit, and that allow one value only."""
+"""Keys that circus users write by habit, and that allow only one value."""
 
 _HUB_SETS = frozenset(
     {
@@ -189,7 +189,7 @@ _HUB_SETS = frozenset(
         *("check_flapping", "max_age", "max_age_variance", "max_retry", "on_demand", "respawn", "warmup_delay"),
         # Nothing may come between the hub and the plugin process: signals go to that process itself.
         *("executable", "send_hup", "shell", "shell_args", "stop_children", "virtualenv", "virtualenv_py_ver"),
-        # It runs as the hub's user, because it writes into the kubelet's directory and the hub's.
+        # A plugin runs as the hub's user, because it writes into the kubelet's directory and the hub's.
         *("gid", "uid"),
         # Third-party code could block the hub process.
         "hooks",

@@ -1,7 +1,7 @@
 """The plugins in circus.ini, checked completely before any of them is started.
 
-circus itself accepts unknown keys, and turns some mistakes into a warning and drops the plugin. Here each mistake is an
-error that names the file, the section and the key.
+circus itself accepts unknown keys, and for some mistakes only logs a warning and drops the plugin. Here, each mistake
+is an error that names the file, the section and the key.
 """
 
 import re
@@ -170,7 +170,7 @@ def plugin_from_section(section: Section, name: str, directory: Path) -> PluginC
     Args:
         section: The section.
         name: The plugin's name.
-        directory: The directory of circus.ini. The one in which the hub was started has no effect.
+        directory: The directory of circus.ini. The hub's working directory has no effect.
 
     Raises:
         ConfigError: its name or one of its keys is invalid.
@@ -198,10 +198,10 @@ def plugin_from_section(section: Section, name: str, directory: Path) -> PluginC
 
 
 def _check_driver(section: Section, plugin: PluginConfig) -> None:
-    """Check what depends on several keys that set the name of the DRA driver.
+    """Check the name of the DRA driver, which depends on several keys.
 
     Raises:
-        ConfigError: it has two names, or one that Kubernetes rejects.
+        ConfigError: the driver has two names, or one that Kubernetes rejects.
     """
     if plugin.driver and "driver_domain" in section.items:
         raise section.error("the key driver has the whole name; remove one of the two", "driver_domain")
@@ -213,7 +213,7 @@ def _check_driver(section: Section, plugin: PluginConfig) -> None:
 def _are_quoted_together(words: Sequence[str]) -> bool:
     """Return whether a program or an argument is certainly followed by others within the same quotes.
 
-    The error that there is no such program, plugin or file would quote all of them, and one may be a password.
+    An error about a missing program, plugin or file would quote all of them, and one may be a password.
     """
     if re.search(r"\s", words[0]) and not is_there(Path(words[0])):
         return True

@@ -1,4 +1,4 @@
-"""Limits how much of the event loop clients on the network get."""
+"""Limits the share of the event loop's time that clients on the network get."""
 
 import asyncio
 import time
@@ -12,15 +12,15 @@ BURST = 0.5
 
 
 _SHORTEST = 0.001
-"""Seconds; a pause must not be rounded down to zero."""
+"""Minimum pause in seconds, so that no pause is rounded down to zero."""
 
 
 class Budget:
     """CPU time that clients on the network may use.
 
     All CPU time that the process uses counts, in every thread, so a client cannot make it do work that is not
-    counted. What is used beyond the budget is paid for in full by the pause that follows, however long that is. The
-    hub's own work is small, and never waits for the budget.
+    counted. Time used beyond the budget is made up for in full by the pause that follows, however long. The hub's own
+    work is small, and never waits for the budget.
 
     Args:
         now: Returns the time in seconds.

@@ -1,4 +1,4 @@
-"""What requests from the network have to pass: a check of the name by which they address the hub, and a budget.
+"""The gate for requests from the network: a check of the name by which they address the hub, and a budget.
 
 A web page can direct a browser to the hub under a name of its own ("DNS rebinding") and read the answers, even through
 a port-forward. Such a name is never an IP address, and never one of the hub's own names. A request that passes through
@@ -68,7 +68,7 @@ def _is_ours(trace: TracebackType | None) -> bool:
 
 
 class _Rejections(logging.Handler):
-    """Counts what clients do wrong, and occasionally logs the number instead of each case."""
+    """Counts the errors of clients, and occasionally logs their number instead of each one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class _Rejections(logging.Handler):
     def add(self, record: logging.LogRecord | None = None) -> None:
         """Count a rejected request, or an error in the hub's own code, which is logged with its traceback.
 
-        Tornado itself fails on some requests, such as one for a port of thousands of digits: these are rejected.
+        Tornado itself fails on some requests, such as one for a port of thousands of digits: these count as rejected.
         """
         self._count += 1
         now = time.monotonic()

@@ -22,7 +22,7 @@ COMPRESSION_LEVEL = 1
 _MISDIRECTED = (
     "the hub is not known by this name; use its IP address or localhost, or allow the name with dphub run --http-host\n"
 )
-"""The response to a request with a foreign Host header."""
+"""The response to a request with an unknown Host header."""
 
 PAGE = files("hub.supervisor.http") / "page"
 """The page's files, each served under its own name."""
@@ -33,7 +33,7 @@ def application(reader: Reader, gate: Gate | None = None) -> Application:
 
     Args:
         reader: Reads the status of the node.
-        gate: What each request has to pass first.
+        gate: The gate that each request has to pass first.
     """
     pages: list[tuple[str, type[_Page]]] = [
         ("/healthz", _Healthz),
@@ -60,11 +60,11 @@ class _Page(RequestHandler):
         self._gate = gate
 
     async def prepare(self) -> None:
-        """Hold a request back, or reject it, as the gate decides."""
+        """Delay or reject a request, as the gate decides."""
         if self._gate is None:
             return
         headers = self.request.headers
-        # Without this header, Tornado assumes an address.
+        # Without this header, Tornado would assume an address.
         name = self.request.host_name if "Host" in headers else ""
         if self._gate.accepts(name, by_page=NOT_A_PAGE not in headers):
             await self._gate.budget.wait()
@@ -157,7 +157,7 @@ class _History(_Page):
 
 
 def _without_digests(status: NodeStatus) -> NodeStatus:
-    """Leave out the digests of configuration files: with one, anybody could test guesses of what a file contains."""
+    """Remove the digests of configuration files: with a digest, a client could test guesses of what a file contains."""
     return replace(status, plugins=tuple(map(_without_digest, status.plugins)))
 
 

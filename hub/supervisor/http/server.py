@@ -1,8 +1,8 @@
 """The HTTP server of the hub: on a socket in the run directory, and on the network.
 
-The kubelet's probes use the socket, which only root on the node can reach. So no client on the network can delay or
-reject them: they share neither a port nor an accept queue with clients. They do share the event loop, but
-clients on the network get only a limited part of its time.
+The kubelet's probes use the socket, which only root on the node can reach. So no client on the network can delay
+them or cause rejections: they share neither a port nor an accept queue with clients. They do share the event loop,
+but clients on the network get only a limited part of its time.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ CONNECTIONS = 64
 counts until its client has received all of the response."""
 
 CONNECTION_SECONDS = 30.0
-"""A connection is aborted after this time, whether its client is silent, slow, or never reads the response."""
+"""Seconds after which a connection is aborted, whether its client is silent, slow, or never reads the response."""
 
 SEND_BUFFER_BYTES = 64 << 10
 """Size of each connection's send buffer in the kernel, which uses up to twice as much. Without a limit, it grows to
@@ -40,7 +40,7 @@ megabytes. The memory counts as the pod's."""
 
 READS = 128
 """Maximum number of reads from a connection before it is closed. A request arrives in a few packets; if it is sent byte
-by byte, each byte wakes the event loop, which the budget of `gate` cannot hold back."""
+by byte, each byte wakes the event loop, which the budget of `gate` cannot limit."""
 
 UNSENT_BYTES = 32 << 20
 """Maximum size of all unsent responses together, unless there is only one. The status of thousands of devices takes
@@ -50,7 +50,7 @@ _PART_BYTES = 64 << 10
 """Tornado frees a piece of a response when its last byte is sent, so responses are stored in pieces of this size."""
 
 _ABORT = struct.pack("ii", 1, 0)
-"""The value of SO_LINGER with which closing a socket discards what is unsent, and resets the connection."""
+"""The value of SO_LINGER with which closing a socket discards unsent data, and resets the connection."""
 
 _RECEIVED = 5, 7
 """States of a connection whose client has received everything, including the FIN: FIN_WAIT2 and CLOSE (the
@@ -63,7 +63,7 @@ _log = get_logger()
 
 
 async def serve_socket(path: Path, reader: Reader) -> None:
-    """Serve on a unix socket until cancelled, without limits. Whatever else is put in its place is replaced.
+    """Serve on a unix socket until cancelled, without limits. Anything that is put in its place is replaced.
 
     Args:
         path: The socket; only this user can connect to it.
@@ -72,14 +72,14 @@ async def serve_socket(path: Path, reader: Reader) -> None:
     pages = application(reader)
     while True:
         if not path.is_socket():  # noqa: ASYNC240 - blocks no longer than any access to the run directory
-            # Another process may have put something else there. Tornado replaces nothing but sockets.
+            # Another process may have put something else there. Tornado replaces only sockets.
             clear_path(path)
-        # A new one each time: the last one's socket is closed with it.
+        # A new server each time: the socket of the last one is closed with it.
         server = HTTPServer(pages)
         try:
             server.add_socket(bind_unix_socket(str(path), mode=0o600))
             ours = file_identity(path)
-            while file_identity(path) == ours:  # nothing wakes this when it is removed or replaced
+            while file_identity(path) == ours:  # no event reports its removal or replacement
                 await sleep_until_tick(RETRY_SECONDS)
         finally:
             server.stop()
@@ -88,7 +88,7 @@ async def serve_socket(path: Path, reader: Reader) -> None:
 async def serve_web(
     address: str, reader: Reader, report: Callable[[str, str], None], hosts: Iterable[str] = ()
 ) -> None:
-    """Serve the network until cancelled. While another process has the address, keep trying: plugins work without it.
+    """Serve the network until cancelled. While another process has the address, keep trying: plugins need no HTTP.
 
     Args:
         address: "HOST:PORT"; port 0 is any free port.
@@ -101,7 +101,7 @@ async def serve_web(
         application(reader, gate),
         # A client on the network gets one response for each connection, so limits on connections limit everything.
         no_keep_alive=True,
-        # Requests are small: the memory that clients can occupy is bounded.
+        # Requests are small, so low limits bound the memory that clients can occupy.
         max_header_size=16 * 1024,
         max_buffer_size=64 * 1024,
         max_body_size=1024,
@@ -132,9 +132,9 @@ async def _accept(listening: socket.socket, server: "_NetworkServer", gate: Gate
 
 
 class _Stream(IOStream):
-    """A connection from the network, which may cause a limited number of reads.
+    """A connection from the network, with a limited number of reads.
 
-    When a socket is closed, the kernel keeps what is unsent for minutes, or as long as the client reads a little. So
+    When a socket is closed, the kernel keeps unsent data for minutes, or for as long as the client reads a little. So
     the socket stays open until the client has received everything, or the server aborts the connection.
     """
 
@@ -146,11 +146,11 @@ class _Stream(IOStream):
 
     @property
     def unsent(self) -> int:
-        """The number of bytes that the kernel has not taken."""
+        """The number of bytes that the kernel has not accepted yet."""
         return 0 if self.closed() else len(self._write_buffer)
 
     def write(self, data: bytes | memoryview) -> "Future[None]":
-        """Write, and make room for what the kernel does not take."""
+        """Write data, and make room for what the kernel does not accept yet."""
         written = super().write(bytes(data[:_PART_BYTES]))
         # If the client ends the connection in the meantime, the result of the last part has the error.
         for start in range(_PART_BYTES, len(data), _PART_BYTES):
@@ -161,12 +161,12 @@ class _Stream(IOStream):
         return written
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
-        """Read what is there; at the limit, act as if the client had closed the connection."""
+        """Read what is available; at the limit, act as if the client had closed the connection."""
         self._reads += 1
         return super().read_from_fd(buf) if self._reads <= READS else 0
 
     def close_fd(self) -> None:
-        """End the response; one that is incomplete is aborted."""
+        """End the response, or abort it if it is incomplete."""
         incomplete = self.unsent
         self.socket = None  # type: ignore[assignment] # as Tornado does
         if incomplete:
@@ -185,7 +185,7 @@ class _Stream(IOStream):
         return self._connection.fileno() == -1
 
     def abort(self) -> None:
-        """Close the connection; whatever the client has not received is discarded."""
+        """Close the connection; data that the client has not received is discarded."""
         if self.is_over():
             return
         self.close()
@@ -252,7 +252,7 @@ def split_address(address: str) -> tuple[str, int]:
     """Split "HOST:PORT" or "[HOST]:PORT"; ":PORT" has an empty host, which means all addresses.
 
     Raises:
-        ConfigError: it has neither form, or the host would have to be looked up: the event loop would wait for a name
+        ConfigError: it has neither form, or the host would have to be looked up: the event loop could wait for a name
             server that does not answer.
     """
     host, colon, port = address.rpartition(":")

@@ -6,7 +6,7 @@ that are silently dropped where the feature gate is off in its version. What dif
 
 - It has the kinds of objects that a driver, a kubelet and the scheduler use, and checks the rules of slices only.
 - Lists are not paginated, and a patch of any type counts as a merge patch.
-- The admission policy that keeps a service account to the slices of its node is a part of it.
+- The admission policy that restricts a service account to the slices of its node is built in.
 - No component deletes pods or creates claims from templates; `Scheduler` allocates when it is called.
 
     async with FakeApiServer(directory, version="1.36") as server:

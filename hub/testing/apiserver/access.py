@@ -1,4 +1,4 @@
-"""Who calls the fake API server, and what the caller may do."""
+"""The callers of the fake API server, and what each of them may do."""
 
 import secrets
 from collections.abc import Collection
@@ -28,7 +28,7 @@ class Caller(NamedTuple):
     permissions: frozenset[Permission] | None
     """None for all permissions."""
     node: str = ""
-    """The caller may change only the slices of this node; empty for those of all nodes."""
+    """The node whose slices the caller may change; empty for all nodes."""
 
 
 class Access:
@@ -43,7 +43,7 @@ class Access:
         Args:
             name: The user, as errors name it.
             permissions: What the user may do; None for everything.
-            node: The node of the user's pod; it may change the slices of this node only.
+            node: The node of the user's pod; the user may change the slices of this node only.
         """
         token = secrets.token_urlsafe(16)
         self._callers[token] = Caller(name, None if permissions is None else frozenset(permissions), node)
@@ -57,7 +57,7 @@ class Access:
         """Return the owner of the token in a header.
 
         Raises:
-            RequestError: there is none.
+            RequestError: the token has no owner.
         """
         found = self._callers.get(authorization.removeprefix("Bearer "))
         if found is None:
@@ -69,7 +69,7 @@ def check_permission(caller: Caller, verb: str, target: Target) -> None:
     """Check that role-based access control allows a request.
 
     Raises:
-        RequestError: it does not.
+        RequestError: the request is forbidden.
     """
     kind = target.kind
     resource = f"{kind.resource}/{target.subresource}" if target.subresource else kind.resource
@@ -85,10 +85,10 @@ def check_permission(caller: Caller, verb: str, target: Target) -> None:
 
 
 def check_node(caller: Caller, target: Target, content: Object) -> None:
-    """Check that an admission policy allows a change of a slice: it must be one of the caller's node.
+    """Check that the admission policy allows a change: a slice must belong to the caller's node.
 
     Raises:
-        RequestError: it is not.
+        RequestError: the change is forbidden.
     """
     node = content.get("spec", {}).get("nodeName")
     if target.kind is not SLICES or not caller.node or node == caller.node:

@@ -18,10 +18,10 @@ _ATTRIBUTE = re.compile(
 
 
 def parse(expression: str) -> Matches:
-    """Return what an expression says about a device.
+    """Return a function that evaluates an expression for a device.
 
     Raises:
-        ValueError: the fake scheduler does not understand it; a real one may.
+        ValueError: the fake scheduler does not understand the expression; a real one may.
     """
     terms = [_term(term.strip()) for term in expression.split("&&")]
     return lambda driver, device: all(term(driver, device) for term in terms)

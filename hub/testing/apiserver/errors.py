@@ -1,4 +1,4 @@
-"""The errors of an API server, in its own words."""
+"""The errors of an API server, with the texts that it uses."""
 
 import json
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ def already_exists(kind: Kind, name: str) -> RequestError:
 
 
 def conflict(kind: Kind, name: str, cause: str = "") -> RequestError:
-    """Return the error for a change of an object that is not the expected one."""
+    """Return the error for a change to an object that is not as the caller expects."""
     words = cause or "the object has been modified; please apply your changes to the latest version and try again"
     return RequestError(CONFLICT, f"Operation cannot be fulfilled on {kind.qualified} {_quoted(name)}: {words}")
 
@@ -71,7 +71,7 @@ def invalid(kind: Kind, name: str, errors: Sequence[str]) -> RequestError:
 
 
 def expired(asked: int, oldest: int) -> RequestError:
-    """Return the error for a watch from a version that the server does not have any more."""
+    """Return the error for a watch from a version that the server no longer has."""
     return RequestError(GONE, f"too old resource version: {asked} ({oldest})")
 
 

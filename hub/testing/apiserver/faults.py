@@ -1,11 +1,11 @@
-"""What the fake API server does wrong on request."""
+"""The faults that the fake API server can simulate."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """What happens to a request instead of its answer."""
+    """What happens to a request instead of the normal answer."""
 
     status: int = 0
     """The status code of the answer."""
@@ -15,25 +15,25 @@ class Fault(NamedTuple):
     hang: bool = False
     """Whether there is no answer at all, and the connection stays open."""
     lose: bool = False
-    """Whether the request has its effect, and then the connection ends."""
+    """Whether the request takes effect and the connection then ends."""
     method: str = ""
-    """The method that it concerns; empty for all."""
+    """The method of the requests that it affects; empty for all."""
     path: str = ""
-    """A part of the path that it concerns."""
+    """A part of the path of the requests that it affects."""
 
     def concerns(self, method: str, path: str) -> bool:
-        """Return whether it happens to this request."""
+        """Return whether it affects this request."""
         return self.method in ("", method) and self.path in path
 
 
 class Faults:
-    """The faults that are still to happen, each to one request."""
+    """The pending faults, each of which affects one request."""
 
     def __init__(self) -> None:
         self._waiting: list[Fault] = []
 
     def add(self, fault: Fault, times: int = 1) -> None:
-        """Cause a fault in the next requests that it concerns."""
+        """Cause a fault in the next requests that it affects."""
         self._waiting += [fault] * times
 
     def clear(self) -> None:
@@ -41,7 +41,7 @@ class Faults:
         self._waiting.clear()
 
     def take(self, method: str, path: str) -> Fault | None:
-        """Return the fault that happens to a request, and remove it."""
+        """Remove the first fault that affects a request, and return it; None if there is none."""
         found = next((each for each in self._waiting if each.concerns(method, path)), None)
         if found:
             self._waiting.remove(found)

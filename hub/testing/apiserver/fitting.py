@@ -1,4 +1,4 @@
-"""Finds devices for the requests of a claim: the first that fit, with all constraints."""
+"""Finds devices for the requests of a claim: the first that satisfy all constraints."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Demand(NamedTuple):
     """Whether devices that are in use count too."""
 
     def matching(self, offered: Sequence[Candidate], used: Sequence[tuple[str, str, str]]) -> list[Candidate]:
-        """Return the devices that it can have."""
+        """Return the devices that can satisfy it."""
         matches = [cel.parse(expression) for expression in self.expressions]
         found = [each for each in offered if all(match(each.driver, each.device) for match in matches)]
         if self.admin:
@@ -80,7 +80,7 @@ class Problem(NamedTuple):
             matching = demand.matching(self.offered, tuple(taken))
             size = demand.size
             if size is None:
-                # All that match have to be free.
+                # All matching devices have to be free.
                 everything = demand.matching(self.offered, ())
                 if not matching or len(everything) != len(matching):
                     continue

@@ -6,7 +6,7 @@ from typing import Any
 from hub.testing.apiserver.kinds import Object
 
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")
-"""The versions of Kubernetes that the fake API server can be."""
+"""The versions of Kubernetes that the fake API server can imitate."""
 
 ON_SINCE = {
     "DRADeviceTaints": "1.36",
@@ -17,7 +17,7 @@ ON_SINCE = {
     "DRANodeAllocatableResources": "",
     "DRAExtendedResource": "1.36",
 }
-"""The version since which a gate is on by default; empty if it is off in all of them."""
+"""The first version in which each gate is on by default; empty if it is off in all versions."""
 
 _LISTS = ("ints", "bools", "strings", "versions")
 

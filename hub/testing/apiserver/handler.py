@@ -34,7 +34,7 @@ class Request(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a handler needs of the server."""
+    """What a handler needs from the server."""
 
     access: Access
     faults: Faults
@@ -47,14 +47,14 @@ class Handler(RequestHandler):
     """Answers one request."""
 
     def initialize(self, parts: Parts) -> None:
-        """Receive what it needs."""
+        """Receive what the handler needs from the server."""
         self._parts = parts
         self._time = asyncio.get_running_loop().time()
         self._body: Object = {}
         self._closed = asyncio.Event()
 
     def on_connection_close(self) -> None:
-        """Note that no client waits for the response any more."""
+        """Note that no client is waiting for the response any longer."""
         self._closed.set()
 
     async def prepare(self) -> None:

@@ -21,7 +21,7 @@ class Kind(NamedTuple):
 
     @property
     def api_version(self) -> str:
-        """What objects have in `apiVersion`."""
+        """The `apiVersion` of its objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property

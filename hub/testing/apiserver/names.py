@@ -1,4 +1,4 @@
-"""The rules for names and values in objects, with the words of an API server."""
+"""The rules for names and values in objects, with the error texts of an API server."""
 
 import json
 import re

@@ -24,7 +24,7 @@ class AllocationError(HubError):
 
 
 class RequestMapping(NamedTuple):
-    """Which request of a claim for extended resources is for which resource of a container."""
+    """The request of a claim for extended resources that corresponds to one resource of a container."""
 
     container: str
     resource: str
@@ -39,7 +39,7 @@ class ExtendedClaim(NamedTuple):
 
 
 class Scheduler:
-    """Gives devices to claims, and claims to pods.
+    """Allocates devices to claims, and reserves claims for pods.
 
     Args:
         server: The API server with the slices, claims and classes.
@@ -50,7 +50,7 @@ class Scheduler:
         self._store = server.store
 
     def allocate(self, name: str, node: str, namespace: str = "default") -> Object:
-        """Give devices of a node to a claim that has none, and return the claim.
+        """Allocate devices of a node to a claim that has none, and return the claim.
 
         Raises:
             AllocationError: there are no devices for it.
@@ -77,7 +77,7 @@ class Scheduler:
         return self._store.replace(CLAIMS, claim, namespace)
 
     def reserve(self, name: str, pod: str, uid: str, namespace: str = "default") -> Object:
-        """Let a pod use an allocated claim, and return the claim."""
+        """Reserve an allocated claim for a pod, and return the claim."""
         claim = self._store.get(CLAIMS, name, namespace)
         consumers = claim["status"].setdefault("reservedFor", [])
         if uid not in (each["uid"] for each in consumers):
@@ -85,7 +85,7 @@ class Scheduler:
         return self._store.replace(CLAIMS, claim, namespace)
 
     def release(self, name: str, uid: str, namespace: str = "default") -> Object:
-        """End the use of a claim by a pod; without another user, its devices are free again."""
+        """End the use of a claim by a pod; if no other pod uses the claim, its devices become free."""
         claim = self._store.get(CLAIMS, name, namespace)
         status = claim.get("status") or {}
         status["reservedFor"] = [each for each in status.get("reservedFor") or () if each["uid"] != uid]
@@ -97,8 +97,8 @@ class Scheduler:
     ) -> ExtendedClaim | None:
         """Create and allocate a claim for the extended resources of a pod, and return it.
 
-        None if the containers need no claim: a resource of which the node has allocatable devices is served by a device
-        plugin. A pod can use the claim after `reserve`.
+        Return None if the containers need no claim: a device plugin serves a resource of which the node has allocatable
+        devices. A pod can use the claim after `reserve`.
 
         Raises:
             AllocationError: a resource has no class, its feature gate is off, or there are no devices.
@@ -124,7 +124,7 @@ class Scheduler:
         return ExtendedClaim(name, tuple(mappings))
 
     def evicted(self) -> list[tuple[str, str]]:
-        """Return the namespaces and UIDs of the pods that a NoExecute taint ends, as kube-controller-manager does."""
+        """Return the namespaces and UIDs of the pods that a NoExecute taint evicts, as in kube-controller-manager."""
         tainted = {
             (spec["driver"], spec["pool"]["name"], device["name"]): device
             for spec in (each["spec"] for each in self._store.list(SLICES))
@@ -138,7 +138,7 @@ class Scheduler:
         ]
 
     def _class_of(self, resource: str) -> str:
-        """Return the class of an extended resource; of two, the newer counts."""
+        """Return the class of an extended resource; the newest if there are several."""
         if resource.startswith(_IMPLICIT_PREFIX):
             return resource.removeprefix(_IMPLICIT_PREFIX)
         if not self._server.has_gate("DRAExtendedResource"):

@@ -28,7 +28,7 @@ class FakeApiServer:
     """An API server of Kubernetes for drivers of dynamic resource allocation. `async with` starts it.
 
     Args:
-        directory: Where its certificate is made, and service accounts for nodes; without it, there is no TLS.
+        directory: Where it creates its certificate and service accounts for nodes; without it, there is no TLS.
         version: The version of Kubernetes.
         gates: The feature gates that are on; by default those of the version.
         bookmark_interval: Seconds between the bookmarks of a watch.
@@ -71,7 +71,7 @@ class FakeApiServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables with which a process in a pod finds it."""
+        """The environment variables by which a process in a pod finds the server."""
         return {"KUBERNETES_SERVICE_HOST": _ADDRESS, "KUBERNETES_SERVICE_PORT": str(self.port)}
 
     def has_gate(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The rules for ResourceSlices (kubernetes, pkg/apis/resource/validation), with the words of an API server."""
+"""The rules for ResourceSlices (kubernetes, pkg/apis/resource/validation), with an API server's error texts."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +46,7 @@ def _spec_errors(spec: Object, version: str) -> Iterator[str]:
     yield from _pool_errors(spec.get("pool") or {})
     yield from _node_errors(spec)
     devices, counters = spec.get("devices") or [], spec.get("sharedCounters") or []
-    # In 1.34 they could be in one slice.
+    # In 1.34, a slice could contain both.
     if counters and devices and version > "1.34":
         yield names.invalid("spec", "", "only one of `sharedCounters` or `devices` is allowed")
     limit = _MAX_ADVANCED_DEVICES if version > "1.34" and any(map(_is_advanced, devices)) else _MAX_DEVICES

@@ -21,13 +21,13 @@ class Change(NamedTuple):
     version: int
     kind: Kind
     before: Object | None
-    """The object before; None if it was created."""
+    """The object before the change; None if it was created."""
     after: Object
-    """The object after; the last state of one that was deleted."""
+    """The object after the change; if it was deleted, its last state."""
     deleted: bool
 
     def event(self, selects: Selector) -> Object | None:
-        """Return what a watch with this selector reports; None if that is nothing."""
+        """Return what a watch with this selector reports; None if it reports nothing."""
         was, is_ = self.before is not None and selects(self.before), not self.deleted and selects(self.after)
         if not was and not is_:
             return None
@@ -36,7 +36,7 @@ class Change(NamedTuple):
 
 
 class Store:
-    """All objects. Those that it returns are the caller's own."""
+    """All objects. The caller may change those that are returned: they are copies."""
 
     def __init__(self) -> None:
         self._objects: dict[tuple[Kind, str, str], Object] = {}
@@ -86,7 +86,7 @@ class Store:
         return self._store(kind, None, {"apiVersion": kind.api_version, "kind": kind.name, **created})
 
     def replace(self, kind: Kind, content: Object, namespace: str = "") -> Object:
-        """Replace an object, and return it; one that stays the same keeps its version.
+        """Replace an object, and return it; an object that stays the same keeps its version.
 
         Raises:
             RequestError: it does not exist, or is not the one that the caller has seen.
@@ -105,7 +105,7 @@ class Store:
         return self._store(kind, before, changed)
 
     def delete(self, kind: Kind, name: str, namespace: str = "", preconditions: Object | None = None) -> Object:
-        """Delete an object, and with a node those that it owns, and return it.
+        """Delete an object, together with the objects that it owns if it is a node, and return it.
 
         Raises:
             RequestError: it does not exist, or is not the one that the caller has seen.
@@ -122,7 +122,7 @@ class Store:
         """Return the changes of a kind after a version.
 
         Raises:
-            RequestError: the server does not have them any more.
+            RequestError: the server no longer has them.
         """
         if since < self.oldest:
             raise errors.expired(since, self.oldest)
@@ -134,11 +134,11 @@ class Store:
         self.oldest = self.version
 
     def next_change(self) -> asyncio.Event:
-        """Return what is set at the next change."""
+        """Return an event that is set at the next change."""
         return self._next_change
 
     def _delete_dependents(self, owner: str) -> None:
-        """Delete what an object has owned, as the garbage collector of a cluster does."""
+        """Delete the objects that an object owned, as the garbage collector of a cluster does."""
         for kind, namespace, name in list(self._objects):
             owners = self._objects[kind, namespace, name]["metadata"].get("ownerReferences", ())
             if owner in (each.get("uid") for each in owners):
@@ -159,7 +159,7 @@ class Store:
 
 
 def timestamp() -> str:
-    """Return the current time as objects have it, in whole seconds."""
+    """Return the current time as objects contain it, in whole seconds."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 

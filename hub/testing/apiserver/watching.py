@@ -29,7 +29,7 @@ class Watches:
         """The number of open watches."""
 
     def end(self) -> None:
-        """End all watches without an error, as a server does after a time."""
+        """End all watches without an error, as a server does after some time."""
         self._ended.set()
         self._ended = asyncio.Event()
 
@@ -43,7 +43,7 @@ class Watches:
         """Yield the events of a watch until it ends.
 
         Raises:
-            RequestError: its field selector is not possible.
+            RequestError: its field selector is not supported.
         """
         selects = selector(target, query)
         since = int(query.get("resourceVersion") or 0)
@@ -66,7 +66,7 @@ class Watches:
         """Yield the events after a version.
 
         Raises:
-            RequestError: the server does not have them any more.
+            RequestError: the server no longer has them.
         """
         end = asyncio.get_running_loop().time() + float(query.get("timeoutSeconds") or _LONGEST)
         ended, expiry = self._ended, self._expired
@@ -86,7 +86,7 @@ class Watches:
                     yield self._bookmark(target, since)
 
     async def _wait(self, end: float, *events: asyncio.Event) -> bool:
-        """Wait until an event is set, and return True; False if it is time for a bookmark or for the end first."""
+        """Wait until an event is set; return False if a bookmark or the end of the watch is due before that."""
         seconds = min(self._bookmark_interval, end - asyncio.get_running_loop().time())
         waiting = [asyncio.ensure_future(each.wait()) for each in events]
         try:

@@ -1,7 +1,7 @@
 """A conformance kit: checks whether a device plugin, in any language, behaves as the kubelet and pods require.
 
 A *rule* says what a plugin does, and checks it. Rules check a *subject*: the plugin, with the fake kubelet that it
-talks to. What rules find is the *report*.
+talks to. The *report* contains what rules find.
 
     with started_by(["my-plugin", "--dir={plugin_dir}"]) as subject:
         async with subject:

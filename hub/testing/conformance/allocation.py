@@ -152,7 +152,7 @@ async def allocate_each_container(subject: Subject) -> Findings:
     source=_ALLOCATE,
 )
 async def refuses_unknown(subject: Subject) -> Findings:
-    """Ask for one."""
+    """Request an unknown id."""
     async for finding in _accepted(subject, f"the unknown id {UNKNOWN_ID!r}", UNKNOWN_ID):
         yield finding
 
@@ -166,7 +166,7 @@ async def refuses_unknown(subject: Subject) -> Findings:
     source=_CALL,
 )
 async def refuses_duplicates(subject: Subject) -> Findings:
-    """Ask for a device twice."""
+    """Request a device twice."""
     name = (await healthy(subject))[0]
     async for finding in _accepted(subject, f"a request with {name!r} twice", name, name):
         yield finding
@@ -181,7 +181,7 @@ async def refuses_duplicates(subject: Subject) -> Findings:
     source=_ALLOCATE,
 )
 async def refuses_unhealthy(subject: Subject) -> Findings:
-    """Ask for one."""
+    """Request an unhealthy device."""
     unhealthy = [device.ID for device in await devices(subject) if device.health != HEALTHY]
     if not unhealthy:
         raise NotApplicable("it lists no unhealthy device")

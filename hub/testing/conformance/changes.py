@@ -46,7 +46,7 @@ def _changed(listing: Listing) -> bool:
 
 
 async def _run(command: Sequence[str]) -> None:
-    """Run the user's command; its output would end up between the results.
+    """Run the user's command. Its standard output is dropped, because it would appear among the results.
 
     Raises:
         ConfigError: it failed, so the plugin is not at fault.

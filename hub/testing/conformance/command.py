@@ -60,7 +60,7 @@ class PluginCommand:
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code; a signal's number as a negative one; None while it is running."""
+        """The exit code, or the negative number of the signal that killed it; None while it is running."""
         return self._process.returncode if self._process else None
 
     async def terminate(self, limit: float) -> bool:

@@ -19,7 +19,7 @@ _CDI_NAME = re.compile(
 
 
 class _Pair(Protocol):
-    """A path on the node and the one at which the container finds it."""
+    """A path on the node, and the path at which the container finds it."""
 
     host_path: str
     container_path: str

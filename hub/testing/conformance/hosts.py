@@ -24,7 +24,7 @@ _SOCKET_NAME_BYTES = 40
 """Room for the names of a plugin's sockets."""
 
 _PLUGIN_DIR = "device-plugins"
-"""As in /var/lib/kubelet, so that a command can mount the directory above it there."""
+"""The name in /var/lib/kubelet, so that a command can mount the directory above it there."""
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def started_by(
         resource: The resource to check; by default the first one that is registered.
         limits: How long checks wait.
         change: A command that changes the plugin's list.
-        output: The file that gets what the plugin writes; by default a temporary one.
+        output: The file for the output of the plugin; by default a temporary one.
     """
     # The output is in a directory of its own: this process opens the file again, and a plugin, in a container for
     # example, must not be able to put a link in its place.
@@ -73,7 +73,7 @@ def found_in(
 ) -> Iterator[Subject]:
     """Yield a plugin that another program starts with this plugin directory."""
     with _directory() as root:
-        # Its usual location is not used: the directory above belongs to another program.
+        # The usual location of this socket is not used: the directory above belongs to another program.
         limits = limits or Limits()
         pod_resources = root / KUBELET_SOCKET
         kubelet = FakeKubelet(plugin_dir, pod_resources_socket=pod_resources, dial_back_timeout=limits.dial)

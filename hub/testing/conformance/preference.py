@@ -41,7 +41,7 @@ async def choices(subject: Subject) -> list[Choice]:
     for request in requests:
         found.append(await _chosen(subject, *request))
         if found[-1].answer.code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            # It hangs, and would do so for each size.
+            # The plugin hangs, and would do so for each size.
             break
     return found
 

@@ -39,7 +39,7 @@ async def _started(subject: Subject) -> Answer[wire.PreStartContainerResponse]:
     source="kubelet, pkg/kubelet/cm/devicemanager/endpoint.go, preStartContainer",
 )
 async def prestart_answers(subject: Subject) -> Findings:
-    """Call it."""
+    """Call PreStartContainer."""
     answer = await subject.once(first_start)
     if answer.is_unimplemented:
         raise NotApplicable("it is not implemented: see the rule options-implemented")
@@ -55,7 +55,7 @@ async def prestart_answers(subject: Subject) -> Findings:
     source=_PRE_START,
 )
 async def prestart_again(subject: Subject) -> Findings:
-    """Call it again."""
+    """Call PreStartContainer again."""
     if error := (await subject.once(second_start)).error:
         yield f"the second PreStartContainer: {error}"
 

@@ -22,7 +22,7 @@ _RULED = (_REJECTED_VERSION, _REJECTED_NAME, _NOT_DIALED, _NO_OPTIONS)
 
 
 async def first_registrations(subject: Subject) -> list[Registered]:
-    """Return the calls to Register until the first one was answered; none if there are none in time."""
+    """Return the calls to Register up to the first answer; none if no call is answered in time."""
     await subject.until(lambda: subject.registrations(1), subject.limits.start)
     return subject.registrations(1)
 
@@ -139,7 +139,7 @@ async def serves_before_registering(subject: Subject) -> Findings:
     source=f"{_MANAGER}, PluginConnected",
 )
 async def options_answered(subject: Subject) -> Findings:
-    """Look for a registration that failed, then call it."""
+    """Look for a registration that failed, then call GetDevicePluginOptions."""
     rejections = await _rejections(subject, _NO_OPTIONS) if subject.has_kubelet else []
     for error in rejections:
         yield error

@@ -55,7 +55,7 @@ async def replaced(subject: Subject) -> Return:
     source="Linux: any process with access to the directory can connect",
 )
 async def survives_garbage(subject: Subject) -> Findings:
-    """Send garbage, then check whether it still answers, and is registered as before."""
+    """Send garbage, then check whether the plugin still answers, and is registered as before."""
     path = await subject.socket()
     before = subject.registration_count()
     for data in _garbage():
@@ -131,7 +131,7 @@ async def directory_replaced(subject: Subject) -> Findings:
 
 
 async def _plugin_socket(subject: Subject) -> Path:
-    """Return its socket, which may be removed or replaced: never that of a plugin of which only the socket is known."""
+    """Return the plugin's socket, to remove or replace it; this requires a plugin that registers with the kubelet."""
     await subject.registered()
     return await subject.socket()
 

@@ -30,7 +30,7 @@ GROUPS: dict[str, tuple[Rule, ...]] = {
     "robustness": robustness.RULES,
     "stopping": stopping.RULES,
 }
-"""The rules by subject."""
+"""The rules by topic."""
 
 RULES: dict[str, Rule] = {rule.name: rule for group in GROUPS.values() for rule in group}
 """The rules by name."""

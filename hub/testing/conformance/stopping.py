@@ -17,7 +17,7 @@ class Stop:
 
     seconds: float
     code: int | None
-    """Its exit code; a signal's number as a negative one; None if it was still running."""
+    """Its exit code, or the negative number of the signal that killed it; None if it was still running."""
     exit: str
     sockets: tuple[str, ...]
     """The sockets that it left in the plugin directory."""

@@ -36,7 +36,7 @@ async def stream_stays_open(subject: Subject) -> Findings:
     source=RUN_CLIENT,
 )
 async def several_streams(subject: Subject) -> Findings:
-    """Open some, next to the kubelet's."""
+    """Open several streams, in addition to the kubelet's."""
     async with opened_several(subject) as listings:
         empty = [listing for listing in listings if not listing.lists]
         if empty:
@@ -52,7 +52,7 @@ async def several_streams(subject: Subject) -> Findings:
     source=RUN_CLIENT,
 )
 async def streams_independent(subject: Subject) -> Findings:
-    """Open two, close one, and watch the other."""
+    """Open two streams, close one, and watch the other."""
     await devices(subject)
     before = subject.registration_count()
     async with subject.connect() as stub, opened_listing(stub) as listing:
@@ -69,7 +69,7 @@ async def streams_independent(subject: Subject) -> Findings:
 
 @asynccontextmanager
 async def opened_several(subject: Subject) -> AsyncIterator[Sequence[Listing]]:
-    """Open some streams, each on a connection of its own, and wait for their first lists."""
+    """Open several streams, each on a connection of its own, and wait for their first lists."""
     async with AsyncExitStack() as stack:
         stubs = [await stack.enter_async_context(subject.connect()) for _ in range(COUNT)]
         listings = [await stack.enter_async_context(opened_listing(stub)) for stub in stubs]

@@ -33,9 +33,9 @@ class Subject:
     Every part that a rule asks for is there or raises NotApplicable.
 
     Args:
-        socket: Where it serves, if nothing else is known.
+        socket: Where the plugin serves, if nothing else is known.
         kubelet: The fake kubelet that it talks to; started with the subject.
-        command: Starts it.
+        command: Starts the plugin.
         resource: The resource to check; by default the first one that is registered.
         limits: How long checks wait.
         change: A command that changes the plugin's list of devices.
@@ -121,7 +121,7 @@ class Subject:
         return self._command.exit if self._command else ""
 
     async def once(self, observe: Callable[["Subject"], Awaitable[T]]) -> T:
-        """Return what a function observes; it runs for the first rule that asks for it, the others share the result."""
+        """Return what a function observes. It runs for the first rule that needs it; other rules share the result."""
         if observe not in self._observed:
             self._observed[observe] = await _outcome(observe(self))
         found = self._observed[observe]
@@ -159,7 +159,7 @@ class Subject:
             yield stub
 
     async def registered(self) -> Registered:
-        """Return its registration with the running kubelet; start it again if it has lost that."""
+        """Return the plugin's registration with the running kubelet; restart the plugin if it is not registered."""
         if self._unusable:
             raise NotApplicable(self._unusable)
         found = await self.serving()
@@ -175,7 +175,7 @@ class Subject:
         return found
 
     async def serving(self) -> Registered | None:
-        """Return its registration with the running kubelet; None if it has none, or does not answer there."""
+        """Return the plugin's registration with the running kubelet; None if it has none, or does not answer there."""
         accepted = [each for each in self.registrations(self.kubelet.starts) if not each.error]
         if accepted and await answers(self.plugin_dir / accepted[-1].endpoint, self.limits.answer):
             return accepted[-1]

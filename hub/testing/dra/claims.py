@@ -1,7 +1,7 @@
 """The claims that a kubelet knows, and the file that keeps them across its restarts: dra_manager_state.
 
 The format is the kubelet's own (kubernetes, pkg/kubelet/cm/dra/state). Which claims are prepared is not in the file:
-a kubelet that has restarted calls again.
+a kubelet that has restarted calls the drivers again.
 """
 
 import zlib
@@ -28,7 +28,7 @@ class PreparedDevice(msgspec.Struct, rename="pascal", frozen=True):
     cdi_device_ids: list[str] | None = msgspec.field(name="CDIDeviceIDs")
 
     def serves(self, request: str) -> bool:
-        """Return whether a container that uses this request gets it; an empty one stands for all requests."""
+        """Return whether a container that uses this request gets the device; an empty request stands for all."""
         return not request or not self.request_names or request in self.request_names
 
 
@@ -67,7 +67,7 @@ class ClaimInfo:
 
     @classmethod
     def of(cls, claim: Object) -> "ClaimInfo":
-        """Return what a kubelet knows of a claim before it is prepared."""
+        """Return what a kubelet knows about a claim before it is prepared."""
         results = claim["status"]["allocation"]["devices"]["results"]
         metadata = claim["metadata"]
         drivers = {result["driver"]: _DriverState() for result in results}
@@ -83,7 +83,7 @@ class ClaimInfo:
         return list(self.state.driver_state[driver].devices or ())
 
     def add_devices(self, driver: str, devices: list[PreparedDevice], *, instead: bool) -> None:
-        """Add devices of a driver, or replace those that were there."""
+        """Add devices of a driver, or replace the previous ones."""
         known = self.state.driver_state.setdefault(driver, _DriverState())
         known.devices = ([] if instead else list(known.devices or ())) + devices or None
 

@@ -26,7 +26,7 @@ HEALTH_SERVICES = {"v1.DRAResourceHealth": "v1", "v1alpha1.DRAResourceHealth": "
 
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.default_authority", "localhost"),
-    # Those of Go.
+    # The delays of Go's gRPC.
     ("grpc.initial_reconnect_backoff_ms", 1000),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 120_000),

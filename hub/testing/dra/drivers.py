@@ -29,7 +29,7 @@ class Drivers:
         self._changed = changed
         self._connections: dict[str, list[DriverConnection]] = {}
         self._tasks: dict[DriverConnection, list[asyncio.Task[None]]] = {}
-        # A wipe that has been done stays here until the driver is back, so that it is not repeated.
+        # A completed wipe stays here until the driver is back, so that it is not repeated.
         self._wipes: dict[str, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -52,7 +52,7 @@ class Drivers:
                 raise result
 
     def get(self, driver: str) -> DriverConnection:
-        """Return the instance that is called: the last to register of those connected, or of all.
+        """Return the instance that the kubelet calls: the latest of those that are connected, or else of all.
 
         Raises:
             DraError: none is registered.
@@ -70,7 +70,7 @@ class Drivers:
         """Add an instance.
 
         Raises:
-            DraError: its endpoint is there already, or it has no service that a kubelet can call.
+            DraError: its endpoint is registered already, or it has no service that a kubelet can call.
         """
         chosen_service(driver, endpoint, versions)
         found = self._connections.setdefault(driver, [])
@@ -116,7 +116,7 @@ class Drivers:
         await self._api.delete_slices(driver)
 
     def _health_package(self, versions: list[str]) -> str:
-        """Return the package of the health service to call; up to 1.36 v1alpha1, whether or not it is offered."""
+        """Return the package of the health service to call; up to 1.36 always v1alpha1, even if it is not offered."""
         if self._options.version < "1.37":
             return "v1alpha1"
         return next((package for name, package in HEALTH_SERVICES.items() if name in versions), "")

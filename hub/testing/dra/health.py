@@ -10,7 +10,7 @@ from hub.base.jsonfile import replace_bytes
 from hub.kubelet.wire import drahealth_pb2 as wire
 
 DEFAULT_TIMEOUT = 30.0
-"""Seconds after which a device reads as Unknown, if its driver does not say."""
+"""Seconds after which a device counts as Unknown, if its driver specifies no timeout."""
 
 _MAX_CHARACTERS = 1024
 _NAMES = {wire.HEALTHY: "Healthy", wire.UNHEALTHY: "Unhealthy"}
@@ -27,7 +27,7 @@ class ReportedHealth(msgspec.Struct):
     """When the kubelet received it, in seconds since 1970; the driver's own time is ignored."""
 
     def current(self) -> "ReportedHealth":
-        """Return it, or Unknown if it is too old."""
+        """Return this health, or Unknown if it is too old."""
         if time.time() - self.time > self.timeout:
             return ReportedHealth(UNKNOWN, "", self.timeout, self.time)
         return self
@@ -50,7 +50,7 @@ class HealthCache:
         try:
             self._drivers = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, ReportedHealth]])
         except (FileNotFoundError, msgspec.DecodeError):
-            # A kubelet goes on without it too.
+            # A kubelet also continues without the file.
             self._drivers = {}
 
     def get(self, driver: str, pool: str, device: str) -> ReportedHealth:

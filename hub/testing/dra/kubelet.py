@@ -28,7 +28,7 @@ class DraKubelet(FakeKubelet):
     """
 
     dra_process_type: ClassVar[type[DraProcess]] = DraProcess
-    """What a start runs; a test may choose another."""
+    """The class that a start runs; a test may choose another."""
 
     def __init__(self, plugin_dir: Path, dra: DraOptions, **options: Any) -> None:  # noqa: ANN401 - those of FakeKubelet
         super().__init__(plugin_dir, distinguishes_sockets=dra.version >= "1.37", **options)
@@ -107,7 +107,7 @@ class DraKubelet(FakeKubelet):
     async def run(self, pod: ClaimPod) -> dict[str, list[str]]:
         """Run a pod, and return the CDI names that each container gets.
 
-        While its claims cannot be prepared, it waits, as a pod that is ContainerCreating.
+        While its claims cannot be prepared, it waits, as a pod in ContainerCreating does.
         """
         self._claim_pods[pod.uid] = pod
         while True:

@@ -72,7 +72,7 @@ class PluginRegistry:
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Watch the directory, and take the sockets that are in it; nothing is deleted."""
+        """Watch the directory, including the sockets that are in it already; nothing is deleted."""
         self._directory.mkdir(parents=True, exist_ok=True)
         self._inotify = Inotify()
         self._traverse(self._directory, self._inotify)

@@ -42,9 +42,9 @@ class ScriptedDriver(RegistrationServicer):
         self.calls: list[tuple[str, list[str]]] = []
         """The calls to prepare and unprepare, with the UIDs of their claims."""
         self.notified: list[tuple[bool, str]] = []
-        """What kubelets have said about the registration."""
+        """What kubelets have reported about the registration."""
         self.prepared: dict[str, list[wire.Device]] = {}
-        """The devices of claims that do not have the usual one, by UID."""
+        """By UID, the devices of the claims that do not get the usual device."""
         self.on_prepare: Answer = self._prepare
         self.on_unprepare: Answer = self._unprepare
         self.on_info: Answer = self._info

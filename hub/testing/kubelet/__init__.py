@@ -5,7 +5,7 @@ It listens on a real socket, connects to real plugins, and behaves like the kube
 tests/differential compare it with real ones. What differs on purpose:
 
 - Among devices that are equally good, and among the resources of a container, it takes the first; a real kubelet takes
-  any.
+  any of them.
 - It rejects a pod that requests an unknown resource. A real kubelet ignores the resource: a scheduler would not have
   chosen the node.
 - It rejects a plugin whose endpoint is not the name of a file, or is a link. A real kubelet dials any endpoint.

@@ -26,7 +26,7 @@ class _Entry(msgspec.Struct, rename="pascal"):
 
 
 class _Data(msgspec.Struct, rename="pascal"):
-    """A kubelet writes null for what is empty."""
+    """The data of a checkpoint; a kubelet writes null for an empty list or mapping."""
 
     pod_device_entries: list[_Entry] | None
     registered_devices: dict[str, list[str] | None]

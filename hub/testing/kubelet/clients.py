@@ -19,7 +19,10 @@ class Clients(Protocol):
 
 
 class ClientsByName:
-    """Up to Kubernetes 1.36: only the latest for each resource; the end or failure of an earlier one removes it."""
+    """The table up to Kubernetes 1.36: only the latest connection of each resource.
+
+    The end or failure of an earlier connection removes the latest one.
+    """
 
     def __init__(self) -> None:
         self._clients: dict[str, PluginClient] = {}
@@ -40,7 +43,7 @@ class ClientsByName:
 
 
 class ClientsBySocket:
-    """Since Kubernetes 1.37: several for each resource. Those to the same socket count as the same."""
+    """The table since Kubernetes 1.37: several connections per resource. Those to one socket count as the same."""
 
     def __init__(self) -> None:
         self._clients: dict[str, list[PluginClient]] = {}

@@ -31,7 +31,7 @@ class DeviceManager:
         self._endpoints: dict[str, PluginEndpoint] = {}
         self._by_socket: dict[str, dict[str, PluginEndpoint]] = {}
         self._devices: dict[str, dict[str, AdvertisedDevice]] = {}
-        # Ids in the order of the list. One that a list repeats can be in both.
+        # Ids in the order of the list. An id that a list repeats can be in both.
         self._healthy: dict[str, dict[str, None]] = {}
         self._unhealthy: dict[str, dict[str, None]] = {}
 

@@ -40,7 +40,7 @@ class FakeKubelet:
     """
 
     process_type: ClassVar[type[KubeletProcess]] = KubeletProcess
-    """What a start runs; a test may choose another."""
+    """The class that a start runs; a test may choose another."""
 
     def __init__(
         self,

@@ -90,7 +90,7 @@ class KubeletProcess:
         return self._server.identity()
 
     def admitted(self, pod: Pod) -> None:
-        """Add a pod that has got its devices."""
+        """Add a pod that has received its devices."""
         self._pods[pod.key] = pod
         self.state_changed()
 

@@ -30,7 +30,7 @@ class Events(Protocol):
         """Handle a new plugin of a resource.
 
         Raises:
-            PluginError: it cannot be a new one.
+            PluginError: it is connected already.
         """
 
     def listed(self, resource: str, response: wire.ListAndWatchResponse) -> None:
@@ -103,9 +103,10 @@ class RegistrationService(rpc.RegistrationServicer):
         return error
 
     def _endpoint_error(self, endpoint: str) -> str:
-        """Return why an endpoint is not dialled: it may be a socket of another program, which only this one can reach.
+        """Return why an endpoint is not dialled; empty if it is.
 
-        A kubelet dials it.
+        It could be the socket of another program, which this process can reach but the plugin cannot. A real kubelet
+        dials it.
         """
         if endpoint == ".." or endpoint != Path(endpoint).name or "\0" in endpoint:
             return f"the endpoint {json.dumps(endpoint)} is not the name of a file in {self._plugin_dir.path}"
@@ -114,7 +115,7 @@ class RegistrationService(rpc.RegistrationServicer):
         return ""
 
     async def _connect(self, resource: str, client: PluginClient) -> None:
-        """Make this plugin the resource's.
+        """Make this plugin the one that serves the resource.
 
         The table of connections changes before the new plugin has answered.
 

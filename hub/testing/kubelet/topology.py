@@ -23,8 +23,8 @@ def affinity(known: Devices, free: Devices, sizes: Mapping[str, int]) -> frozens
     """Return the NUMA nodes from which a container's devices should come; they may not have enough devices.
 
     Each resource with NUMA nodes contributes the sets of nodes that have enough devices. The sets are intersected in
-    all combinations, and the best intersection wins (pkg/kubelet/cm/topologymanager, policy.go). Empty if there is
-    nothing to align.
+    all combinations, and the best intersection wins (pkg/kubelet/cm/topologymanager, policy.go). The result is empty
+    if there is nothing to align.
     """
     aligning = {resource for resource in sizes if any(device.numa for device in known[resource])}
     nodes = sorted({node for resource in aligning for device in known[resource] for node in device.numa})

@@ -6,10 +6,10 @@ from pathlib import Path
 from hub import ServiceError, call_service, message_fields
 
 METHODS = ("/metricssvc.MetricsService/List", "/gpumetricssvc.MetricsService/List")
-"""The names of the method that lists all GPUs: the one that exporters implement, and the one that they document."""
+"""The names of the method that lists all GPUs: first the name that exporters implement, then the documented one."""
 
 _STATE = 1
-"""The field of the response with the state of a GPU, repeated."""
+"""The repeated field of the response that contains the state of a GPU."""
 
 _HEALTH, _DEVICE = 3, 5
 """Fields of a state. The device is a PCI address."""
@@ -22,7 +22,7 @@ def unhealthy_devices(socket: Path) -> frozenset[str]:
     """Return the names of the GPUs that the exporter reports as unhealthy.
 
     Raises:
-        hub.ServiceError: it does not answer, or not in a way that can be understood.
+        hub.ServiceError: the exporter does not answer, or its answer is invalid.
     """
     states = [
         message_fields(state) for state in message_fields(_ask(socket)).get(_STATE, ()) if isinstance(state, bytes)

@@ -20,7 +20,7 @@ FAMILIES = {
 
 
 class Link(IntEnum):
-    """How two GPUs are connected, as KFD numbers the types of links."""
+    """How two GPUs are connected, with KFD's numbers for the types of links."""
 
     NONE = 0
     PCIE = 2
@@ -33,7 +33,7 @@ class KfdNode(msgspec.Struct, frozen=True):
     number: int
     """Its number in the topology, which changes when GPUs come and go."""
     gpu_id: int
-    """The number by which KFD names it in the files of processes."""
+    """The number that KFD uses for it in the files of processes."""
     render_minor: int
     """The number of its render node, such as 128 of /dev/dri/renderD128."""
     card: tuple[int, int, int]
@@ -54,7 +54,7 @@ class KfdNode(msgspec.Struct, frozen=True):
 
 
 class Card(msgspec.Struct, frozen=True):
-    """A GPU on the PCI bus, to which the driver is bound."""
+    """A GPU on the PCI bus with the driver bound to it."""
 
     pci: str
     numa: int | None = None
@@ -93,12 +93,12 @@ class Gpu(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """The PCI address of the card, with the number of the partition: both stay when the kernel's numbers change."""
+        """The card's PCI address and the partition's number; neither changes when the kernel's numbers do."""
         return self.card.pci if self.partition is None else f"{self.card.pci}-{self.partition}"
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that the metrics exporter may have for it; what concerns a card concerns all its partitions."""
+        """The names that the metrics exporter may use for it; a report about a card applies to all its partitions."""
         own = f"{self.card.pci[:-1]}{self.partition}" if self.partition else self.card.pci
         return frozenset({self.card.pci, self.source, own})
 

@@ -13,7 +13,7 @@ _PROPERTY = re.compile(rf"(\w+) ({DIGITS})", re.ASCII)
 
 
 def properties(path: Path, names: Collection[str]) -> Mapping[str, int]:
-    """Read these properties from a file with a name and a number in each line; one that is missing is 0.
+    """Read these properties from a file with a name and a number on each line; a missing property is 0.
 
     Raises:
         hub.UnreadableError: the file cannot be read.

@@ -1,9 +1,9 @@
 """Find the GPUs on a node: cards on the PCI bus and their partitions.
 
-A GPU consists of a KFD node and device files in /dev/dri. The number of the render node joins them: KFD has it among
-the properties of a node, and sysfs lists device files below the PCI device of a card, for its first partition, and
-below a platform device for each further partition. On cards with partitions the driver creates eight sets of device
-files, whatever the mode is, so those that KFD does not know are unused.
+A GPU consists of a KFD node and device files in /dev/dri. The number of the render node links the two: in KFD, it is a
+property of the node; in sysfs, the device files are listed below the card's PCI device for the first partition, and
+below a platform device for each further partition. On cards with partitions, the driver creates eight sets of device
+files in every mode, so the sets that KFD does not list are unused.
 """
 
 import re
@@ -42,7 +42,7 @@ class GpusFound(NamedTuple):
     gpus: Sequence[Gpu]
     """In the order of their PCI addresses and partitions."""
     excluded: Mapping[str, str]
-    """Why others cannot be used, by name."""
+    """Why other GPUs cannot be used, by name."""
 
 
 class _DeviceFiles(NamedTuple):
@@ -98,7 +98,7 @@ def read_gpus(host: Host) -> GpusFound:
         if minor not in own:
             excluded[card.pci] = _without_node(minor, minor in shared, topology)
             continue
-        # Virtual functions of one card may have everything in common; each is one GPU.
+        # Virtual functions of one card may all have the same key, but each is a separate GPU.
         key = own[minor].card
         nodes = [node for node in own.values() if node.card == key] if keys[key] == 1 else [own[minor]]
         gpus += _gpus_of(card, sorted(nodes, key=lambda node: node.render_minor), slots, excluded)
@@ -114,7 +114,7 @@ def read_driver(host: Host) -> DriverFacts:
 
 
 def signature(host: Host) -> object:
-    """Return a value that changes when GPUs come, go or are partitioned; sysfs gives no notification of that."""
+    """Return a value that changes when GPUs are added, removed or partitioned; sysfs gives no notification of that."""
     cards = tuple(
         (path.name, read_attribute(path / COMPUTE), read_attribute(path / MEMORY))
         for path in entries(host.path(CARDS), PCI_ADDRESS.pattern)
@@ -147,7 +147,7 @@ def _without_node(minor: int, shared: bool, topology: Topology) -> str:  # noqa:
 
 
 def _unknown(topology: Topology, slots: _Slots, used: set[int], keys: set[object]) -> Iterator[tuple[str, str]]:
-    """Yield what belongs to no GPU: nodes of KFD, and device files that are not in use."""
+    """Yield the KFD nodes that belong to no GPU, and the device files that are not in use."""
     for node in topology.nodes:
         if node.number not in used and node.card not in keys and node.render_minor not in slots.cards:
             where = f"renderD{node.render_minor}"

@@ -28,7 +28,7 @@ class Topology(NamedTuple):
     nodes: Sequence[KfdNode]
     """In the order of their numbers."""
     hidden: Mapping[int, str]
-    """Why others cannot be read, by number."""
+    """Why other GPUs cannot be read, by number."""
 
 
 def read_topology(host: Host) -> Topology:
@@ -38,7 +38,7 @@ def read_topology(host: Host) -> Topology:
         try:
             known = properties(directory / "properties", _PROPERTIES)
         except MissingError:
-            # Removed in the meantime.
+            # The node was removed in the meantime.
             continue
         except UnreadableError as error:
             hidden[int(directory.name)] = error.problem
@@ -88,12 +88,12 @@ def read_links(host: Host, node: int) -> Mapping[int, Link]:
 
 
 def generation(host: Host) -> str:
-    """Return a text that changes whenever the topology does; empty if KFD does not exist."""
+    """Return a string that changes whenever the topology does; empty if KFD does not exist."""
     return read_attribute(host.path(f"{KFD}/topology/generation_id"))
 
 
 def gpu_ids(host: Host, render_minors: Iterable[int]) -> Mapping[int, int]:
-    """Return KFD's numbers of GPUs, by the numbers of their render nodes; GPUs that KFD does not show are left out."""
+    """Return KFD's numbers for GPUs, by the numbers of their render nodes; GPUs that KFD does not show are left out."""
     wanted = set(render_minors)
     return {node.render_minor: node.gpu_id for node in read_topology(host).nodes if node.render_minor in wanted}
 

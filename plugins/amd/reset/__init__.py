@@ -1,7 +1,7 @@
 """Before a container starts, check that no other process holds memory on its GPU.
 
-It runs in a separate process, see `hub.reset`. Nothing about the GPU is changed: the driver frees the memory of a
-process when it exits.
+The check runs in a separate process (see `hub.reset`). It changes nothing on the GPU: the driver frees the memory of
+a process when it exits.
 """
 
 import re
@@ -24,7 +24,7 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - CheckSe
     """Wait until no other process holds memory on a GPU.
 
     Raises:
-        ResetFailed: one still does, and the container must not start; or the GPU no longer exists.
+        ResetFailed: a process still does, so the container must not start; or the GPU no longer exists.
     """
     settings = msgspec.convert(settings, CheckSettings)
     if device.broken:
@@ -40,7 +40,7 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - CheckSe
 
 
 def _gpu_id(host: Host, device: ResetDevice) -> int:
-    """Return the number by which KFD names a GPU. It can change when cards are partitioned, unlike device files."""
+    """Return KFD's number for a GPU. Unlike the device files, it can change when cards are partitioned."""
     names = (re.fullmatch("renderD([0-9]{1,9})", Path(node).name) for node in device.nodes)
     minors = [int(name[1]) for name in names if name]
     found = list(gpu_ids(host, minors).values())

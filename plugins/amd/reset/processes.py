@@ -1,6 +1,6 @@
-"""Find the processes that use a GPU, as KFD lists them: those that use ROCm, wherever on the node they run.
+"""Find the processes that use a GPU. KFD lists those that use ROCm, anywhere on the node.
 
-Processes that use a GPU for graphics only are not among them.
+Processes that use a GPU only for graphics are not among them.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from plugins.amd.discovery.kfd import KFD
 
 
 def processes_on(host: Host, gpu_id: int, slack: int) -> Iterator[str]:
-    """Yield the processes that hold more than this many bytes of a GPU's memory."""
+    """Yield the processes that hold more than `slack` bytes of a GPU's memory."""
     for directory in entries(host.path(f"{KFD}/proc"), DIGITS):
         held = read_number(directory / f"vram_{gpu_id}") or 0
         if held > slack:

@@ -6,7 +6,7 @@ from hub import Host, sorted_entries
 from plugins.generic.discovery.devwatch import DEV, dev_directories
 
 MAX_NAMES = 20_000
-"""A node with a thousand disks has a tenth of this."""
+"""The maximum number of names; a node with a thousand disks has a tenth of that."""
 
 
 def dev_names(host: Host) -> Iterator[str]:

@@ -27,7 +27,7 @@ def dev_directories(host: Host) -> Iterator[str]:
 
 
 def watched_directories(host: Host, patterns: Iterable[str]) -> set[Path]:
-    """Return the directories in which a change can affect what patterns match, by their paths in this process."""
+    """Return the directories in which a change can affect what the patterns match, as paths in this process."""
     directories = set(dev_directories(host))
     for pattern in patterns:
         if pattern.startswith(f"{DEV}/"):

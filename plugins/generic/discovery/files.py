@@ -29,9 +29,9 @@ class DeviceFile(NamedTuple):
     device: SysDevice | None
     """The device in sysfs; None if there is none."""
     key: str
-    """Its name, or that of the hardware, since its own may have a number that the kernel assigns in any order."""
+    """Its name, or that of the hardware, because its own may contain a number that the kernel assigns in any order."""
     physical: str
-    """Identifies the hardware, whatever path leads to it."""
+    """An id of the hardware that is the same for all paths to it."""
 
 
 def has_wildcard(pattern: str) -> bool:
@@ -40,7 +40,7 @@ def has_wildcard(pattern: str) -> bool:
 
 
 def is_without_devices(directory: str) -> bool:
-    """Return whether a directory in /dev is for other files, which any user may create there."""
+    """Return whether a directory in /dev is for files other than devices, which any user may create there."""
     return bool(_WITHOUT_DEVICES.fullmatch(directory))
 
 
@@ -70,13 +70,14 @@ def find_files(host: Host, sysfs: Sysfs, pattern: str) -> Iterator[DeviceFile]:
         if not file or not host.path(file).exists():
             continue
         found = device_file(sysfs, path, file)
-        # The kernel removes a device's file first: without its directory in sysfs, it would be another device.
+        # The kernel removes a device's file before its directory in sysfs. So if the file still exists, the directory
+        # existed when it was read; without the directory, the file would count as another device.
         if host.path(file).exists():
             yield found
 
 
 def device_file(sysfs: Sysfs, path: str, file: str = "") -> DeviceFile:
-    """Return what is known of a file.
+    """Return what is known about a file.
 
     Args:
         sysfs: The node's sysfs.
@@ -117,7 +118,7 @@ def resolve(host: Host, path: str) -> str:
 
 
 def _is_found_by_chance(pattern: str, path: str) -> bool:
-    """Return whether a path is where any user may create files, and only a wildcard leads there."""
+    """Return whether a path is in a directory where any user may create files, and was only found by a wildcard."""
     parts = zip(
         accumulate(PurePosixPath(pattern).parts, _joined), accumulate(PurePosixPath(path).parts, _joined), strict=True
     )
@@ -137,10 +138,10 @@ def _glob(host: Host, pattern: str) -> Iterable[Path]:
 
 
 def _hardware_key(device: SysDevice | None) -> str:
-    """Return the USB interface or PCI function, with the file's name without its first number, which may change.
+    """Return the USB interface or PCI function, and the file's name without its first number, which may change.
 
-    Of several such files all but the first have their number within the interface or function. It is empty if the
-    device is of neither kind.
+    If there are several such files, all but the first also have a number that counts them within the interface or
+    function. The key is empty if the device belongs to neither.
     """
     owner = hardware(device)
     if device is None or owner is None or device.path == owner.path:

@@ -12,17 +12,17 @@ ANY = "*"
 
 
 class Criteria(NamedTuple):
-    """What a device in sysfs must be; strings may contain wildcards, and empty ones are ignored."""
+    """The criteria for a device in sysfs; strings may contain wildcards, and empty ones are ignored."""
 
     kernel: str = ""
     driver: str = ""
     attributes: Mapping[str, str] = {}
     parents: Mapping[str, str] = {}
-    """Attributes that the device or one of its parent devices has, all on the same one."""
+    """Attributes that the device or one of its parent devices has, all on the same device."""
     properties: Mapping[str, str] = {}
 
     def matches(self, host: Host, device: SysDevice) -> bool:
-        """Whether a device is what is wanted."""
+        """Return whether a device meets the criteria."""
         return (
             fnmatchcase(device.name, self.kernel or ANY)
             and _has(device, self.attributes)
@@ -37,7 +37,7 @@ class Criteria(NamedTuple):
         return all(fnmatchcase(known.get(name, ""), value) for name, value in self.properties.items())
 
     def _has_parent(self, device: SysDevice) -> bool:
-        """Whether the device or one of its parent devices has the driver, and whether one has the attributes."""
+        """Return whether the device or one of its parent devices has the driver, and one of them has the attributes."""
         lineage = list(device.lineage) if self.driver or self.parents else [device]
         return any(fnmatchcase(each.driver, self.driver or ANY) for each in lineage) and any(
             _has(each, self.parents) for each in lineage

@@ -19,18 +19,18 @@ from hub import (
 from plugins.generic.discovery.reading import directories, target
 
 USB_FILES = "/dev/bus/usb"
-"""The directory of the files of whole USB devices."""
+"""The directory with the device files of whole USB devices."""
 
 _MAX_BELOW = 2000
-"""How many directories below a device to search for its device files: a function with a few disks has some hundreds."""
+"""How many directories below a device to search for its device files: a function with a few disks has hundreds."""
 
 
 class SysDevice:
-    """A device in sysfs. What was read once is not read again.
+    """A device in sysfs. Everything is read only once, and then kept.
 
     Args:
         path: Its directory as this process finds it, without links.
-        known: The devices that were looked at before, by path: many are part of the same one.
+        known: The devices that were read before, by path: many devices are part of the same one.
     """
 
     def __init__(self, path: Path, known: dict[Path, "SysDevice"] | None = None) -> None:
@@ -91,7 +91,7 @@ class SysDevice:
 
     @cached_property
     def lineage(self) -> Sequence["SysDevice"]:
-        """The device, and those that it is part of, the nearest first."""
+        """The device and its parent devices, the nearest first."""
         own = [self] if _is_device(self.path) else []
         for path in self.path.parents:
             if path.name == "devices":
@@ -107,7 +107,7 @@ class SysDevice:
 
     @cached_property
     def parts(self) -> Sequence["SysDevice"]:
-        """The device and its parts that have a device file, in natural order; no other USB devices or PCI functions."""
+        """The device and its parts with a device file, in natural order, but no other USB devices or PCI functions."""
         found, pending, seen = [], [self.path], 0
         while pending and seen < _MAX_BELOW:
             seen += 1
@@ -123,12 +123,12 @@ class SysDevice:
 
     @property
     def device_files(self) -> list[str]:
-        """The paths of the files of its parts."""
+        """The paths of the device files of its parts."""
         return sorted((part.file for part in self.parts), key=natural_order)
 
 
 def _is_device(directory: Path) -> bool:
-    """Return whether it is the directory of a device, not one that groups a device's parts by class, such as "tty"."""
+    """Return whether a directory is that of a device; others group a device's parts by class, such as "tty"."""
     return (directory / "uevent").exists()
 
 
@@ -176,14 +176,14 @@ class Sysfs:
     def _by_file(self) -> Mapping[str, SysDevice]:
         """The devices of all classes by their file, such as /dev/dvb/adapter0/frontend0 of dvb0.frontend0.
 
-        Reading them takes a while, so it is done only for files that are not found by name.
+        Reading them takes a while, so they are read only if a file is not found by name.
         """
         classes = (self._devices(directory) for directory in sorted_entries(self._root / "class"))
         return {device.file: device for devices in classes for device in devices if device.file}
 
     @cached_property
     def _by_name(self) -> Mapping[str, list[Path]]:
-        """Links to the devices of all classes by name, which is usually that of the file."""
+        """Links to the devices of all classes by name, which is usually the name of the file."""
         found: dict[str, list[Path]] = {}
         for directory in sorted_entries(self._root / "class"):
             for link in sorted_entries(directory):
@@ -233,5 +233,5 @@ def facts(device: SysDevice | None) -> dict[str, str]:
 
 
 def _safe(fact: str) -> str:
-    """Make a fact safe for use in a path or as an argument of a command: the maker of a USB device chooses its text."""
+    """Make a fact safe for use in a path or as an argument of a command: a USB device's vendor chooses the text."""
     return re.sub("^[-.]+", "_", re.sub("[^A-Za-z0-9#+.:=@_-]", "_", fact))

@@ -1,4 +1,4 @@
-"""Hardware that is usually served by this plugin, whatever the settings say."""
+"""Hardware that is usually served by this plugin, regardless of the settings."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,11 +14,11 @@ _USUAL: Mapping[str, str] = {
     "/dev/video*": "video device",
     "/dev/snd/controlC*": "sound card",
 }
-"""What the files that match each pattern are. What every node has, such as /dev/kvm, is not listed."""
+"""The kind of files that match each pattern. Files that every node has, such as /dev/kvm, are not listed."""
 
 
 def usual_hardware(host: Host) -> Iterator[str]:
-    """Return a description of each."""
+    """Return a description of each such device on the node."""
     sysfs = Sysfs(host)
     for pattern, kind in _USUAL.items():
         for file in find_files(host, sysfs, pattern):

@@ -1,4 +1,4 @@
-"""IOMMU groups: the PCI functions that can only be given to one container together, through vfio-pci."""
+"""IOMMU groups: PCI functions that a container can only get together, through vfio-pci."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from plugins.generic.discovery.sysfs import SysDevice
 DRIVER = "vfio-pci"
 
 CONTROL = "/dev/vfio/vfio"
-"""The file that each user of VFIO opens in addition to that of the group."""
+"""The file that each user of VFIO opens in addition to the file of the group."""
 
 _BRIDGE = "0x06"
 """The class of bridges, which need no driver: the kernel does not count them."""
@@ -26,7 +26,7 @@ class VfioGroup(NamedTuple):
 
     @property
     def problem(self) -> str:
-        """Why no container can have the group; empty if one can."""
+        """Why no container can get the group; empty if one can."""
         others = [f"{each.name} ({each.driver or 'none'})" for each in self.functions if each.driver != DRIVER]
         drivers = ", ".join(others)
         return f"all functions of IOMMU group {self.number} need the driver {DRIVER}: {drivers}" if others else ""

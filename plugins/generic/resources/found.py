@@ -22,14 +22,14 @@ class Found(NamedTuple):
     """One device of a resource."""
 
     key: str
-    """Identifies the hardware, however the kernel numbers it."""
+    """An id of the hardware that does not depend on how the kernel numbers it."""
     files: tuple[GivenFile, ...] = ()
     device: SysDevice | None = None
     """The device in sysfs that has its NUMA node, serial number and so on."""
     uses: int = 1
     """How many containers can use it; multiplied by the count of the resource."""
     physical: str = ""
-    """Identifies the hardware, if its files do not."""
+    """An id of the hardware, if its files do not identify it."""
     functions: tuple[str, ...] = ()
     """The PCI addresses, if it consists of several functions."""
 
@@ -42,4 +42,4 @@ class Search:
     excluded: dict[str, str] = field(default_factory=dict)
     """Why other hardware is excluded, by name."""
     missing: list[str] = field(default_factory=list)
-    """Which settings match nothing."""
+    """Descriptions of the settings that match nothing."""

@@ -79,7 +79,7 @@ def _found(key: str, files: Sequence[GivenFile]) -> Found:
 
 
 def _joined(files: Sequence[DeviceFile]) -> str:
-    """Join the keys of files; what they have in common is given once."""
+    """Join the keys of files; a part that they have in common appears only once."""
     names: dict[str, dict[str, None]] = {}
     for file in files:
         place, dash, name = file.key.rpartition("-") if file.device and hardware(file.device) else ("", "", file.key)

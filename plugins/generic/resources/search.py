@@ -37,7 +37,7 @@ def _search_files(host: Host, sysfs: Sysfs, resource: Resource, result: Search) 
         for file in files:
             first = known.get(file.target)
             if not file.target.startswith("/dev/") and host.path(file.target).is_file():
-                # A container with it would not start.
+                # A container with this file as a device would not start.
                 result.excluded[file.path] = "it is not a device file: list it under mounts instead"
             elif first is None:
                 known[file.target] = file.path
@@ -110,7 +110,7 @@ def _add_vfio(host: Host, sysfs: Sysfs, device: SysDevice, result: Search) -> No
 
 
 def _nodes(resource: Resource, device: SysDevice) -> list[str]:
-    """Return the device files of a device that containers get."""
+    """Return those device files of a device that containers get."""
     own = usb_file(device) if device.is_usb else device.file
     if not resource.nodes:
         return [own] if own else device.device_files
@@ -166,6 +166,6 @@ _KINDS = {UsbSelector: "USB device", PciSelector: "PCI function", SysfsSelector:
 
 
 def _nothing(kind: str, selector: _Selector) -> str:
-    """Return that a selector matches nothing, with the keys that are set."""
+    """Return a message that a selector matches nothing, with the keys that are set."""
     keys = {name.removesuffix("_"): getattr(selector, name) for name in selector.__struct_fields__}
     return f"no {kind} has {', '.join(f'{name} {value}' for name, value in keys.items() if value)}"

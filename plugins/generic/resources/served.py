@@ -1,4 +1,4 @@
-"""The resources of files that may be absent now, kept across restarts: pods request them by name in any case."""
+"""The resources of files that may be missing now, kept across restarts: pods may still request them by name."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from hub import Runtime, UnreadableError
 
 
 class ServedFiles:
-    """Remembers which resource belongs to which file.
+    """A record of which resource belongs to which file.
 
     Args:
         runtime: Where to keep the names across restarts of the plugin.

@@ -15,7 +15,7 @@ _NAME = re.compile("[a-z0-9][-a-z0-9]*[a-z0-9]")
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="lower"):
-    """A section; the generic-device-plugin accepts its keys without regard to case."""
+    """A section; the generic-device-plugin ignores the case of its keys."""
 
 
 class _Path(_Strict, frozen=True):
@@ -52,10 +52,10 @@ LEVELS = (_Device, _Group, _Path, _Usb)
 
 
 def read_devices(entries: Sequence[Any], domain: str) -> list[Resource]:
-    """Return the resources that the entries mean.
+    """Return the resources that the entries define.
 
     Raises:
-        ValueError: an entry is wrong.
+        ValueError: an entry is invalid.
     """
     return [_resource(place, entry, domain) for place, entry in _parsed(entries)]
 
@@ -123,7 +123,7 @@ def _number(key: str, value: str | int) -> str:
 
 
 def _parsed(entries: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    """Return the entries with their locations: items of a list, or values of the flag, strings of YAML or JSON."""
+    """Return the entries with their locations: items of a list, or values of the flag (YAML or JSON strings)."""
     for number, entry in enumerate(entries):
         place = f"devices[{number}]"
         try:
@@ -133,7 +133,7 @@ def _parsed(entries: Sequence[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _lower(value: Any) -> Any:  # noqa: ANN401 - parsed, not yet checked
-    """Return a value with its keys in lower case, in which they are compared."""
+    """Return a value with its keys in lower case, for comparison."""
     if isinstance(value, Mapping):
         return {str(key).lower(): _lower(part) for key, part in value.items()}
     return [_lower(part) for part in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""Regular expressions that were written for Go's library, where Python's supports the same syntax."""
+"""Regular expressions that were written for Go's library, as far as Python's supports the same syntax."""
 
 import re
 import warnings
@@ -15,7 +15,7 @@ _CLASSES = {
     "upper": "A-Z",
     "xdigit": "0-9a-fA-F",
 }
-"""What sets can name in Go."""
+"""The character classes that a set can name in Go."""
 
 
 @lru_cache
@@ -23,7 +23,7 @@ def compile_go(expression: str) -> re.Pattern[str]:
     """Compile an expression and cache it, since each scan needs it; as in Go, only ASCII letters and digits count.
 
     Raises:
-        re.error: it is wrong, or it has no equivalent in Python's library.
+        re.error: the expression is invalid, or has no equivalent in Python's library.
     """
     with warnings.catch_warnings():
         # Python warns about syntax that may have a different meaning in a later version.

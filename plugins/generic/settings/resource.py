@@ -166,4 +166,4 @@ class Resource(Settings, frozen=True):
 
 
 SHARE = "{share}"
-"""The number of a share; an id that has it needs no other number."""
+"""The placeholder for the number of a share; an id that contains it needs no other number."""

@@ -13,7 +13,7 @@ from plugins.generic.settings.selectors import Count
 PREFIX = "smarter-devices/"
 
 NVIDIA = "nvidia-gpu"
-"""The entry that does not match names in /dev, but means the integrated GPU of a Jetson."""
+"""The entry that does not match names in /dev, but stands for the integrated GPU of a Jetson."""
 
 
 class SmarterEntry(Settings, frozen=True):
@@ -32,7 +32,7 @@ class SmarterEntry(Settings, frozen=True):
 
 
 class SmarterResources(NamedTuple):
-    """What the entries mean for the files that are there now."""
+    """What the entries define for the files that exist now."""
 
     resources: list[Resource]
     files: Mapping[str, str]

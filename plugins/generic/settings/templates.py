@@ -5,10 +5,10 @@ FACTS = ("name", "serial", "port", "pci", "vendor", "product")
 sysfs shows; empty if it shows none."""
 
 OF_DEVICE = ("id", "index", *FACTS)
-"""Also the id of the device, and its number in the resource."""
+"""As above, and the id of the device and its number in the resource."""
 
 ON_NODE = (*OF_DEVICE, "host_path", "host_paths")
-"""Also the paths of its files on the node: of the first, and of all, separated by commas."""
+"""As above, and the paths of its files on the node: of the first, and of all, separated by commas."""
 
 IN_CONTAINER = (*ON_NODE, "path", "paths", "share")
-"""Also the paths in the container, and the number of the share."""
+"""As above, and the paths in the container and the number of the share."""

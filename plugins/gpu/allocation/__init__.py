@@ -19,7 +19,7 @@ _CDI_STRATEGIES = {DeviceListStrategy.CDI_ANNOTATIONS, DeviceListStrategy.CDI_CR
 
 
 class ContainerEdits:
-    """Builds Allocate responses from memory.
+    """A builder of Allocate responses, from what is in memory.
 
     Args:
         settings: The plugin's settings.
@@ -54,7 +54,7 @@ class ContainerEdits:
         )
 
     def problem(self, share: Share) -> str:
-        """Return why a container cannot get what the settings say; empty if it can."""
+        """Return why a container cannot get what the settings require; empty if it can."""
         files = bool(self._strategies & _CDI_STRATEGIES) or self._settings.flags.plugin.pass_device_specs
         if not files:
             return ""

@@ -21,7 +21,7 @@ IMEX_CHANNELS = "/dev/nvidia-caps-imex-channels"
 """Contains a file for each channel through which GPUs of several nodes share memory."""
 
 CAPABILITIES = "/proc/driver/nvidia/capabilities"
-"""The same as a tree of files, with lines such as "DeviceFileMinor: 21"."""
+"""The same numbers as in MIG_MINORS, as a tree of files with lines such as "DeviceFileMinor: 21"."""
 
 _MINOR = "[0-9]{1,7}"
 
@@ -43,7 +43,7 @@ class DeviceFiles:
         self._capabilities: Mapping[str, int] = {}
 
     def refresh(self, gpus: Sequence[Gpu]) -> None:
-        """Find the device files again."""
+        """Search for the device files again."""
         self._control = tuple(node for node in CONTROL_NODES if self._paths.device(node).exists())
         self._wsl = self._paths.device(WSL_DEVICE).exists()
         self._channels = tuple(n for n in self._imex.channel_ids if self._paths.device(_channel(n)).exists())
@@ -80,7 +80,7 @@ class DeviceFiles:
                     yield _capability(self._capabilities[key])
 
     def capability_problem(self, gpu: Gpu, mig: MigDevice) -> str:
-        """Return why a container would have no access to a MIG device with its files; empty if it would."""
+        """Return why a MIG device's files would not give a container access to it; empty if they would."""
         for key in _capability_keys(gpu, mig):
             number = self._capabilities.get(key)
             if number is None:

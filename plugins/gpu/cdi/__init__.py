@@ -1,4 +1,4 @@
-"""CDI specification files: the definitions of the names in answers, kept up to date with the devices."""
+"""CDI specification files, which define the names in Allocate responses, kept up to date with the devices."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +18,11 @@ from plugins.gpu.settings.file import DeviceListStrategy, GPUSettings
 
 
 class CdiFiles:
-    """Builds the specifications if the settings use CDI, and keeps the files up to date with them.
+    """The specifications, built if the settings use CDI, and the files with them.
 
     Attributes:
         problem: Why containers cannot use the specifications; empty if they can.
-        note: Why NVIDIA's container toolkit, which is on the node, did not write the specification of the GPUs.
+        note: Why NVIDIA's container toolkit did not write the GPUs' specification although it is on the node.
     """
 
     def __init__(self, settings: GPUSettings, paths: DriverPaths, files: DeviceFiles) -> None:
@@ -60,9 +60,9 @@ class CdiFiles:
         return ""
 
     def _of_toolkit(self, own: dict[str, Any], gpus: Sequence[Gpu], driver: str) -> dict[str, Any] | None:
-        """Return the toolkit's specification, with GPUs that it does not define; None if there is none."""
+        """Return the toolkit's specification, plus the GPUs that it does not define; None if it wrote none."""
         program = find_toolkit(self._settings, self._paths)
-        # Everything that its result depends on: it takes a second, so it is not run at every scan.
+        # Everything that the toolkit's result depends on: a run takes a second, so not every scan runs it.
         inputs = (program, Path(program).stat().st_mtime_ns if program else 0, driver, own)
         if inputs != self._inputs:
             self._inputs = inputs

@@ -1,4 +1,4 @@
-"""Find, under the driver's root, the driver's files that containers need: what NVIDIA's container toolkit finds."""
+"""Find the driver's files that containers need, under the driver's root, as NVIDIA's container toolkit does."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -8,8 +8,8 @@ from typing import NamedTuple
 from plugins.gpu.discovery.driverpaths import LIBRARY_DIRECTORIES, DriverPaths
 
 _DIRECTORIES = (*LIBRARY_DIRECTORIES, *(f"{directory}/vdpau" for directory in LIBRARY_DIRECTORIES))
-"""A loader searches them in containers, too: by default, or because NVIDIA's images name /usr/local/nvidia/lib64 in
-LD_LIBRARY_PATH. Programs that decode video look for their libraries in `vdpau`."""
+"""Directories that the loader searches in containers, too: by default, or because NVIDIA's images name
+/usr/local/nvidia/lib64 in LD_LIBRARY_PATH. Programs that decode video look for their libraries in `vdpau`."""
 
 _OTHER_LIBRARIES = (
     "libnvidia-nvvm70.so.*",
@@ -140,7 +140,7 @@ def _matching(paths: DriverPaths, directory: str, patterns: list[str] | tuple[st
 
 
 def _is_own(paths: DriverPaths, directory: str) -> bool:
-    """Whether this is a directory, and not a link to an earlier one of the list, such as /lib64 to /usr/lib64."""
+    """Return whether this is a directory, not a link to an earlier one in the list, such as /lib64 to /usr/lib64."""
     here = paths.driver(directory)
     return here.is_dir() and not _is_alias(here, paths, directory)
 

@@ -1,7 +1,7 @@
 """The hooks with which NVIDIA's container toolkit creates links and updates the ld.so cache in containers.
 
-Only hooks that every release of the toolkit has: where a container runtime calls an unknown one, no container starts.
-The toolkit's own specification has all hooks that it knows.
+Only hooks that every release of the toolkit has are used: where a container runtime calls an unknown hook, no container
+starts. The specification that the toolkit itself writes has all hooks that this toolkit knows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from plugins.gpu.settings.file import GPUSettings
 Hook = dict[str, Any]
 
 _SONAMES = {"libEGL_nvidia": 0, "libGLX_nvidia": 0, "libGLESv2_nvidia": 2, "libnvidia-nvvm": 4}
-"""The numbers that are not 1."""
+"""The version numbers in library names, where they are not 1."""
 
 _LINKS, _CACHE = "create-symlinks", "update-ldcache"
 

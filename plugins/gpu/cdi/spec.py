@@ -15,7 +15,7 @@ from plugins.gpu.settings.file import DeviceIDStrategy, GPUSettings
 _OPTIONS = ["ro", "nosuid", "nodev", "rbind", "rprivate"]
 
 VOID = ["NVIDIA_VISIBLE_DEVICES=void"]
-"""Prevents NVIDIA's container runtime from doing the same again."""
+"""The variable that prevents NVIDIA's container runtime from making the same changes again."""
 
 Spec = dict[str, Any]
 
@@ -23,13 +23,13 @@ Spec = dict[str, Any]
 def make_specs(
     settings: GPUSettings, paths: DriverPaths, files: DeviceFiles, gpus: Sequence[Gpu], driver: DriverLibraries
 ) -> dict[str, Spec]:
-    """Build all specifications whose names containers may get, by class."""
+    """Build the specifications of all names that containers may get, by class."""
     devices, common = _gpu_devices(settings, paths, files, gpus), _common(settings, paths, files, driver)
     return {"gpu": cdi_spec(CDI_VENDOR, "gpu", devices, common), **_other_specs(settings, paths, files)}
 
 
 def gpu_names(settings: GPUSettings, gpus: Sequence[Gpu]) -> dict[str, tuple[Gpu, MigDevice | None]]:
-    """Return the names of GPUs and MIG devices in answers."""
+    """Return the names of GPUs and MIG devices in Allocate responses."""
     by_index = settings.flags.plugin.device_id_strategy is DeviceIDStrategy.INDEX
     names: dict[str, tuple[Gpu, MigDevice | None]] = {}
     for gpu in gpus:

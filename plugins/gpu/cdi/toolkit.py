@@ -1,4 +1,4 @@
-"""Have NVIDIA's container toolkit write the specification of the GPUs: it knows best what its driver needs."""
+"""Generate the specification of the GPUs with NVIDIA's container toolkit, which knows best what the driver needs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,10 @@ from plugins.gpu.settings.file import GPUSettings
 PROGRAM = "nvidia-ctk"
 
 TIMEOUT = 8.0
-"""Seconds that it may take; less than what a scan may take in addition to the driver's calls."""
+"""Seconds that the program may take; less than a scan may take in addition to the driver's calls."""
 
 MAX_OUTPUT = 4 << 20
-"""Maximum size of a specification in bytes; that of 16 GPUs has about 100 KB."""
+"""Maximum size of a specification in bytes; one for 16 GPUs has about 100 KB."""
 
 _Path = Annotated[str, msgspec.Meta(pattern="^/", extra={"expected": "an absolute path"})]
 
@@ -87,10 +87,10 @@ def find_toolkit(settings: GPUSettings, paths: DriverPaths) -> str:
 
 
 def generate(program: str, settings: GPUSettings, paths: DriverPaths, gpus: Sequence[Gpu]) -> dict[str, Any]:
-    """Have the toolkit write the specification of the GPUs, and check it.
+    """Generate the specification of the GPUs with the toolkit, and check it.
 
     Raises:
-        ProgramFailed: it failed, or its specification is not the one that was requested.
+        ProgramFailed: the toolkit failed, or its specification is not what was requested.
     """
     flags = settings.flags
     hook = flags.plugin.nvidia_ctk_path
@@ -106,14 +106,14 @@ def generate(program: str, settings: GPUSettings, paths: DriverPaths, gpus: Sequ
     text = run_program([program, *args], timeout=TIMEOUT, env=driver_variables(paths), max_output=MAX_OUTPUT)
     roots = {str(paths.driver("/")): str(paths.driver_root), str(paths.device("/")): str(paths.dev_root)}
     spec: dict[str, Any] = _on_node(_parsed(text), roots)
-    # It does not define GPUs that are divided into MIG devices.
+    # The toolkit does not define GPUs that are divided into MIG devices.
     names = {name for name, (gpu, mig) in gpu_names(settings, gpus).items() if mig or not gpu.mig}
     _check(spec, names, hook)
     return spec
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    # Its log lines may be around the specification.
+    # The toolkit's log lines may surround the specification.
     start = 0 if text.startswith("{") else text.find("\n{") + 1
     try:
         spec, _ = json.JSONDecoder().raw_decode(text, start)
@@ -124,7 +124,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _on_node(value: Any, roots: Mapping[str, str]) -> Any:  # noqa: ANN401 - any part of a specification
-    """Return a specification with the node's own paths, instead of those where this process sees the same files."""
+    """Return a specification with the node's own paths, in place of the paths of the same files in this process."""
     if isinstance(value, list):
         return [_on_node(part, roots) for part in value]
     if not isinstance(value, dict):

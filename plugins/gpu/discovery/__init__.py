@@ -1,1 +1,1 @@
-"""Facts about the GPUs on a node, and where its driver is."""
+"""Facts about the GPUs on a node, and the location of their driver."""

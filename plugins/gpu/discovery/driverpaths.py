@@ -21,8 +21,8 @@ LIBRARY_DIRECTORIES = (
     "/usr/local/nvidia/lib64",
     "/usr/lib",
 )
-"""Where distributions, NVIDIA's driver container and images of clouds install the driver's libraries; each real
-directory comes before its aliases. The search for NVML, CDI files and the driver's programs use them."""
+"""Where distributions, NVIDIA's driver container and cloud images install the driver's libraries; each real
+directory comes before its aliases. Used to find NVML and the files for CDI, and by the driver's programs."""
 
 
 class DriverPaths:
@@ -45,21 +45,21 @@ class DriverPaths:
         self._driver_root_here = mounted if mounted and mounted.is_dir() else host.path(self.driver_root)
 
     def has_gpus(self) -> bool:
-        """Whether the PCI bus has an NVIDIA GPU that is not passed through to a virtual machine."""
+        """Return whether the PCI bus has an NVIDIA GPU that is not passed through to a virtual machine."""
         return any(each.driver != "vfio-pci" for each in pci_functions(self.host, vendor=NVIDIA, class_code=DISPLAY))
 
     def driver(self, path: Path_) -> Path:
-        """The path in this process of a file of the driver, given relative to the driver root."""
+        """Return the path in this process of a file of the driver, given relative to the driver root."""
         return self._driver_root_here / Path(path).relative_to("/")
 
     def driver_on_node(self, path: Path_) -> Path:
-        """The path on the node of the same file."""
+        """Return the path on the node of a file of the driver, given in the same way."""
         return self.driver_root / Path(path).relative_to("/")
 
     def device_on_node(self, path: Path_) -> Path:
-        """The path on the node of a device file such as "/dev/nvidia0"."""
+        """Return the path on the node of a device file such as "/dev/nvidia0"."""
         return self.dev_root / Path(path).relative_to("/")
 
     def device(self, path: Path_) -> Path:
-        """The path in this process of the same device file."""
+        """Return the path in this process of such a device file."""
         return self.host.path(self.device_on_node(path))

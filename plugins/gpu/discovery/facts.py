@@ -8,7 +8,7 @@ import msgspec
 
 
 class Engines(msgspec.Struct, frozen=True):
-    """How many processors and engines a MIG device has; it may share the engines with others of its GPU instance."""
+    """How many processors and engines a MIG device has; other MIG devices of its GPU instance may share the engines."""
 
     multiprocessors: int
     copy: int
@@ -40,7 +40,7 @@ class MigDevice(msgspec.Struct, frozen=True):
 
 
 class FindingKind(StrEnum):
-    """What can be wrong with a GPU that works; the settings have an effect for each."""
+    """What can be wrong with a GPU that works; the settings define an effect for each."""
 
     FABRIC = "fabric"
     """The registration with the NVLink fabric is not complete, so CUDA does not start."""
@@ -61,7 +61,7 @@ class Finding(msgspec.Struct, frozen=True):
 
     kind: FindingKind
     text: str
-    """In words that stay the same while it lasts."""
+    """A text that stays the same while the problem lasts."""
 
 
 class Gpu(msgspec.Struct, frozen=True):
@@ -92,7 +92,7 @@ class Gpu(msgspec.Struct, frozen=True):
     """Whether the card and the driver report its errors; if not, only probes find them."""
 
     findings: tuple[Finding, ...] = ()
-    """What the last probe found that is not a fault by itself."""
+    """What the last probe found that is not in itself a fault."""
     mig_capable: bool = False
     """Whether MIG can be enabled."""
 
@@ -102,7 +102,7 @@ class Gpu(msgspec.Struct, frozen=True):
         return "" if self.minor is None else f"/dev/nvidia{self.minor}"
 
     def with_fault(self, fault: str) -> Self:
-        """Return the GPU with an additional fault; without one if it is empty."""
+        """Return the GPU with an additional fault; unchanged if the fault is empty."""
         return msgspec.structs.replace(self, fault="; ".join(filter(None, (self.fault, fault))))
 
     def with_findings(self, findings: Iterable[Finding]) -> Self:
@@ -122,7 +122,7 @@ class Ancestor(IntEnum):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """The connection of two GPUs."""
+    """The connection between two GPUs."""
 
     ancestor: Ancestor = Ancestor.SYSTEM
     nvlinks: int = 0
@@ -136,12 +136,12 @@ class Topology(msgspec.Struct, frozen=True):
     """Keyed by pair of UUIDs, the smaller one first."""
 
     def link(self, one: str, other: str) -> Link:
-        """Return the connection of two GPUs; the weakest one if it is unknown."""
+        """Return the connection between two GPUs; the weakest one if it is unknown."""
         return self.links.get((min(one, other), max(one, other)), Link())
 
 
 class DriverState(msgspec.Struct, frozen=True):
-    """The state of all GPUs at a poll of the driver."""
+    """The state of all GPUs when the driver was polled."""
 
     gpus: tuple[Gpu, ...] = ()
     topology: Topology = Topology()

@@ -34,10 +34,10 @@ def impossible_resources(shares: Sequence[Share]) -> Mapping[str, str]:
 
 
 class MpsDaemons:
-    """Starts and stops daemons as the shares require, in a separate thread: NVIDIA's program may be slow.
+    """A thread that starts and stops daemons as the shares require: NVIDIA's program may be slow.
 
     Args:
-        settings: They name the daemons' directory.
+        settings: The plugin's settings, which name the daemons' directory.
         paths: Where the driver is.
         runtime: Where the records of the daemons are.
         changed: Called when the health of a daemon has changed.
@@ -58,7 +58,7 @@ class MpsDaemons:
         self._log = structlog.get_logger()
 
     def ensure(self, shares: Sequence[Share]) -> Mapping[str, str | None]:
-        """Set what is shared now, and return the state of its daemons within `FIRST_RESULT_TIMEOUT`.
+        """Set the shares that are now advertised, and return the state of their daemons within `FIRST_RESULT_TIMEOUT`.
 
         Returns:
             By resource, why its daemon does not work; empty if it does, None if that is not known yet. Resources that
@@ -96,7 +96,7 @@ class MpsDaemons:
             self._round_over.wait(FIRST_RESULT_TIMEOUT)
 
     def _run(self) -> None:
-        # Unknown until the first round, even after a failed one.
+        # The states are unknown until the first round is over, also when this thread restarts after a failure.
         self._reasons = {}
         while True:
             self._awake.clear()

@@ -1,4 +1,4 @@
-"""One MPS control daemon: NVIDIA's program, configured the way NVIDIA's plugin does it."""
+"""One MPS control daemon: NVIDIA's program, configured as by NVIDIA's plugin."""
 
 import msgspec
 import structlog

@@ -1,4 +1,4 @@
-"""SELinux: without the label of containers' files, a container may not use the directories of a daemon."""
+"""SELinux labels: a container may use the directories of a daemon only if they have the label of container files."""
 
 import os
 from contextlib import suppress
@@ -12,15 +12,15 @@ LABEL = "system_u:object_r:container_file_t:s0"
 _ATTRIBUTE = "security.selinux"
 _VALUE = f"{LABEL}\0".encode()
 _ENABLED = "/sys/fs/selinux/enforce"
-"""Exists if the node has SELinux, in whichever mode."""
+"""Exists if the node has SELinux, in any mode."""
 
 
 def allow_containers(host: Host, directory: str) -> None:
     """Label a directory on the node, and the files in it, if the node has SELinux.
 
-    Daemons use no directories inside theirs, but containers can create them, as many and as deep as they like. What is
-    created in a labelled directory gets its label, so the directory is labelled last, and what is in a labelled one,
-    possibly millions of files of containers, is not looked at.
+    Daemons do not use subdirectories, but containers can create any number of them, at any depth. New files in a
+    labelled directory inherit its label. So the directory is labelled last, and a labelled directory is skipped: it may
+    contain millions of files of containers.
 
     Raises:
         OSError: the label cannot be set.
@@ -32,7 +32,7 @@ def allow_containers(host: Host, directory: str) -> None:
         return
     with os.scandir(here) as entries:
         for entry in entries:
-            # A container may have removed it.
+            # A container may have removed the file.
             with suppress(FileNotFoundError):
                 _label(Path(entry.path))
     _label(here)

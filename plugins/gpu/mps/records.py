@@ -1,7 +1,7 @@
 """Which MPS daemons the plugin has started, and with which limits.
 
-The daemons outlive the plugin, so it must find them again. Their directories cannot answer that: containers can write
-to some of them.
+The daemons outlive the plugin, so it must find them again. Their directories are not a reliable source, because
+containers can write to some of them.
 """
 
 from collections.abc import Mapping

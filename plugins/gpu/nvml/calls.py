@@ -29,7 +29,7 @@ MISSING = {
 
 
 class NvmlError(Exception):
-    """A call failed.
+    """The failure of a call.
 
     Args:
         function: The function's name.

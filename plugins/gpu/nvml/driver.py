@@ -29,17 +29,17 @@ class _PollRequest:
 
 
 class Driver:
-    """Polls the driver in a separate thread, from the first poll at which there is a driver's library.
+    """A thread that polls the driver, started by the first poll that finds the driver's library.
 
-    A process has one: NVML lets only one thread of a process wait for events, and the others wait for it (seen with
-    driver 580.159 on an H200).
+    A process has only one: NVML lets only one thread of a process wait for events, and blocks all others meanwhile
+    (seen with driver 580.159 on an H200).
 
     Args:
         paths: Where the driver's files are.
         on_xid: Called with each XID, in the driver's thread.
         on_change: Called in the same thread when a poll would find something new.
         listen: Whether to listen for XIDs.
-        lock: Shows when a reset needs the GPUs; during the reset, the last known state is the answer.
+        lock: Shows when a reset needs the GPUs; during the reset, a poll returns the last known state.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Driver:
         return request.state
 
     def _make_poller(self) -> "DriverPoller":
-        # It loads NVIDIA's bindings, 2.5 MB, which a node without a driver does not need.
+        # This import loads NVIDIA's bindings, 2.5 MB, which a node without a driver does not need.
         from plugins.gpu.nvml.polling import DriverPoller  # noqa: PLC0415 - see above
 
         return DriverPoller(self._paths, self._on_xid, self._on_change, listen=self._listen, lock=self._lock)
@@ -117,7 +117,7 @@ class Driver:
 
 
 def _remaining(poller: "DriverPoller", asked: float, timeout: float) -> float:
-    """Return the seconds until the poll fails: the limit is for a single call, not for all of them together.
+    """Return the seconds until the poll fails: the limit is for each call, not for all calls together.
 
     GPUs without persistence mode each take seconds to answer for the first time.
     """

@@ -1,7 +1,7 @@
 """Locks that give a reset exclusive use of the GPUs.
 
-A GPU is not reset while any process has the driver open, and the plugin does, because it listens to its reports. So a
-reset asks the plugin to release the driver, by locks on files, which the kernel releases however a process exits:
+A GPU is not reset while any process has the driver open, and the plugin keeps it open to receive reports. So a
+reset makes the plugin release the driver, through file locks, which the kernel releases however a process exits:
 
 - the reset lock, shared by all resets that need the GPUs: a plugin that finds it taken releases the driver;
 - a driver lock for each hub: the plugin holds it during its session with the driver. Resets wait for all of them: in a
@@ -19,7 +19,7 @@ DRIVER_LOCK = "driver.lock"
 
 
 class DriverLock:
-    """The plugin's side.
+    """The plugin's side of the locks.
 
     Args:
         runtime: Where the locks are; an empty one if no reset needs them.
@@ -62,14 +62,14 @@ class DriverLock:
 
 @contextmanager
 def exclusive_driver(runtime: Runtime, timeout: float) -> Iterator[None]:
-    """Hold the GPUs while no plugin uses the driver.
+    """Reserve the GPUs, so that no plugin uses the driver in the meantime.
 
     Args:
         runtime: Where the locks are; an empty one if no plugin is running.
         timeout: Seconds within which the plugins must release the driver.
 
     Raises:
-        TimeoutError: a plugin did not.
+        TimeoutError: a plugin did not release the driver.
     """
     if not runtime:
         yield

@@ -1,4 +1,4 @@
-"""The state of a GPU on the NVLink fabric, to which it is connected by NVSwitches."""
+"""The state of a GPU on the NVLink fabric, to which it is connected through NVSwitches."""
 
 import ctypes
 from typing import Any
@@ -18,7 +18,7 @@ _FLAGS = {
     pynvml.NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_ROUTE_UNHEALTHY: "a route is faulty",
     pynvml.NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_ACCESS_TIMEOUT_RECOVERY: "it is recovering from an access that timed out",
 }
-"""Two bits each at this position: 1 means true, 2 false, 0 not supported."""
+"""Each flag has two bits, at this position: 1 means true, 2 false, 0 not supported."""
 
 _TRUE = 1
 
@@ -55,7 +55,7 @@ def read_fabric(nvml: Nvml, handle: Any) -> Any:  # noqa: ANN401 - NVML's handle
             if nvml.attempt("nvmlDeviceGetGpuFabricInfoV", handle, ctypes.byref(info)):
                 return info
         except NvmlError as error:
-            # What a driver may answer if it does not know the version.
+            # A driver that does not know the version may answer this.
             if error.code != pynvml.NVML_ERROR_INVALID_ARGUMENT:
                 raise
     info = pynvml.c_nvmlGpuFabricInfo_t()

@@ -23,7 +23,7 @@ class Links(msgspec.Struct, frozen=True):
 
 
 class Inspector:
-    """Inspects GPUs, and keeps their thresholds from one poll to the next.
+    """An inspector of GPUs, which keeps their thresholds from one poll to the next.
 
     Args:
         nvml: The driver.
@@ -99,7 +99,7 @@ class Inspector:
             return
         temperature = self._nvml.ask("nvmlDeviceGetTemperature", handle, pynvml.NVML_TEMPERATURE_GPU)
         if temperature is not None and temperature >= limit:
-            # Without the temperature, so that the text stays the same while it lasts.
+            # Without the temperature, so that the text stays the same while the finding lasts.
             yield Finding(FindingKind.TEMPERATURE, f"it is hotter than the {limit} °C at which it slows down")
 
     def _links(self, handle: Any) -> Links:  # noqa: ANN401 - NVML's handle
@@ -120,7 +120,7 @@ class Inspector:
         return Links(frozenset(active), switched)
 
     def _is_down(self, handle: Any, link: int) -> bool:  # noqa: ANN401 - NVML's handle
-        """Check a link that seems inactive: drivers from 525 on distinguish one that sleeps, as on an idle GPU."""
+        """Check a link that seems inactive: drivers from 525 on distinguish sleeping links, as on an idle GPU."""
         field = (pynvml.NVML_FI_DEV_NVLINK_GET_STATE, link)
         try:
             values = self._nvml.ask("nvmlDeviceGetFieldValues", handle, [field])
@@ -133,9 +133,9 @@ class Inspector:
 
 
 def _missing(own: Links, peers: list[Links]) -> frozenset[int]:
-    """Return the links that all peers have active, and this GPU has not.
+    """Return the links that are active on all peers, but not on this GPU.
 
-    A GPU without any is not a fault unless the others are on switches: bridges connect only some GPUs of a node.
+    A GPU without active links is not faulty unless its peers are on switches: bridges connect only some GPUs of a node.
     """
     if not own.active and not all(peer.switched for peer in peers):
         return frozenset()

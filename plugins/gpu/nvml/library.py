@@ -7,7 +7,7 @@ from plugins.gpu.discovery.driverpaths import LIBRARY_DIRECTORIES, DriverPaths
 SONAME = "libnvidia-ml.so.1"
 
 NOT_FOUND = "nvmlInit: NVML Shared Library Not Found"
-"""What NVIDIA's bindings say without the library."""
+"""The error of NVIDIA's bindings if there is no library."""
 
 VERSION_FILE = "/proc/driver/nvidia/version"
 """Exists while the NVIDIA kernel module is loaded."""
@@ -16,7 +16,7 @@ VERSION_FILE = "/proc/driver/nvidia/version"
 def load_library(paths: DriverPaths) -> bool:
     """Load the driver's library, so that NVIDIA's bindings find it by its name; return whether there is one.
 
-    If it is in none of these directories, the system's loader searches for it.
+    If the library is in none of `LIBRARY_DIRECTORIES`, the system's loader searches for it.
     """
     candidates = (paths.driver(f"{directory}/{SONAME}") for directory in LIBRARY_DIRECTORIES)
     return any(_loads(str(path)) for path in candidates if path.exists()) or _loads(SONAME)
@@ -26,13 +26,13 @@ def _loads(name: str) -> bool:
     try:
         ctypes.CDLL(name)
     except OSError:
-        # Built for another architecture (32 bit), or damaged; the next one may work.
+        # The library is for another architecture (32 bit), or damaged; the next one may work.
         return False
     return True
 
 
 def no_driver(paths: DriverPaths, error: str) -> str:
-    """Say why there is no session with the driver, after this error."""
+    """Explain why there is no session with the driver, given NVML's error."""
     version = paths.host.path(VERSION_FILE)
     if not version.exists():
         return f"no NVIDIA driver is loaded on this node: {VERSION_FILE} does not exist ({error})"

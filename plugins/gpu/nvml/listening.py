@@ -16,7 +16,7 @@ _EVERYTHING = 0xFFFFFFFF
 
 
 class XidListener:
-    """Listens for the XIDs of each GPU that reports them.
+    """A listener for the XIDs of each GPU that reports them.
 
     Args:
         nvml: The driver, in a session.
@@ -40,7 +40,7 @@ class XidListener:
         return self._events is not None and bool(self._handles)
 
     def add(self, handle: Any, gpu: Gpu) -> Gpu:  # noqa: ANN401 - NVML's handle
-        """Listen for a GPU's XIDs; return it with the fault that prevents this, or as one that reports none.
+        """Listen for a GPU's XIDs; return the GPU with any fault that prevents this, or marked as reporting none.
 
         Raises:
             NvmlError: the GPU, or the driver, is gone.
@@ -124,7 +124,7 @@ class XidListener:
                 structlog.get_logger().debug("gpu not monitored", gpu=uuid, reason=str(error))
 
     def _free(self) -> None:
-        """Stop listening until the next poll, which starts again."""
+        """Stop listening until the next poll, which starts listening again."""
         try:
             self._nvml.attempt("nvmlEventSetFree", self._events)
         except NvmlError as error:

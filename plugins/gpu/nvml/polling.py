@@ -1,4 +1,4 @@
-"""Polls the driver: the sessions with it, one after the other, and what was known in the last one."""
+"""Polling of the driver: consecutive sessions with it, and what is known from the last one."""
 
 from collections.abc import Callable
 
@@ -15,21 +15,21 @@ from plugins.gpu.nvml.session import Session
 
 SLICE = 500
 """Milliseconds that the thread waits for events before it checks for requests. An event ends the wait at once; a
-request waits for the rest of it."""
+request has to wait for its end."""
 
 FIRST_TIMEOUT = 5.0
 """Seconds that the first poll waits for the end of a reset; less than the driver's timeout."""
 
 
 class DriverPoller:
-    """Polls the driver, in the driver's thread.
+    """A poller for use in the driver's thread.
 
     Args:
         paths: Where the driver's files are.
         on_xid: Called with each XID.
         on_change: Called when a poll would find something new.
         listen: Whether to listen for XIDs.
-        lock: Shows when a reset needs the GPUs; during the reset, the last known state is the answer.
+        lock: Shows when a reset needs the GPUs; during the reset, a poll returns the last known state.
     """
 
     def __init__(

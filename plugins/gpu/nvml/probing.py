@@ -22,7 +22,7 @@ _ACTIONS = {
 
 
 class Prober:
-    """Probes GPUs, and keeps their counters from one poll to the next."""
+    """A prober of GPUs, which keeps their counters from one poll to the next."""
 
     def __init__(self, nvml: Nvml, paths: DriverPaths) -> None:
         self._nvml = nvml
@@ -30,10 +30,10 @@ class Prober:
         self._uncorrected: dict[str, int] = {}
 
     def fault(self, handle: Any, gpu: Gpu) -> str:  # noqa: ANN401 - NVML's handle
-        """Describe the faults in a GPU; empty if there are none. What its card does not support is skipped.
+        """Describe the faults in a GPU; empty if there are none. Checks that the card does not support are skipped.
 
         Raises:
-            NvmlError: it does not answer.
+            NvmlError: the GPU does not answer.
         """
         return "; ".join(self._faults(handle, gpu))
 

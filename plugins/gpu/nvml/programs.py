@@ -20,18 +20,18 @@ def run_driver_program(
 ) -> str:
     """Run one of the driver's programs and return the beginning of its output, on one line.
 
-    What it leaves running outlives this process and its group.
+    Processes that the program leaves running outlive this process and its group.
 
     Args:
         paths: Where the driver is.
         name: The program.
         args: Its arguments.
-        timeout: Seconds that it may take.
+        timeout: Seconds that the program may take.
         stdin: Its standard input.
         environment: Additional variables.
 
     Raises:
-        ProgramFailed: it is missing, failed, or took too long.
+        ProgramFailed: the program is missing, failed, or took too long.
     """
     program = paths.driver(f"/usr/bin/{name}")
     if not program.exists():

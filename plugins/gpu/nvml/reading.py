@@ -22,7 +22,7 @@ def read_gpu(nvml: Nvml, paths: DriverPaths, handle: Any, index: int) -> Gpu:  #
     """Read everything about a GPU except its health.
 
     Raises:
-        NvmlError: it does not answer.
+        NvmlError: the GPU does not answer.
     """
     uuid = nvml.call("nvmlDeviceGetUUID", handle)
     pci, minor = _location(nvml, paths, handle, uuid)
@@ -131,7 +131,7 @@ def _engines(attributes: Any) -> Engines | None:  # noqa: ANN401 - NVML's struct
 
 
 def _size(attributes: Any, profile: str) -> tuple[int, int, int]:  # noqa: ANN401 - NVML's structure, as above
-    """Return a MIG device's GPU slices, compute slices and memory; without an answer, its profile contains them."""
+    """Return a MIG device's GPU slices, compute slices and memory; without an answer, take them from its profile."""
     if attributes:
         sizes = attributes.gpuInstanceSliceCount, attributes.computeInstanceSliceCount
         return *sizes, attributes.memorySizeMB << 20

@@ -36,7 +36,7 @@ def best_connected(topology: Topology, available: Sequence[str], required: Seque
     Args:
         topology: How the GPUs are connected.
         available: Their UUIDs; earlier ones win among equals.
-        required: Some of them.
+        required: Those among them that must be chosen.
         size: The size, from the number of required to the number of available ones.
     """
     if size == 0:

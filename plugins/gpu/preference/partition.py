@@ -22,7 +22,7 @@ KEPT = 8
 """Lists of all partitions that are kept: building one takes longer than finding the best in it. At most 0.1 MB each."""
 
 STARTS = 4
-"""The number of GPUs at which a bounded search starts, twice at each."""
+"""The number of GPUs from which a bounded search starts, twice from each."""
 
 
 def set_score(pairs: Matrix, members: Sequence[int]) -> int:
@@ -40,7 +40,7 @@ def best_partition(pairs: Matrix, fixed: Sequence[int], size: int) -> list[Set]:
         fixed: GPUs that belong to the first set.
         size: The size of the sets.
     """
-    # A set is in many partitions.
+    # The same set is in many partitions.
     score = cache(partial(set_score, pairs))
 
     def worth(sets: list[Set]) -> tuple[int, list[int]]:
@@ -76,12 +76,12 @@ def _partitions(numbers: Set, fixed: Sequence[int], size: int) -> Iterator[list[
     elif len(numbers) < size:
         yield [numbers] if numbers else []
     elif len(numbers) % size:
-        # The last GPUs first: the earlier ones are taken among equals.
+        # Begin with the last GPUs as the rest: the first of equal partitions wins, so the earlier GPUs are chosen.
         for rest, left in reversed(list(_splits(numbers, (), len(numbers) % size))):
             for others in _partitions(left, (), size):
                 yield [*others, rest]
     else:
-        # The set of the first GPU first, so that the same sets do not return in another order.
+        # Begin with the set of the first GPU, so that the same sets do not occur again in another order.
         for first, rest in _splits(numbers, numbers[:1], size):
             for others in _partitions(rest, (), size):
                 yield [first, *others]
@@ -99,13 +99,13 @@ def _starts(pairs: Matrix, fixed: Sequence[int], size: int) -> Iterator[list[Set
     free = [number for number in range(len(pairs)) if number not in fixed]
     for at in range(0, len(free), max(1, len(free) // STARTS)):
         order = [*fixed, *free[at:], *free[:at]]
-        # Neighbours in the driver's order are often on one switch.
+        # Neighbours in the driver's order are often on the same switch.
         yield [tuple(order[start : start + size]) for start in range(0, len(order), size)]
         yield _grown(pairs, order, len(fixed) or 1, size)
 
 
 def _grown(pairs: Matrix, order: Sequence[int], seeds: int, size: int) -> list[Set]:
-    """Build sets one after the other, the first one from the first GPUs; each grows by the GPU that adds most."""
+    """Build sets one after another, beginning with the first GPUs; each set grows by the GPU that adds most."""
     members, left = list(order[:seeds]), list(order[seeds:])
     sets = []
     while left:
@@ -120,7 +120,7 @@ def _grown(pairs: Matrix, order: Sequence[int], seeds: int, size: int) -> list[S
 
 
 class _Search:
-    """Improves a partition until no exchange of two GPUs between its sets helps.
+    """A search that improves a partition until no exchange of two GPUs between its sets helps.
 
     Args:
         pairs: The score of each pair.

@@ -9,7 +9,7 @@ from plugins.gpu.settings.file import AllocationPolicy
 
 
 def group_of(share: Share) -> str:
-    """Return the group that is filled or spared: the device of a replica, or the GPU of a MIG device."""
+    """Return the group that is filled or kept free: the device of a replica, or the GPU of a MIG device."""
     return share.gpu.uuid if share.sharing is Sharing.NONE else share.uuid
 
 

@@ -1,4 +1,4 @@
-"""Resets of GPUs before a container starts. They run in a separate process, see `hub.reset`."""
+"""Resets of GPUs before a container starts. They run in a separate process (see `hub.reset`)."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from plugins.gpu.settings.levels import ResetLevel
 
 
 def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - ResetSettings as decoded from JSON
-    """Prepare a GPU or MIG device for a container, up to the reset level of its resource.
+    """Prepare a GPU or MIG device for a container, as far as the reset level of its resource requires.
 
     Raises:
         ResetFailed: the device is not ready, and the container must not start.

@@ -19,7 +19,7 @@ def reset_hardware(paths: DriverPaths, uuid: str, settings: ResetSettings, runti
     """Reset the GPU, and check that it answers again.
 
     Raises:
-        ResetFailed: it was not reset, or does not answer.
+        ResetFailed: the GPU was not reset, or does not answer.
     """
     try:
         with exclusive_driver(runtime, RELEASE_TIMEOUT):

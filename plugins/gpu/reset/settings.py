@@ -7,7 +7,7 @@ import msgspec
 from plugins.gpu.settings.levels import ResetLevel
 
 MEMORY_SLACK = 512 << 20
-"""Bytes that may be in use on an unused GPU: the driver's own, which differ between cards."""
+"""Bytes that the driver itself may use on an unused GPU; the actual number depends on the card."""
 
 
 class ResetSettings(msgspec.Struct, frozen=True):

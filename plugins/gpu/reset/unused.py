@@ -19,14 +19,14 @@ _LISTS = (
     ("nvmlDeviceGetMPSComputeRunningProcesses_v3", "nvmlDeviceGetMPSComputeRunningProcesses_v2"),
     ("nvmlDeviceGetGraphicsRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v2"),
 )
-"""The functions that list the processes on a device: for each kind of process, that of new and of old drivers."""
+"""The functions that list the processes on a device: for each kind of process, one for new and one for old drivers."""
 
 
 def require_unused(target: Target, settings: ResetSettings) -> None:
     """Wait until the device is unused.
 
     Raises:
-        ResetFailed: it is still in use; the text names the processes.
+        ResetFailed: the device is still in use; the text names the processes.
     """
     end = time.monotonic() + settings.timeout
     while why := _usage(target, settings.memory_slack):
@@ -60,7 +60,7 @@ def _listed(target: Target, functions: Iterable[str]) -> Iterable[Any]:
 
 
 def _name(target: Target, pid: int) -> str:
-    """Return a process's name from /proc, or from the driver, which also knows processes of other pid namespaces."""
+    """Return a process's name from /proc, or from the driver, which also knows processes in other PID namespaces."""
     if name := process_name(target.paths.host, pid):
         return name
     try:

@@ -20,7 +20,7 @@ from plugins.gpu.settings.sharing import GPU_RESOURCE, ResourcePatterns, Sharing
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 AbsolutePath = Annotated[str, msgspec.Meta(pattern="^/|^$", extra={"expected": "an absolute path"})]
-"""Empty: the default, as in NVIDIA's plugin."""
+"""An absolute path; empty for the default, as in NVIDIA's plugin."""
 
 MPS_ROOT = "/run/nvidia/mps"
 CTK_PATH = "/usr/bin/nvidia-ctk"

@@ -30,7 +30,7 @@ def check_selector(selector: str | int, *, pci: bool) -> None:
 
 
 def selects(selector: str | int, gpu: Gpu, mig: MigDevice | None = None) -> bool:
-    """Whether a selector names a MIG device, or a GPU if no MIG device is given."""
+    """Return whether a selector names a MIG device, or a GPU if no MIG device is given."""
     name = str(selector)
     if mig is not None:
         return name in {

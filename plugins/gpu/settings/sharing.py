@@ -45,7 +45,7 @@ class Pattern(Settings, frozen=True):
         force_setattr(self, "name", resource_name(self.name))
 
     def matches(self, text: str) -> bool:
-        """Whether the pattern matches a product name or profile."""
+        """Return whether the pattern matches a product name or profile."""
         return bool(re.fullmatch(".*".join(map(re.escape, re.split(r"\*+", self.pattern))), text))
 
 
@@ -61,7 +61,7 @@ class ResourcePatterns(Settings, frozen=True):
 
 
 MAX_REPLICAS = 10_000
-"""The list of one GPU's shares then takes a sixth of what a kubelet accepts."""
+"""The maximum number of replicas. The list of one GPU's shares then has a sixth of the size that a kubelet accepts."""
 
 
 class SharedResource(Settings, frozen=True):

@@ -17,7 +17,7 @@ DISABLE = "DP_DISABLE_HEALTHCHECKS"
 ENABLE = "DP_ENABLE_HEALTHCHECKS"
 
 _CODE = re.compile("[0-9]{1,9}")
-"""Few digits, because Python does not convert thousands; `isdigit` accepts other digits, which `int` does not."""
+"""A number with few digits: Python does not convert thousands, and `isdigit` accepts digits that `int` does not."""
 
 
 _ALL = {"all", "xids"}
@@ -93,7 +93,7 @@ class XidPolicy(msgspec.Struct, frozen=True):
         """Build the policy of a configuration.
 
         `DP_DISABLE_HEALTHCHECKS` is `all`, `xids` or a list of XIDs to ignore; `DP_ENABLE_HEALTHCHECKS` accepts the
-        same and takes precedence. Other words have no effect, see `malformed`.
+        same and takes precedence. Other words have no effect (see `malformed`).
         """
         meanings = dict.fromkeys(IGNORED, XidMeaning.IGNORE) | dict.fromkeys(FATAL, XidMeaning.FATAL)
         for kind in XidMeaning:

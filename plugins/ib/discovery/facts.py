@@ -3,7 +3,7 @@
 import msgspec
 
 INFINIBAND, ETHERNET = "InfiniBand", "Ethernet"
-"""The kernel's names of link layers; others are "Unknown", such as that of Amazon's EFA."""
+"""The kernel's names for link layers; all others are "Unknown", such as that of Amazon's EFA."""
 
 
 class Port(msgspec.Struct, frozen=True):

@@ -18,14 +18,14 @@ _REQUEST = "16sH14x"
 
 
 class Interfaces:
-    """Brings each interface up once, so that an administrator can bring it down again."""
+    """Interfaces, each of which is brought up only once, so that an administrator can bring it down again."""
 
     def __init__(self) -> None:
         self._done: set[str] = set()
         self._log = structlog.get_logger()
 
     def bring_up(self, names: Iterable[str]) -> None:
-        """Bring up those that are down. A failure is logged, because HCAs may work without their interfaces."""
+        """Bring up interfaces that are down. A failure is logged, because HCAs may work without their interfaces."""
         for name in sorted(set(names) - self._done):
             self._done.add(name)
             try:

@@ -1,4 +1,4 @@
-"""What was last seen of each PCI function, kept until the function itself is removed.
+"""The last known facts about each PCI function, kept until the function itself is removed.
 
 While a pod uses a function, its network interface is in the pod's network namespace, and so is its RDMA device if the
 RDMA subsystem is in exclusive mode. sysfs on the node shows neither. A selection by interface or partition key must
@@ -28,11 +28,11 @@ class LastSeen(msgspec.Struct, frozen=True):
 
 
 class FunctionMemory:
-    """Supplements what sysfs shows with what it showed before.
+    """The facts that sysfs showed before, to supplement those that it shows now.
 
     Args:
         host: The node's file system.
-        runtime: Where to keep the memory across restarts of the plugin.
+        runtime: Where to keep the facts across restarts of the plugin.
     """
 
     def __init__(self, host: Host, runtime: Runtime) -> None:
@@ -43,7 +43,7 @@ class FunctionMemory:
         self._known = self._kept = self._read()
 
     def complete(self, visible: Sequence[Hca]) -> list[Hca]:
-        """Return these HCAs with the facts that are hidden now, and those HCAs that are hidden themselves."""
+        """Return these HCAs with the facts that are hidden now, and the HCAs that are themselves hidden."""
         hcas = [self._completed(hca) for hca in visible]
         if is_exclusive(self._host):
             hcas += self._hidden(hcas)
@@ -51,7 +51,7 @@ class FunctionMemory:
         return sorted(hcas, key=lambda hca: hca.pci)
 
     def save(self) -> None:
-        """Keep the memory across restarts of the plugin."""
+        """Save the facts, to keep them across restarts of the plugin."""
         if not self._path or self._known == self._kept:
             return
         self._kept = self._known
@@ -103,5 +103,5 @@ def _last_seen(hca: Hca) -> LastSeen:
 
 
 def _is_text(name: str) -> bool:
-    """Whether JSON can express a name, which may be any bytes."""
+    """Return whether JSON can express a name, which may consist of any bytes."""
     return name.isprintable()

@@ -7,8 +7,8 @@ from pathlib import Path
 from hub import Host, UnreadableError, read_text
 
 VARIABLE = "DPHUB_NODE_NET"
-"""Names the directory with the kernel's tables of the node's network if this process has a different one: a pod's
-/proc/net shows the pod's network."""
+"""The variable that names the directory with the kernel's tables of the node's network, for a process in another
+network: a pod's /proc/net shows the pod's network."""
 
 _TABLES = "/proc/net"
 _UP = 0x1
@@ -24,12 +24,15 @@ def default_route_interfaces(host: Host) -> list[str]:
 
 
 def _ipv4(lines: list[list[str]]) -> set[str]:
-    """Columns: interface, destination, gateway, flags, ..., mask."""
+    """Return the interfaces of default routes. Columns: interface, destination, gateway, flags, ..., mask."""
     return {line[0] for line in lines[1:] if len(line) > 7 and line[1] == line[7] == "00000000"}  # noqa: PLR2004 - the mask
 
 
 def _ipv6(lines: list[list[str]]) -> set[str]:
-    """Columns: destination, its length, ..., flags, interface. A route on lo leads nowhere."""
+    """Return the interfaces of default routes. Columns: destination, its length, ..., flags, interface.
+
+    A route on lo leads nowhere.
+    """
     return {
         line[9]
         for line in lines

@@ -45,12 +45,12 @@ class RdmaDevices(NamedTuple):
     hcas: list[Hca]
     """In the order of their PCI addresses."""
     unreadable: Mapping[str, str]
-    """Why others cannot be used, by name: what the kernel shows about them makes no sense."""
+    """Why other devices cannot be used, by name: what the kernel shows about them is invalid."""
 
 
 def read_hcas(host: Host) -> RdmaDevices:
     """Read all RDMA devices. One that is removed during the read is left out."""
-    # Cached: all virtual functions of a physical one would read the same.
+    # Cached: otherwise, the same files would be read for all virtual functions of a physical one.
     vf_numbers = functools.cache(_vf_numbers)
     found, unreadable = [], {}
     for entry in sorted_entries(host.path(RDMA_DEVICES)):
@@ -82,7 +82,7 @@ def read_counters(host: Host, device: str, port: int) -> dict[str, int]:
 
 
 def is_exclusive(host: Host) -> bool:
-    """Whether an RDMA device belongs to one network namespace at a time (`rdma system` shows and sets the mode)."""
+    """Return whether an RDMA device belongs to one network namespace at a time (see `rdma system`)."""
     return read_attribute(host.path("/sys/module/ib_core/parameters/netns_mode")) == "N"
 
 
@@ -90,7 +90,7 @@ def with_device_files(hca: Hca) -> Hca:
     """Return an HCA with the device files that it has now, even if it is hidden.
 
     Raises:
-        ValueError: it has none.
+        ValueError: the HCA has no uverbs device at the moment.
     """
     current = msgspec.structs.replace(hca, **_device_files(Path(hca.path)))
     if not current.uverbs:
@@ -99,7 +99,7 @@ def with_device_files(hca: Hca) -> Hca:
 
 
 def function_exists(host: Host, pci: str) -> bool:
-    """Whether the node has a PCI function."""
+    """Return whether the node has a PCI function."""
     return host.path(f"{_PCI}/{pci}").exists()
 
 
@@ -109,7 +109,7 @@ def virtual_functions(host: Host, pf: str) -> Iterable[str]:
 
 
 def read_hidden(host: Host, pci: str) -> Hca | None:
-    """Read what the PCI function shows of an HCA whose RDMA device is in another namespace; None if it is removed."""
+    """Read what the PCI function shows of an HCA whose RDMA device is in another namespace; None if it was removed."""
     try:
         return msgspec.structs.replace(_read_function(_target(host.path(f"{_PCI}/{pci}")), _vf_numbers), hidden=True)
     except (OSError, ValueError):
@@ -201,7 +201,7 @@ def _read_port(number: int, port: Path) -> Port:
 
 
 def _has_pkeys(port: Path) -> bool:
-    """Whether partition keys mean something: other link layers have one without a meaning."""
+    """Return whether partition keys have a meaning: ports with other link layers have one that means nothing."""
     return read_attribute(port / "link_layer") == INFINIBAND
 
 
@@ -222,7 +222,7 @@ def _target(link: Path) -> Path:
     """Follow a link.
 
     Raises:
-        OSError: it leads nowhere, or to itself.
+        OSError: the link leads nowhere, or to itself.
     """
     return Path(os.path.realpath(link, strict=True))
 
@@ -231,7 +231,7 @@ def _count(path: Path) -> int:
     """Read a count; 0 if the kernel does not show it.
 
     Raises:
-        ValueError: it is not a number.
+        ValueError: the content is not a number.
     """
     text = read_attribute(path)
     if text and not re.fullmatch(_DIGITS, text):

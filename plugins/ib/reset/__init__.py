@@ -1,7 +1,7 @@
-"""Resets of virtual functions before a container starts. They run in a separate process, see `hub.reset`.
+"""Resets of virtual functions before a container starts. They run in a separate process (see `hub.reset`).
 
 A container starts after its pod's network is set up, and a reset undoes what was set up on the function. So resets are
-for pods whose network does not use it, and off by default.
+for pods whose network does not use the function, and are off by default.
 """
 
 from pathlib import Path

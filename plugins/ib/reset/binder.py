@@ -1,7 +1,7 @@
 """Rebind the drivers of functions whose reset was interrupted.
 
-Each runs in its own process, because a driver may hang forever: the plugin then gives up on that function, and does not
-wait.
+Each attempt runs in its own process, because a driver may hang forever: the plugin then gives up on that function, and
+does not wait.
 This file is also that process: `python -m plugins.ib.reset.binder HOST_ROOT DIRECTORY PCI`.
 """
 
@@ -25,7 +25,7 @@ FIRST_DELAY, MAX_DELAY = 1.0, 300.0
 
 
 class DriverBinder:
-    """Binds the drivers of functions that a reset left without a driver.
+    """A binder for the drivers of functions that a reset left without one.
 
     Args:
         host: The node's file system.

@@ -1,4 +1,4 @@
-"""One PCI function in sysfs, and what the kernel does when it is written to."""
+"""A PCI function in sysfs, and the operations that are started by writing to its files."""
 
 import threading
 import time
@@ -94,7 +94,7 @@ class Function:
         """Wait until the RDMA device is back under its names, and its ports are active if they were before.
 
         Raises:
-            ResetFailed: it is not back, or its names differ from those that the container got.
+            ResetFailed: the device is not back, or its names differ from those that the container got.
         """
         try:
             self._wait(lambda: bool(self._names) and set(names) <= self._names, "it had no RDMA device", timeout)
@@ -120,7 +120,7 @@ class Function:
         return self._host.path(f"/sys/bus/pci/drivers/{self.driver}")
 
     def _write(self, path: Path, text: str, what: str, timeout: float) -> None:
-        """Write to sysfs, with a timeout: the write returns when the kernel has finished, which may be never."""
+        """Write to sysfs, with a timeout: the write returns when the kernel has finished, which may never happen."""
         outcome: list[OSError | None] = []
 
         def write() -> None:

@@ -14,17 +14,17 @@ from typing import NamedTuple
 from hub import Host, UnreadableError, process_name, read_text
 
 DeviceNumber = tuple[int, int]
-"""The major and minor number of a device: the same for all its files, whatever their names are."""
+"""The major and minor number of a device: the same for all its files, regardless of their names."""
 
 _FIELDS = re.compile(rb"^(flags|mnt_id|ino):\s*([0-9]+)$", re.MULTILINE)
-"""In `/proc/PID/fdinfo/FD`, what describes an open file (man 5 proc_pid_fdinfo); `ino` is there from Linux 5.14 on."""
+"""The fields of `/proc/PID/fdinfo/FD` for an open file (man 5 proc_pid_fdinfo); `ino` exists from Linux 5.14 on."""
 
 _FDINFO_BYTES = 256
-"""How much of that file to read: these are in its first four lines."""
+"""How much of that file to read: the fields are in its first four lines."""
 
 _AT_FDCWD, _AT_STATX_DONT_SYNC, _STATX_MODE = -100, 0x4000, 0x3
 _STATX_BYTES, _MODE_OFFSET, _NUMBER_OFFSET = 256, 28, 128
-"""Of `struct statx` (man 2 statx); linux/stat.h."""
+"""Size and offsets of `struct statx` (man 2 statx), in bytes; linux/stat.h."""
 
 _KCMP = {"x86_64": 312, "aarch64": 272}.get(os.uname().machine)
 _KCMP_FILES = 2
@@ -45,7 +45,7 @@ def device_number(attribute: Path) -> DeviceNumber:
 
 
 _ROUNDS = 20
-"""How often to look for processes that were started during the search; each round takes milliseconds."""
+"""How many times to look for processes that were started during the search; each round takes milliseconds."""
 
 _SEARCH_TIMEOUT = 3.0
 """Seconds to wait for the next file of a process; looking at one takes microseconds."""
@@ -54,8 +54,8 @@ _SEARCH_TIMEOUT = 3.0
 def processes_with_open(host: Host, devices: Collection[DeviceNumber]) -> Iterator[str]:
     """Find processes that have one of these devices open or mapped, among those that this process can see.
 
-    A process whose files cannot be read in time may have them open, and counts. It does not find files that are in no
-    process's table of open files: those in transit through a socket, or registered with io_uring.
+    A process whose files cannot be read in time may have one open, so it is included. The search does not find files
+    that are in no process's table of open files: those in transit through a socket, or registered with io_uring.
     """
     for process in _processes(host.path("/proc")):
         name = f"process {process.name} ({process_name(host, process.name) or 'unknown'})"
@@ -80,8 +80,8 @@ def _processes(directory: Path) -> Iterator[Path]:
 def _holds(process: Path, devices: Collection[DeviceNumber]) -> bool | None:
     """Return whether a process has one of these devices open or mapped; None if the kernel does not show it in time.
 
-    While a process changes its address space, the kernel keeps readers waiting: forever, if that call hangs, which a
-    file system in user space can cause, and for seconds, if it changes large mappings, whatever its priority is.
+    While a process changes its address space, the kernel makes readers wait: forever if that call hangs, which a file
+    system in user space can cause, and for seconds if it changes large mappings, regardless of the process's priority.
     A process with a very large number of files just takes a long time.
     """
     search = _Search(process, devices)
@@ -94,14 +94,14 @@ def _holds(process: Path, devices: Collection[DeviceNumber]) -> bool | None:
 
 
 class _Search(threading.Thread):
-    """Checks whether a process has one of these devices open or mapped."""
+    """A thread that checks whether a process has one of these devices open or mapped."""
 
     def __init__(self, process: Path, devices: Collection[DeviceNumber]) -> None:
         super().__init__(daemon=True)
         self._process = process
         self._devices = devices
         self.looked_at = 0
-        """How many files it has seen."""
+        """How many files it has checked."""
         self.found: bool | None = None
         """The result; None until it is known."""
 
@@ -139,7 +139,7 @@ def _threads(process: Path) -> Iterator[Path]:
 
 
 def _has_memory(thread: Path) -> bool:
-    """Return whether a thread still has its memory, so that what was listed before is complete: it may have exited."""
+    """Return whether a thread still has its memory; if it has exited, its list of mappings may be incomplete."""
     try:
         return not read_text(thread / "statm").startswith("0 ")
     except UnreadableError:
@@ -167,7 +167,7 @@ def _links(directory: Path) -> Iterator[str]:
 
 
 def _number(link: str) -> DeviceNumber | None:
-    """Return the number of the device that such a link stands for; None if it is not one.
+    """Return the number of the device to which such a link leads; None if it leads to no device.
 
     This depends neither on the file's name, which any process can choose, nor on its file system: with `os.stat`, a
     file system in user space could make this process wait forever.
@@ -181,10 +181,10 @@ def _number(link: str) -> DeviceNumber | None:
 
 
 class _Descriptor(NamedTuple):
-    """What the kernel shows of a descriptor."""
+    """What the kernel shows about a descriptor."""
 
     only_names: bool
-    """Whether it only names its file (O_PATH), which even a user who may not open that file can do.
+    """Whether it only names its file (O_PATH), which is possible even without permission to open that file.
 
     The permissions of the link do not show that: those of a file opened for neither reading nor writing are the same.
     """
@@ -193,9 +193,9 @@ class _Descriptor(NamedTuple):
 
 
 def _is_open(link: str, devices: Collection[DeviceNumber]) -> bool:
-    """Return whether what was one of these devices a moment ago is mapped, or open under its number.
+    """Return whether a file that was one of these devices a moment ago is mapped, or open under its number.
 
-    Under that number, there may be another file now. So hold the file to which the link leads, and compare.
+    By now, another file may be open under that number. So hold the file to which the link leads, and compare.
     """
     if "/fd/" not in link:
         return True
@@ -223,7 +223,7 @@ def _hold(link: str) -> Iterator[str]:
 
 def _descriptor(link: str) -> _Descriptor:
     directory, _, number = link.rpartition("/fd/")
-    # `read_text` is not used: there may be a million of them, and the kernel writes this file.
+    # `read_text` is not used: there may be a million descriptors, and the kernel writes this file.
     file = os.open(f"{directory}/fdinfo/{number}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         fields = dict(_FIELDS.findall(os.read(file, _FDINFO_BYTES)))

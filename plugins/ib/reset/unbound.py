@@ -35,7 +35,7 @@ def unbound_directory(runtime: Runtime) -> str:
 
 @contextmanager
 def record(directory: str, pci: str, driver: str) -> Iterator[None]:
-    """Keep a record until the block succeeds. Otherwise it remains, and stays locked until this process exits.
+    """Keep a record until the block succeeds. If it fails, the record remains, locked until this process exits.
 
     Raises:
         ResetFailed: another process is binding the driver of this function.
@@ -58,7 +58,7 @@ def record(directory: str, pci: str, driver: str) -> Iterator[None]:
 
 @contextmanager
 def claim(directory: str, pci: str) -> Iterator[UnboundRecord | None]:
-    """Lock a function to work on it; None if another process holds it, or its driver is bound."""
+    """Lock a function to work on it; yield None if another process holds it, or its driver is bound."""
     path = Path(directory) / pci
     with FileLock(path) as lock:
         yield _read(path) if lock.acquire() else None
@@ -71,7 +71,7 @@ def records(directory: str) -> list[UnboundRecord]:
 
 
 def is_abandoned(directory: str, entry: UnboundRecord) -> bool:
-    """Whether no process works on the function."""
+    """Return whether no process works on the function."""
     with FileLock(Path(directory) / entry.pci) as lock:
         return not lock.held_by_other
 

@@ -11,10 +11,10 @@ from plugins.ib.settings.pools import CdiStrategy, ExtraNode, Mode, Pool, Select
 from plugins.ib.settings.sriov import ResourceList, read_resource_list
 
 MAX_POOLS = 1000
-"""Far more resources than a node has adapters; all are compared with each other."""
+"""The maximum number of pools, which are all compared with each other; far more than a node has adapters."""
 
 MAX_DEVICES = 100_000
-"""A kubelet's list has room for about this many."""
+"""The maximum number of devices; a kubelet accepts a list of about this length."""
 
 
 class IBSettings(Settings, frozen=True, rename="camel"):
@@ -63,7 +63,7 @@ class IBSettings(Settings, frozen=True, rename="camel"):
 
     @property
     def sriov(self) -> ResourceList:
-        """What resourceList means."""
+        """The pools that resourceList defines, and what is not served."""
         return read_resource_list(self.resource_list, self.resource_prefix)
 
 

@@ -40,7 +40,7 @@ class Mode(StrEnum):
 
     @property
     def exclusive(self) -> bool:
-        """Whether one container at a time gets a function."""
+        """Whether a function is allocated to only one container at a time."""
         return self in {Mode.VF, Mode.FUNCTION}
 
 
@@ -192,7 +192,7 @@ class Pool(Settings, frozen=True, rename="camel"):
 
     @property
     def additional_info(self) -> Mapping[str, Mapping[str, str]]:
-        """What containers get in addition in the variable `..._INFO`, by PCI address or "*"."""
+        """What else the variable `..._INFO` contains, by PCI address or "*"."""
         return {}
 
     @property

@@ -30,7 +30,7 @@ class SriovPool(Pool, frozen=True, kw_only=True):
     additional_info: Mapping[str, Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
-        """Do without the checks of a pool's own keys."""
+        """Skip the checks of a pool's own keys."""
 
 
 class ResourceList(NamedTuple):
@@ -38,17 +38,17 @@ class ResourceList(NamedTuple):
 
     pools: list[SriovPool]
     unserved: dict[str, str]
-    """Why others are not served, by resource."""
+    """Why other entries are not served, by resource."""
     ignored: dict[str, list[str]]
     """Keys that have no meaning, by resource."""
 
 
 class _NotServedError(Exception):
-    """An entry is not served, for this reason."""
+    """The reason why an entry is not served."""
 
 
 def _without_case(name: str) -> str:
-    """Return the spelling by which keys are compared."""
+    """Return the spelling of a key for comparison."""
     return name.replace("_", "").lower()
 
 
@@ -78,7 +78,7 @@ class _Selectors(msgspec.Struct, frozen=True, kw_only=True, rename=_without_case
 
 
 def read_resource_list(entries: Sequence[Mapping[str, Any]], prefix: str) -> ResourceList:
-    """Read the entries, which the SR-IOV device plugin accepts without regard to case, with unknown keys ignored.
+    """Read the entries. As in the SR-IOV device plugin, the case of keys does not matter, and unknown keys are ignored.
 
     Args:
         entries: The entries of `resourceList`.
@@ -177,7 +177,7 @@ def _unknown(raw: Mapping[str, Any]) -> list[str]:
 
 
 def _lower(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry with its keys in lower case, in which they are compared."""
+    """Return an entry with its keys in lower case, for comparison."""
     lowered = {key.lower(): value for key, value in entry.items()}
     selectors = lowered.get("selectors")
     if isinstance(selectors, list):

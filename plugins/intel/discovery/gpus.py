@@ -20,7 +20,7 @@ from hub import (
 DEV = "/dev"
 DRI = "/dev/dri"
 BY_PATH = "/dev/dri/by-path"
-"""Links to the files in /dev/dri, named by PCI address; udev makes them."""
+"""Links to the files in /dev/dri, named by PCI address; udev creates them."""
 
 VENDOR = "8086"
 DISPLAY = "03"
@@ -54,7 +54,7 @@ class Gpu(msgspec.Struct, frozen=True):
     files: tuple[str, ...] = ()
     """Its files in /dev/dri, such as "card0" and "renderD128"."""
     absent: tuple[str, ...] = ()
-    """Files that the kernel names, and that do not exist."""
+    """Files that the kernel names, but that do not exist."""
     links: tuple[str, ...] = ()
     """Those links in /dev/dri/by-path that lead to its files."""
     meis: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ def read_gpus(host: Host) -> list[Gpu]:
     """Read all Intel GPUs in the order of their PCI addresses, including those that no driver is bound to."""
     links = {link.name: link_name(link) for link in sorted_entries(host.path(BY_PATH))}
     functions = pci_functions(host, vendor=VENDOR, class_code=DISPLAY)
-    # One that is removed during the read has no id.
+    # A GPU that is removed during the read has no id.
     return [gpu for each in functions if (gpu := _read_gpu(host, each, links)).device or each.path.exists()]
 
 
@@ -120,8 +120,8 @@ def _read_gpu(host: Host, function: PciFunction, links: Mapping[str, str]) -> Gp
 def _is_link_to(function: PciFunction, files: Iterable[str], name: str, file: str) -> bool:
     """Return whether a link leads to a file of a GPU.
 
-    Others have names with its address, too. The link to the file of the firmware's framebuffer stays when the GPU's
-    driver removes that file; a container runtime cannot mount it, so the container would not start.
+    Other links also have its address in their names. The link to the file of the firmware's framebuffer remains when
+    the GPU's driver removes that file; a container runtime cannot mount it, so the container would not start.
     """
     return name.startswith(f"pci-{function.address}-") and name.isprintable() and file in files
 

@@ -14,4 +14,4 @@ MODELS: Mapping[str, str] = {
         for number in range(first, last + 1)
     },
 }
-"""All others have no name of their own."""
+"""All other models have no name of their own."""

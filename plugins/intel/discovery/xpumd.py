@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hub import ServiceError, call_service, message_fields
 
 METHOD = "/deviceinfo.DeviceInfo/WatchDeviceHealth"
-"""Its first message has what xpumd knows now."""
+"""The method; its first message contains what xpumd knows now."""
 
 _DEVICES, _INFO, _HEALTH, _PCI, _BDF = 1, 1, 2, 3, 1
 _NAME, _SEVERITY, _REASON = 1, 2, 3
@@ -47,20 +47,20 @@ def read_health(socket: Path) -> dict[str, list[Part]]:
     """Return the states of the parts of all GPUs that xpumd knows, by PCI address.
 
     Raises:
-        ServiceError: it does not respond, or the response is invalid.
+        ServiceError: xpumd does not respond, or the response is invalid.
     """
     return parse_health(call_service(socket, METHOD))
 
 
 def parse_health(response: bytes) -> dict[str, list[Part]]:
-    """Return the states in a response. What is wrong with one GPU affects only that GPU.
+    """Return the states in a response. An error in the data of one GPU affects only that GPU.
 
     Raises:
-        ServiceError: it is not a message.
+        ServiceError: the response is not a message.
     """
     found = {}
     for device in _messages(message_fields(response), _DEVICES):
-        # Without a PCI address, it is not a GPU in this node.
+        # A device without a PCI address is not a GPU in this node.
         if pci := _address(device):
             found[pci] = [_read_part(part) for part in _messages(device, _HEALTH)]
     return found
@@ -85,7 +85,7 @@ def _messages(fields: Fields, number: int) -> Iterator[Fields]:
 
 
 def _text(fields: Fields, number: int) -> str:
-    """Return a field as text; empty if it is missing, or is not made of plain words."""
+    """Return a field as text; empty if it is missing, or does not consist of plain words."""
     content = fields.get(number, [b""])[-1]
     text = content.decode(errors="replace") if isinstance(content, bytes) else ""
     return text if _WORDS.fullmatch(text) else ""

@@ -1,4 +1,4 @@
-// One device: a line, and all details of it below the line once it is opened.
+// One device: a line, with all details below it once it is opened.
 
 import { copyable } from "./clipboard.js";
 import { h, lazy } from "./dom.js";
@@ -17,7 +17,7 @@ export function deviceItem(device) {
 function line(device) {
   const { first, shares, title, state, worst, bad } = device;
   const id = first.physical || first.id;
-  const shown = [title, ...(first.pci || [])].includes(id); // elsewhere in the line
+  const shown = [title, ...(first.pci || [])].includes(id); // shown elsewhere in the line
   const some = bad && bad < shares.length ? `${bad} of ${shares.length} ` : "";
   const place = [[...device.resources].join(", "), shares.length > 1 && `${shares.length} shares`].filter(Boolean).join(", ");
   return h("summary", {},

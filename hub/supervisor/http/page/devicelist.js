@@ -10,7 +10,7 @@ export const STEP = 200; // devices that are drawn at first
 const MOST = 2000; // devices that are added at once: a browser takes seconds to draw more
 const byId = (id) => document.getElementById(id);
 
-// What does not depend on the search: how many devices each filter would show, and the resources.
+// The data that does not depend on the search: how many devices each filter would show, and the resources.
 export function overviewOf(devices) {
   const counts = new Map([...SHOWN].map(([name, test]) => [name, devices.filter(test).length]));
   const resources = new Set();

@@ -2,7 +2,7 @@
 
 import { quoted } from "./words.js";
 
-// From the worst to those that need no attention.
+// The states, from the worst to those that need no attention.
 export const STATES = ["removed while in use", "unhealthy", "recovering", "cordoned", "healthy", "excluded"];
 const BAD = new Set(STATES.slice(0, 4));
 
@@ -51,7 +51,7 @@ function titleOf({ id, physical, attributes = {} }) {
   return attributes.name || model || physical || id;
 }
 
-// A command names a device by its id, or by resource and id where several resources have that id.
+// A command names a device by its id, or by resource and id if several resources have that id.
 function nameForCommands(devices) {
   const whole = devices.filter((device) => !device.first.physical && device.state !== "excluded");
   const counts = new Map();

@@ -3,9 +3,9 @@
 
 const drawn = new WeakMap(); // element -> the node it was drawn from
 const KEPT = new Set(["open"]); // set by the user
-const SHOWN = new Set(["title", "aria-label", "data-copy"]); // attributes that people read or paste
+const SHOWN = new Set(["title", "aria-label", "data-copy"]); // attributes that users read or paste
 
-// Makes text one line of printable characters: as hub/base/printable.py does. Characters that reverse the direction of
+// Makes text one line of printable characters, as hub/base/printable.py does. Characters that reverse the direction of
 // writing could make a name look like another.
 export function printable(text) {
   return `${text}`.replace(/[\t\n\v\f\r\x1c-\x1f\x85\p{Z}]/gu, " ").replace(/\p{C}/gu, "\ufffd");

@@ -1,4 +1,4 @@
-// The filters that the user has chosen. They are in the address, so that a link shows the same to others.
+// The filters that the user has chosen. They are in the address, so that a link shows other users the same devices.
 
 import { SHOWN } from "./devices.js";
 

@@ -19,7 +19,7 @@ const LONGEST = 30000; // milliseconds between requests to a hub that does not a
 const byId = (id) => document.getElementById(id);
 
 let status = null; // the hub's last answer
-let overview = null; // of the devices in it
+let overview = null; // of the devices in that answer
 let answered = 0; // Unix time of that answer, by the browser's clock
 let gone = null; // since when, why and for how many tries the hub has not answered
 let filters = readFilters();
@@ -101,7 +101,7 @@ function listen() {
   byId("resource").addEventListener("change", (event) => choose({ resource: event.target.value }));
   document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
   document.querySelector(".skip").addEventListener("click", (event) => {
-    event.preventDefault(); // the address keeps the filters
+    event.preventDefault(); // keeps the filters in the address
     byId("search").focus();
   });
   document.addEventListener("click", (event) => {

@@ -8,7 +8,7 @@ import { amount, clock, facts, megabytes, moment, remedyParts, since } from "./w
 const PRODUCT = "Device Plugin Hub";
 const byId = (id) => document.getElementById(id);
 
-// What needs attention; info only explains what is intentional.
+// The problems that need attention; those with severity info only explain what is intentional.
 const wrong = (status) => status.problems.filter((problem) => problem.severity !== "info");
 
 export function drawHead(status, answered) {

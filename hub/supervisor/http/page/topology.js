@@ -34,7 +34,7 @@ function byNuma(devices) {
   return [...nodes].sort(([a], [b]) => unknown(a) - unknown(b) || a.localeCompare(b, undefined, { numeric: true }));
 }
 
-// The tree of bridges, without bridges that lead to one thing only, which leaves the switches.
+// The tree of bridges, without those that lead to only one bridge or device, which leaves the switches.
 function bridgeTree(devices) {
   const root = { address: "", bridges: new Map(), devices: [] };
   for (const device of devices) {
