@@ -9,8 +9,8 @@
 #   device-plugin-hub.sh rejections SECONDS     has a container failed to get its devices?
 #   device-plugin-hub.sh resets SECONDS         has the reset of a device failed?
 #
-# It reads the files in the directory "summary" of the hub's run directory, /run/dphub or DPHUB_RUN_DIR. Each running hub
-# renews its file every 5 seconds; during an upgrade, a node has two.
+# It reads the files in the subdirectory "summary" of the hub's run directory, /run/dphub or DPHUB_RUN_DIR. Each
+# running hub renews its file every 5 seconds; during an upgrade, a node has two hubs.
 
 # Count bytes: node-problem-detector cuts the line at max_output_length bytes.
 LC_ALL=C
@@ -38,7 +38,7 @@ happened=
 for file in "$directory"/*; do
     changed=$(date -r "$file" +%s 2>/dev/null) || continue
     age=$((now - changed))
-    # A time in the future, after the clock was set back, is not recent either.
+    # A file time in the future, after the clock was set back, is not recent either.
     [ "$age" -le "$max_age" ] && [ "$age" -ge "-$max_age" ] || continue
     hubs=$((hubs + 1))
     while read -r name value text; do
@@ -60,7 +60,7 @@ if [ "$hubs" = 0 ]; then
     case $question in
         hub) answer 1 "$why" ;;
         plugins | devices/*) answer 2 "$why" ;;
-        # An unknown answer would be an event, like a problem.
+        # An unknown answer would become an event, like a problem.
         *) answer 0 "" ;;
     esac
 fi

@@ -1,4 +1,4 @@
-{{/* The node labels for a configuration, of `root` and `name`. */}}
+{{/* The node labels for a configuration, given `root` and `name`. */}}
 {{- define "dphub.nodeSelector" -}}
 {{- with .root.Values.nodeSelector }}
 {{- toYaml . }}
@@ -16,9 +16,9 @@ amd: [feature.node.kubernetes.io/pci-1002.present, feature.node.kubernetes.io/am
 {{- end }}
 
 {{/*
-The affinity of the pods of a configuration, of `root` and `name`. Kubernetes combines terms by or, and the expressions of
-a term by and. So each term of the user is there once per hardware label. The configuration without a name excludes the
-nodes whose label names one.
+The affinity of a configuration's pods, given `root` and `name`. Kubernetes combines terms with "or", and the expressions
+of a term with "and". So each of the user's terms is repeated for each hardware label. The configuration without a name
+excludes the nodes that have the configuration label.
 */}}
 {{- define "dphub.affinity" -}}
 {{- $affinity := deepCopy (.root.Values.affinity | default dict) -}}

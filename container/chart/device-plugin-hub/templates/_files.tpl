@@ -4,9 +4,10 @@ nvidia.com/device-plugin.config
 {{- end }}
 
 {{/*
-The configurations, as JSON: `name`, the `suffix` of its objects, and `files` in /etc/dphub. With config.map there is one
-for each name, whose nodes have it as a label, and one without a name for all other nodes. Each has a DaemonSet of its
-own, so no process has to ask the API server for the label, and a change to the label replaces the pod on that node.
+The configurations, as JSON: for each, its `name`, the `suffix` of its objects, and its `files` in /etc/dphub. With
+config.map there is one for each name, for the nodes whose label has that name, and one without a name for all other
+nodes. Each has its own DaemonSet, so no process has to query the API server for the label, and a change to the label
+replaces the pod on that node.
 */}}
 {{- define "dphub.configurations" -}}
 {{- $root := . -}}
@@ -48,7 +49,7 @@ own, so no process has to ask the API server for the label, and a change to the 
 {{- first $texts -}}
 {{- end }}
 
-{{/* The files in /etc/dphub. `text` is that of gpu.yaml, and `place` the value that has it. */}}
+{{/* The files in /etc/dphub. `text` is the content of gpu.yaml, and `place` the name of the value that contains it. */}}
 {{- define "dphub.files" -}}
 {{- $files := merge (dict "circus.ini" (include "dphub.circusIni" .root)) (.root.Values.config.plugins | default dict) -}}
 {{- if .root.Values.agent.enabled -}}
@@ -60,7 +61,7 @@ own, so no process has to ask the API server for the label, and a change to the 
 {{- toYaml $files -}}
 {{- end }}
 
-{{/* circus.ini, with the sections of the agent and of the DRA process that are enabled and not there yet. */}}
+{{/* circus.ini, with sections for the agent and the DRA process added if they are enabled and have none yet. */}}
 {{- define "dphub.circusIni" -}}
 {{- .Values.config.circusIni -}}
 {{- if and .Values.agent.enabled (not (contains "-m hub.agent" .Values.config.circusIni)) }}
@@ -75,7 +76,7 @@ cmd = python -m hub.dra
 {{ end -}}
 {{- end }}
 
-{{/* A gpu.yaml: its text as it is, or with the keys that values set. */}}
+{{/* The text of a gpu.yaml: unchanged, or with the keys that values set. */}}
 {{- define "dphub.gpuFile" -}}
 {{- $file := fromYaml (.text | default "") -}}
 {{- with $file.Error -}}
@@ -119,7 +120,7 @@ cmd = python -m hub.dra
 {{- end }}
 {{- end }}
 
-{{/* A list, from a list, from words with commas, or from nothing. */}}
+{{/* A list, made from a list, a comma-separated string, or no value. */}}
 {{- define "dphub.list" -}}
 {{- if kindIs "string" . -}}
 {{- splitList "," (nospace .) | compact | toJson -}}

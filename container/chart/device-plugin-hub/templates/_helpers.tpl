@@ -9,13 +9,13 @@
 {{- .Values.namespaceOverride | default .Release.Namespace -}}
 {{- end }}
 
-{{/* The labels that select the pods of this release; all its objects have them, but for the pod of `helm test`. */}}
+{{/* The labels that select the pods of this release; all its objects have them, except the pod of `helm test`. */}}
 {{- define "dphub.labels" -}}
 app.kubernetes.io/name: {{ .Values.nameOverride | default "device-plugin-hub" | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{/* The labels that select the pods of a configuration, of `root` and `name`. */}}
+{{/* The labels that select the pods of a configuration, given `root` and `name`. */}}
 {{- define "dphub.podLabels" -}}
 {{ include "dphub.labels" .root }}
 {{- with .name }}
