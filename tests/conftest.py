@@ -1,4 +1,4 @@
-"""Fixtures and hooks of all tests."""
+"""Fixtures and hooks for all tests."""
 
 import signal
 import sys
@@ -24,7 +24,7 @@ settings.load_profile("tests")
 def deliverable_signals() -> None:
     """Start children with the default actions of the signals that a script's background jobs and nohup ignore.
 
-    A child inherits an ignored signal, but not a handler: so this process still ignores it.
+    A child inherits an ignored signal, but not a handler: with empty handlers, only this process ignores them.
     """
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -32,7 +32,7 @@ def deliverable_signals() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the longest tests; pytest-randomly has shuffled before."""
+    """Move the longest tests to the front, after pytest-randomly has shuffled all of them."""
     items.sort(key=lambda item: item.get_closest_marker("longest") is None)
 
 

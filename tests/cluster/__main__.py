@@ -1,7 +1,7 @@
-"""Tests on a cluster of one node, in namespaces of this machine: `python -m tests.cluster [ARGUMENT OF PYTEST ...]`.
+"""Tests on a one-node cluster in namespaces of this machine: `python -m tests.cluster [ARGUMENT OF PYTEST ...]`.
 
-It needs root and Go. What it fetches and builds is kept in build/cluster, and so are the logs of the last run,
-those of the pods among them.
+The tests need root and Go. Downloads and builds are kept in build/cluster, and so are the logs of the last run,
+including those of the pods.
 """
 
 import os
@@ -24,7 +24,7 @@ def main() -> int:
     """Prepare what is missing, and run the tests."""
     if os.geteuid() != 0:
         sys.exit("root is needed for namespaces: run it as root, for example with sudo")
-    # The clean-up runs then, too.
+    # With this handler, the clean-up also runs on SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     build.BUILDS.mkdir(parents=True, exist_ok=True)
     packages.fetch()
@@ -42,7 +42,7 @@ def main() -> int:
 def run_on_a_node(*command: str) -> int:
     """Run a command in the namespaces of a node, remove what is left of the node, and return the exit code."""
     scratch = Path(tempfile.mkdtemp(prefix="node-", dir=build.BUILDS))
-    # No proxy is reachable from there.
+    # No proxy is reachable from the namespaces.
     outside = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment = {**outside, SCRATCH_VARIABLE: os.fspath(scratch), "PATH": packages.search_path()}
     try:

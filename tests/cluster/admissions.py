@@ -1,4 +1,4 @@
-"""Pods that the kubelet only has to admit, created one after the other while a test changes something."""
+"""Pods that the kubelet only has to admit, created one after another while a test changes something."""
 
 import itertools
 import threading
@@ -15,16 +15,17 @@ from tests.cluster.waiting import wait_until
 
 _PERIOD_SECONDS = 0.2
 _MAX_WAITING = 16
-"""Far fewer pods than devices, since a pod's devices are free some time after its end."""
+"""The maximum number of waiting pods, far below that of devices: devices are free only some time after a pod's end."""
 _PODS = "/api/v1/namespaces/default/pods"
 _SELECTED = f"{_PODS}?labelSelector=scenario=admissions"
 _AT_ONCE = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
 
 
 class Admissions:
-    """A loop of pods with a device each, which are already assigned to the node.
+    """A loop that creates pods with one device each, which are already assigned to the node.
 
-    None ever starts, for lack of its volume: so they cause the node no work, and each is deleted once admitted.
+    No pod ever starts, because its volume does not exist. So the pods cause the node no work, and each is deleted once
+    it is admitted.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -37,7 +38,7 @@ class Admissions:
 
     def __enter__(self) -> Self:
         self._loop = self._executor.submit(self._run)
-        # The first are admitted before anything happens.
+        # The first pod must be admitted before the test changes anything.
         wait_until(lambda: self.admitted or self.failed, "the first admission")
         return self
 

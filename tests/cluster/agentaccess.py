@@ -14,7 +14,7 @@ Send = Callable[[str, str, Object | None], Object]
 
 
 class AgentAccess:
-    """What the token of an agent's pod allows.
+    """The access that the token of an agent's pod gives.
 
     Args:
         send: Sends requests as an administrator.
@@ -35,7 +35,7 @@ class AgentAccess:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
         self._token = send("POST", path, asked)["status"]["token"]
         self._server = server
-        # The certificate is one that the API server has made for itself.
+        # The API server's certificate is self-signed.
         self._context = ssl._create_unverified_context()  # noqa: S323 - see above
 
     def request(self, method: str, path: str, body: object = None, kind: str = "application/json") -> tuple[int, str]:

@@ -36,7 +36,7 @@ def build(version: str = VERSION) -> None:
 
 
 def build_if_missing() -> None:
-    """Build the program if its sources have changed since, and report that it takes a long time."""
+    """Build the program if its sources have changed since the last build, and report that this takes a long time."""
     if binary().exists():
         return
     began = time.monotonic()
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _version_variables(version: str) -> Iterator[str]:
-    """Yield flags for what the programs say their version is, which Helm compares with the chart's."""
+    """Yield the linker flags that set the version which the programs report; Helm compares it with the chart's."""
     release = _PROGRAM.locked_release(version)
     major, minor = version.split(".")
     for name, value in (("gitVersion", release), ("gitMajor", major), ("gitMinor", minor)):

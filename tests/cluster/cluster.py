@@ -1,4 +1,4 @@
-"""A cluster of one node, and how its user reaches it."""
+"""A cluster of one node, and its user's access to it."""
 
 import json
 import os
@@ -46,7 +46,7 @@ class Cluster:
         ]
 
     def kubeconfig(self, user: str) -> Path:
-        """Return the file with which kubectl has the permissions of a user."""
+        """Return the kubeconfig file that gives kubectl the permissions of a user."""
         return self._control_plane.kubeconfig(user)
 
     def start(self) -> None:
@@ -63,7 +63,7 @@ class Cluster:
         wait_until(lambda: self._running() and self.is_ready(), "a ready node")
 
     def stop(self) -> None:
-        """End everything."""
+        """Stop everything."""
         self.node.power_off()
         for service in self._services:
             service.kill()

@@ -1,4 +1,4 @@
-"""The cgroups of a node, in those of this machine."""
+"""The cgroups of a node, inside those of this machine."""
 
 import os
 import time
@@ -14,7 +14,7 @@ def control_groups(name: str) -> Iterator[list[Path]]:
     for group in groups:
         group.mkdir()
         for setting in ("cpuset.cpus", "cpuset.mems"):
-            # With version 1, a new group has none, and cannot have processes.
+            # With version 1, a new cgroup has no CPUs and no memory nodes, and so cannot have processes.
             if (group.parent / setting).exists():
                 (group / setting).write_text((group.parent / setting).read_text())
     try:
@@ -25,7 +25,7 @@ def control_groups(name: str) -> Iterator[list[Path]]:
 
 
 def remove(group: Path, seconds: float = 30) -> None:
-    """Remove a cgroup and those in it, as soon as their last processes have exited."""
+    """Remove a cgroup and those below it as soon as their last processes have exited."""
     end = time.monotonic() + seconds
     for directory, _, _ in os.walk(group, topdown=False):
         while True:
@@ -39,11 +39,11 @@ def remove(group: Path, seconds: float = 30) -> None:
 
 
 def _places() -> Iterator[Path]:
-    """Yield where to create the cgroups: in those of this process, so that its limits apply."""
+    """Yield the parents of the new cgroups: the cgroups of this process, so that its limits apply."""
     hierarchies = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     version_1 = {names.removeprefix("name="): path for _, names, path in hierarchies if names}
     if not version_1:
-        # A group with processes cannot have groups with controllers, but the root can.
+        # A cgroup with processes cannot have children with controllers, but the root cgroup can.
         yield Path("/sys/fs/cgroup")
     for names, path in version_1.items():
         yield Path(f"/sys/fs/cgroup/{names}{path}")

@@ -36,10 +36,10 @@ class ControlPlane:
         self._write_credentials()
         self.stores = [self._etcd(), self._api_server()]
         self.controllers = [self._controllers(), self._scheduler()]
-        """The controllers that start once the others answer; otherwise they give up."""
+        """The programs that need the stores: they give up if they start before the API server answers."""
 
     def kubeconfig(self, user: str) -> Path:
-        """Return the file with which a program calls the API server."""
+        """Return the kubeconfig file with which a program calls the API server."""
         return self._directory / f"{user}.kubeconfig"
 
     def _write_credentials(self) -> None:
@@ -66,7 +66,7 @@ class ControlPlane:
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
             "--allow-privileged",
-            # Nothing resolves the node's name.
+            # No DNS server resolves the node's name.
             "--kubelet-preferred-address-types=InternalIP",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-signing-key-file={key}",
@@ -92,7 +92,7 @@ class ControlPlane:
 
 
 def _kubeconfig(token: str) -> dict[str, object]:
-    # The certificate is one that the API server has made for itself.
+    # The API server's certificate is self-signed.
     cluster = {"server": API_SERVER, "insecure-skip-tls-verify": True}
     return {
         "apiVersion": "v1",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run a command in namespaces that are a node of their own: enter.sh SCRATCH COMMAND...
+# Run a command in new namespaces, which serve as a node: enter.sh SCRATCH COMMAND...
 #
 # SCRATCH/cgroups lists the cgroups in which everything runs; the node sees them as the roots. The node's files
 # are the machine's, except for those that a node changes. All processes end with this one.

@@ -14,7 +14,7 @@ from tests.harness.project import PROJECT
 NAMESPACE = "device-plugin-hub"
 RESOURCE = "example.com/stub"
 DEVICES = 64
-"""The stub's devices here: enough for many pods that are admitted one after the other."""
+"""The number of the stub's devices here: enough for many pods that are admitted one after another."""
 
 _OVERLAY = "container/overlays/my-cluster"
 _KUSTOMIZATION = """
@@ -35,7 +35,7 @@ configMapGenerator:
 """
 _AGENT = "      - agent.yaml\n"
 _BASE = "../../base"
-# A component's files replace those of the kustomization that lists it, so that is one below.
+# A component's files replace those of the kustomization that lists it, so one below the overlay lists the component.
 _WITH_AGENT = f"""
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
@@ -60,7 +60,7 @@ class Overlay:
     """A user's copy of the manifests, with an overlay of their own in which the stub starts with the hub.
 
     Args:
-        cluster: Where it is applied.
+        cluster: The cluster to which it is applied.
         directory: Where the copy is kept.
         agent: The text of agent.yaml; empty for no agent.
     """

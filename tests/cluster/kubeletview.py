@@ -1,4 +1,4 @@
-"""What the kubelet knows about the stub's devices, seen faster than in the node's status."""
+"""What the kubelet knows about the stub's devices, available sooner than in the node's status."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from tests.cluster.hub import DEVICES, RESOURCE
 from tests.cluster.settings import PLUGIN_DIR
 
 _POLL_SECONDS = 0.02
-"""The kubelet answers up to a hundred requests a second."""
+"""The kubelet answers up to a hundred requests a second; this causes fewer."""
 
 
 def healthy_devices() -> int | None:

@@ -38,7 +38,7 @@ _NETWORK = {
             "type": "bridge",
             "bridge": "pods",
             "isGateway": True,
-            # From pods to the API server.
+            # Pods need this route to reach the API server.
             "ipam": {
                 "type": "host-local",
                 "ranges": [[{"subnet": "203.0.113.0/24"}]],
@@ -74,7 +74,7 @@ class ClusterNode:
                 f"--kubeconfig={control_plane.kubeconfig('kubelet')}",
                 f"--hostname-override={NODE}",
                 f"--node-ip={ADDRESS}",
-                # Logs when pods arrive, and when plugins send their lists.
+                # This level logs when pods arrive, and when plugins send their lists.
                 "--v=2",
             ],
         )
@@ -85,7 +85,7 @@ class ClusterNode:
         self.kubelet.start()
 
     def import_images(self) -> None:
-        """Import the images, before the node is started for the first time."""
+        """Import the images before the node is started for the first time."""
         self._start_containerd()
         for archive in (SMALL_ARCHIVE, HUB_ARCHIVE):
             self._ctr("images", "import", str(archive))
@@ -96,7 +96,7 @@ class ClusterNode:
         self._ctr("images", "tag", "--force", f"docker.io/library/{name}", f"docker.io/library/{copy}")
 
     def power_off(self) -> None:
-        """End everything that is running on the node at once, and forget what a node keeps in memory."""
+        """Kill everything that is running on the node at once, and discard what a node keeps in memory."""
         self.kubelet.kill()
         self.containerd.kill()
         for shim in _shims():
@@ -125,9 +125,9 @@ class ClusterNode:
 
 
 def _serves_kubelets() -> bool:
-    """Return whether containerd answers as the kubelet's runtime; it serves its own clients earlier.
+    """Return whether containerd answers kubelets; it serves its own clients earlier.
 
-    A kubelet that starts in the meantime exits, and there is no systemd here to restart it.
+    A kubelet that starts before that exits, and there is no systemd here to restart it.
     """
     with grpc.insecure_channel(f"unix:{CONTAINERD}") as channel:
         try:
@@ -142,10 +142,10 @@ def _kubelet_configuration() -> dict[str, object]:
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "containerRuntimeEndpoint": f"unix://{CONTAINERD}",
-        # Only this node can reach it.
+        # Only this node can reach the kubelet's port.
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
         "authorization": {"mode": "AlwaysAllow"},
-        # Without an address, each pod gets a warning.
+        # Without the address of a DNS server, each pod gets a warning.
         "clusterDNS": ["198.51.100.10"],
         "cgroupDriver": "cgroupfs",
         "failCgroupV1": False,
@@ -153,14 +153,14 @@ def _kubelet_configuration() -> dict[str, object]:
         "makeIPTablesUtilChains": False,
         "resolvConf": "",
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
-        # The disk is that of the machine, which may be nearly full.
+        # The node uses the machine's disk, which may be nearly full.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
         "imageGCHighThresholdPercent": 100,
     }
 
 
 def _shims() -> list[psutil.Process]:
-    """Return the processes of containerd that each watch the containers of a pod."""
+    """Return containerd's shims, the processes that each watch the containers of one pod."""
     return [
         process
         for process in psutil.process_iter(["name", "status"])

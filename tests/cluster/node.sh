@@ -7,7 +7,7 @@ shift
 # A pod can ask for the node's mounts to propagate to it.
 mount --make-rshared /
 mount -t proc proc /proc
-# With its cgroups, of which programs would otherwise find those outside of the node first.
+# Mount sysfs again, for the node's cgroups: with the old mount, programs would first find the cgroups outside the node.
 umount --recursive --lazy /sys
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 run /run
@@ -16,7 +16,7 @@ mount --bind "$scratch/lib" /var/lib
 mount --bind "$scratch/log" /var/log
 mkdir -p /var/lib/kubelet
 
-# A kubelet changes these settings of the kernel, which are not the node's alone: it gets files instead.
+# A kubelet changes these kernel settings, which the whole machine shares, so it gets files in place of them.
 for setting in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys \
     kernel/keys/root_maxbytes; do
     file=$scratch/$(echo "$setting" | tr / .)

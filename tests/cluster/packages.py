@@ -15,10 +15,10 @@ from tests.cluster.build import BUILDS
 
 PACKAGES = ("busybox-static", "containerd", "containernetworking-plugins", "runc")
 FILES = BUILDS / "debian"
-"""The packages' files, as under / of a node."""
+"""The files of the packages, with the paths that they would have below a node's root directory."""
 NETWORK_PLUGINS = FILES / "usr/lib/cni"
 SMALL_IMAGE = "docker.io/library/small:test"
-"""An image with a shell, which waits forever; also the one that holds the namespaces of each pod."""
+"""An image with a shell, which waits forever; it is also the sandbox image, which holds the namespaces of each pod."""
 SMALL_ARCHIVE = BUILDS / "small.tar"
 
 _TOOLS = {"ip": "iproute2", "openssl": "openssl", "unshare": "util-linux"}
@@ -42,7 +42,7 @@ def fetch() -> None:
     if not FILES.exists():
         with tempfile.TemporaryDirectory(dir=BUILDS) as name:
             scratch = Path(name)
-            # Otherwise apt downloads as a user that cannot write there.
+            # Otherwise apt downloads as a user without permission to write to this directory.
             _run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", *PACKAGES, directory=scratch)
             for package in scratch.glob("*.deb"):
                 _run("dpkg-deb", "--extract", os.fspath(package), os.fspath(scratch / "files"))
@@ -52,7 +52,7 @@ def fetch() -> None:
 
 
 def _write_small_image() -> None:
-    """Write an image of one file, busybox, without a tool for images."""
+    """Write an image with a single file, busybox, without a tool for images."""
     program = next(path for path in (FILES / "bin/busybox", FILES / "usr/bin/busybox") if path.exists())
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as archive:

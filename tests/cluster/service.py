@@ -11,7 +11,7 @@ class Service:
     """A program that is started, killed and started again.
 
     Args:
-        name: The name, which its log also has.
+        name: The name of the program and of its log.
         command: The program and its arguments.
     """
 
@@ -21,21 +21,21 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it."""
+        """Start the program."""
         with (LOGS / f"{self.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
 
     def kill(self) -> None:
-        """Kill it without giving it a chance to clean up."""
+        """Kill the program without giving it a chance to clean up."""
         if self._process:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def check(self) -> None:
-        """Raise an error with the end of its log if it has exited."""
+        """Raise an error with the end of the log if the program has exited."""
         if self._process and self._process.poll() is not None:
             log = (LOGS / f"{self.name}.log").read_text(errors="replace").splitlines()
             raise AssertionError("\n".join([f"{self.name} exited with {self._process.returncode}:", *log[-30:]]))

@@ -1,4 +1,4 @@
-"""What the parts of the cluster agree on."""
+"""Settings that the parts of the cluster share."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from hub._version import __version__
 from tests.cluster.build import BUILDS
 
 SCRATCH_VARIABLE = "TEST_CLUSTER_SCRATCH"
-"""Names the directory of this run; set only in the namespaces of a node."""
+"""The variable that names the directory of this run; it is set only in the namespaces of a node."""
 HUB_ARCHIVE = BUILDS / "device-plugin-hub.tar"
 HUB_IMAGE = f"device-plugin-hub:{__version__}"
 LOGS = BUILDS / "logs"

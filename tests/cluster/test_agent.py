@@ -63,7 +63,7 @@ def _events(cluster: Cluster, kind: str, reason: str) -> list[Object]:
 
 
 def test_a_broken_device(cluster: Cluster, figures: Figures) -> None:
-    """A broken device is a condition and an event on the node, and an event on the pod that uses it, within seconds."""
+    """Within seconds, a broken device causes a condition and an event on the node, and an event on the pod using it."""
     path = create(cluster, small_pod("sleep infinity", {RESOURCE: "1"}))
     wait_until(lambda: cluster.request("GET", path)["status"]["phase"] == "Running", f"{path} to run")
     wait_until(lambda: _condition(cluster) == "True", "the condition")
@@ -101,19 +101,19 @@ def test_an_annotation_cordons(cluster: Cluster, figures: Figures) -> None:
 
 @pytest.fixture
 def access(cluster: Cluster) -> Iterator[AgentAccess]:
-    """Return the access of the agent's token, with a second node in the cluster."""
+    """Yield the access of the agent's token, with a second node in the cluster."""
     cluster.request("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": OTHER}})
     yield AgentAccess(cluster.request, NAMESPACE, "device-plugin-hub", hub_pods(cluster)[-1])
     cluster.request("DELETE", f"/api/v1/nodes/{OTHER}")
 
 
 def test_the_token_cannot_change_another_node(access: AgentAccess) -> None:
-    """It changes neither the conditions nor the annotations of another node, and writes no events about it."""
+    """The token cannot change the conditions or annotations of another node, or write events about it."""
     check_another_node(access, NODE, OTHER)
 
 
 def test_the_token_changes_nothing_else(access: AgentAccess) -> None:
-    """On its own node, it changes no labels, taints, capacity, other annotations, or conditions of other programs."""
+    """On its own node, it cannot change labels, taints, capacity, other annotations, or other programs' conditions."""
     check_own_node(access, NODE)
 
 
@@ -124,7 +124,7 @@ def test_turned_off_it_leaves_nothing(cluster: Cluster, agent: Overlay) -> None:
     wait_for_rollout(cluster)
     wait_until(lambda: not _condition(cluster), "the end of the condition")
     assert "dphub.dev/cordoned" not in _node(cluster)["metadata"]["annotations"]
-    # Tests run in any order.
+    # The tests run in any order, so the agent must be back for the others.
     agent.configure_agent(SETTINGS)
     agent.apply()
     wait_for_rollout(cluster)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("overlay")
 
 
 def test_a_viewer_sees_all_devices(cluster: Cluster, figures: Figures, tmp_path: Path) -> None:
-    """With the Role of the page and its binding, the user sees them; without it, the error names what is missing."""
+    """With the page's Role and its binding, the user sees all devices; without it, the error names what is missing."""
     viewer = cluster.kubeconfig("viewer")
     denied = cluster.run(f"kubectl dphub devices --kubeconfig {viewer} 2>&1 || true", tmp_path)
     assert f"you lack permission to list pods in the namespace {NAMESPACE}" in denied
@@ -35,7 +35,7 @@ def test_a_viewer_sees_all_devices(cluster: Cluster, figures: Figures, tmp_path:
 
 
 def test_a_cordon_through_the_pod(cluster: Cluster) -> None:
-    """The command reaches the hub in the pod of the node."""
+    """The command reaches the hub in the pod on the given node."""
     assert "cordoned" in cluster.run(f"kubectl dphub cordon {NODE} stub-9 --reason test", Path("/"))
     shown = cluster.run("kubectl dphub devices --health cordoned --json", Path("/"))
     cluster.run(f"kubectl dphub uncordon {NODE} stub-9", Path("/"))

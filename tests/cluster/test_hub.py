@@ -102,7 +102,7 @@ def test_a_plugin_is_killed(cluster: Cluster, pod: str, figures: Figures) -> Non
 
 
 def test_the_hubs_pod_is_deleted(cluster: Cluster, pod: str, figures: Figures) -> None:
-    """The DaemonSet makes a new pod, which registers the devices; the user's pod keeps its own."""
+    """The DaemonSet creates a new pod, which registers the devices; the user's pod keeps its own."""
     (old,) = hub_pods(cluster)
     with Gap() as gap:
         cluster.run(f"kubectl --namespace {NAMESPACE} delete pod {old['metadata']['name']}", Path("/"))
@@ -134,7 +134,7 @@ def _created(socket: Path) -> int | None:
 
 
 def _known_pods(cluster: Cluster) -> int:
-    """Return for how many pods the kubelet runs commands; it knows none until it has asked the API server."""
+    """Return how many pods the kubelet can run commands in; it knows no pod until it has asked the API server."""
     pods = cluster.get(f"/api/v1/nodes/{NODE}/proxy/pods")
     return len(pods["items"] or []) if pods else 0
 

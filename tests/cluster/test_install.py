@@ -24,7 +24,7 @@ def test_the_page(cluster: Cluster, tmp_path: Path, figures: Figures) -> None:
             cluster.run(command, tmp_path)
     kustomization = INSTALL.of("yaml")[0]
     assert _REGISTRY in kustomization
-    # The page says to leave it out without a registry.
+    # The page says to omit these lines if there is no registry.
     path = tmp_path / "container/overlays/my-cluster/kustomization.yaml"
     path.write_text(kustomization.replace(_REGISTRY, ""))
     cluster.run(INSTALL.command("kubectl apply -k"), tmp_path)

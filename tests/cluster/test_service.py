@@ -1,4 +1,4 @@
-"""The hub as the service of a node that is booting: its pods with devices run again."""
+"""The hub as a service of a node that is booting: the node's pods with devices run again."""
 
 import re
 import time
@@ -30,7 +30,7 @@ _LISTED = re.compile(r'I(\d{4} [\d:.]+) .*"Processed device updates for resource
 
 @pytest.fixture
 def service(cluster: Cluster) -> Iterator[Service]:
-    """Start the hub as `dphub install-service` has it started, before the kubelet."""
+    """Start the hub before the kubelet, with the unit that `dphub install-service` writes."""
     directory = scratch() / "etc"
     directory.mkdir()
     circus = directory / "circus.ini"
@@ -45,7 +45,7 @@ def service(cluster: Cluster) -> Iterator[Service]:
 
 
 def test_a_node_with_the_service_boots(cluster: Cluster, service: Service, figures: Figures) -> None:
-    """As docs/boot.md says, none of its pods with devices fails: all run again."""
+    """As docs/boot.md says, none of the node's pods with devices fails: all run again."""
     paths = [create(cluster, _pod()) for _ in range(PODS)]
     known, admitted = [], []
     try:
@@ -66,7 +66,7 @@ def test_a_node_with_the_service_boots(cluster: Cluster, service: Service, figur
 
 
 def _boot(cluster: Cluster, service: Service) -> float:
-    """Switch the node off, start it, and return when the kubelet created its socket."""
+    """Switch the node off and on, and return when the kubelet created its socket."""
     cluster.node.power_off()
     service.kill()
     before = time.time()
@@ -89,7 +89,7 @@ def _starts(cluster: Cluster, path: str) -> int:
 
 
 def _logged(pattern: re.Pattern[str], began: float) -> float:
-    """Return how long after a time the kubelet has logged a line."""
+    """Return how long after a time the kubelet logged a line."""
     year = datetime.fromtimestamp(began, UTC).year
     lines = (LOGS / "kubelet.log").read_text(errors="replace").splitlines()
     times = (f"{year}{found[1]}" for line in lines if (found := pattern.match(line)))

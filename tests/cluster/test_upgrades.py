@@ -21,7 +21,7 @@ NEXT = "0.1.1"
 
 @pytest.fixture(autouse=True)
 def versions(cluster: Cluster, overlay: Overlay) -> Iterator[None]:
-    """Provide an image of a newer version on the node; afterwards, return to this version."""
+    """Provide an image of a newer version on the node, and afterwards return to this version."""
     cluster.node.tag_image(HUB_IMAGE, f"device-plugin-hub:{NEXT}")
     yield
     overlay.use_image(__version__)

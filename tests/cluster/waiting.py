@@ -1,4 +1,4 @@
-"""Wait for what the cluster does."""
+"""Waiting for conditions in the cluster."""
 
 import time
 from collections.abc import Callable

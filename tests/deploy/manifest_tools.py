@@ -24,7 +24,7 @@ Values = Mapping[str, Any]
 KUBERNETES: Values = {}
 OPENSHIFT: Values = {"openshift": {"enabled": True}}
 OVERLAYS: Mapping[str, Values] = {"kubernetes": KUBERNETES, "openshift": OPENSHIFT}
-"""The overlays, and the chart's values that make the same."""
+"""The overlays, and the chart's values that produce the same objects."""
 
 VALUES: Mapping[str, Values] = {
     "agent": {"agent": {"enabled": True}},
@@ -44,7 +44,7 @@ VALUES: Mapping[str, Values] = {
     "unprivileged": {"unprivileged": {"enabled": True}},
     "xpumd": {"xpumd": {"enabled": True}},
 }
-"""The components, and the chart's values that make the same."""
+"""The components, and the chart's values that produce the same objects."""
 
 ALL_OPTIONS = [name for name in VALUES if name != "unprivileged"]
 """The components that can be combined."""
@@ -134,7 +134,7 @@ def container(objects: Iterable[Object]) -> dict[str, Any]:
 
 
 def environment(objects: list[Object]) -> dict[str, str]:
-    """Return the container's variables, with a value for each that a cluster would set, and the path of the code."""
+    """Return the container's variables, with a value for those that a cluster would set, and with PYTHONPATH."""
     variables = container(objects)["env"]
     return {variable["name"]: variable.get("value", "a-pod") for variable in variables} | {
         "PYTHONPATH": str(CONTAINER.parent)
@@ -152,11 +152,11 @@ def mounts(objects: Sequence[Object]) -> dict[str, dict[str, Any]]:
 
 
 def comparable(objects: Iterable[Object]) -> dict[tuple[str, str], Object]:
-    """Return objects by kind and name, without the three things in which kustomize and Helm must differ.
+    """Return objects by kind and name, without the three differences between kustomize and Helm that are inevitable.
 
     - The namespace: Helm needs it before it installs anything.
     - How a changed file is rolled out: kustomize puts a hash into the ConfigMap's name, the chart into an annotation.
-    - The order of what Kubernetes knows by its name: kustomize puts what a patch adds or changes first.
+    - The order of list entries with names: kustomize puts those that a patch adds or changes first.
     """
     found = {}
     for original in objects:

@@ -1,4 +1,4 @@
-"""Whether an API server accepts an object. Unknown keys, of which it only warns, count as errors."""
+"""A check of whether an API server accepts an object. Unknown keys, about which it only warns, count as errors."""
 
 import json
 from collections.abc import Iterable
@@ -10,20 +10,20 @@ OLDEST, NEWEST = "1.25", "1.37"
 """The Kubernetes releases that the manifests support."""
 
 _SINCE = {"ValidatingAdmissionPolicy": "1.30", "ValidatingAdmissionPolicyBinding": "1.30"}
-"""The oldest release with the objects of a component that needs a newer one than all others."""
+"""The oldest release with these kinds, for a component that needs a newer Kubernetes than the rest of the manifests."""
 
 _OTHERS: dict[str, Any] = json.loads(Path(__file__).with_name("manifest_schemas.json").read_text())
 """Schemas of objects that Kubernetes itself does not define; only the keys that make sense here are listed."""
 
 
 def mistakes(objects: Iterable[dict[str, Any]]) -> list[str]:
-    """Return the errors of objects, in the oldest or in the newest release."""
+    """Return the errors that the oldest and the newest release find in objects."""
     return [problem for each in objects for problem in _mistakes(json.dumps(each, sort_keys=True))]
 
 
 @cache
 def _mistakes(text: str) -> tuple[str, ...]:
-    import kubernetes_validate  # noqa: PLC0415 - takes more than a second, which each process of the tests would need
+    import kubernetes_validate  # noqa: PLC0415 - takes more than a second in each process
 
     each = json.loads(text)
     about = f"{each['kind']} {each['metadata']['name']}"

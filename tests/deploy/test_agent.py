@@ -51,7 +51,7 @@ NOTHING = "events: false\nconditions: false\ncordons: false\n"
     ],
 )
 def test_each_part_has_its_permissions(config: str, permissions: set[tuple[str, str, str]]) -> None:
-    """With the chart, a part that is off has none."""
+    """With the chart, a part of the agent that is off gets no permissions."""
     assert _permissions(config) == permissions
 
 
@@ -63,7 +63,7 @@ def test_without_it_there_is_no_token_and_no_permission() -> None:
 
 
 def test_the_policies_cover_what_the_role_grants() -> None:
-    """They cover every kind of write by this account and no other, and an error in a policy denies the request."""
+    """The policies cover every kind of write by this account only, and an error in a policy denies the request."""
     objects = charted(VALUES["agent"])
     policies = [each for each in objects if each["kind"] == "ValidatingAdmissionPolicy"]
     covered = {
@@ -87,14 +87,14 @@ def test_the_policies_cover_what_the_role_grants() -> None:
 
 
 def test_the_policies_name_what_the_agent_writes() -> None:
-    """The reasons of its conditions, its annotation, and the name under which it writes events."""
+    """The policies name the reasons of the agent's conditions, its annotation, and the reporter of its events."""
     text = (COMPONENT / "admission-policy.yaml").read_text()
     for name in (f"'{PREFIX}'", f"'{CORDONED}'", f"'{CONTROLLER}'"):
         assert name in text
 
 
 def test_the_token_is_where_no_library_looks() -> None:
-    """The agent finds it; it is bound to the pod, short-lived, and readable by root only."""
+    """The agent finds the token; it is bound to the pod, short-lived, and readable by root only."""
     objects = charted(VALUES["agent"])
     (mount,) = [each for each in container(objects)["volumeMounts"] if each["name"] == "agent-account"]
     assert Path(mount["mountPath"]) == ACCOUNT_DIR
@@ -107,7 +107,7 @@ def test_the_token_is_where_no_library_looks() -> None:
 
 
 def test_the_files(tmp_path: Path) -> None:
-    """circus.ini is that of the manifests with one more section; agent.yaml is valid; the chart has the same."""
+    """circus.ini is that of the manifests with one more section; agent.yaml is valid; the chart has the same files."""
     base = (CONTAINER / "base" / "circus.ini").read_text()
     assert (COMPONENT / "circus.ini").read_text() == base + SECTION
     data = only(charted(VALUES["agent"]), "ConfigMap")["data"]
@@ -119,6 +119,6 @@ def test_the_files(tmp_path: Path) -> None:
 
 
 def test_a_section_in_the_users_own_file() -> None:
-    """The chart does not repeat a section for the agent that is already in the circus.ini of the user."""
+    """The chart does not repeat a section for the agent that is already in the user's circus.ini."""
     own: Object = {"agent": {"enabled": True}, "config": {"circusIni": "[watcher:x]\ncmd = python -m hub.agent\n"}}
     assert only(charted(own), "ConfigMap")["data"]["circus.ini"] == own["config"]["circusIni"]

@@ -128,7 +128,7 @@ def test_every_value_is_in_the_schema() -> None:
 
 
 def _paths(schema: dict[str, Any], path: str = "") -> Iterator[str]:
-    """What the schema knows, by path."""
+    """Yield the paths of the keys in the schema."""
     reference = schema.get("$ref", "").rpartition("/")[2]
     properties = (SCHEMA["definitions"][reference] if reference else schema).get("properties")
     if not properties or path in FOREIGN:
@@ -139,7 +139,7 @@ def _paths(schema: dict[str, Any], path: str = "") -> Iterator[str]:
 
 
 def _keys(values: Any, path: str = "") -> Iterator[str]:  # noqa: ANN401 - what YAML has
-    """The values, by path."""
+    """Yield the paths of the keys in the values."""
     if not isinstance(values, dict) or path in FOREIGN:
         yield path
         return
@@ -148,7 +148,7 @@ def _keys(values: Any, path: str = "") -> Iterator[str]:  # noqa: ANN401 - what 
 
 
 def test_values_arrive() -> None:
-    """Each value that is not an option changes what it is for, and the DaemonSet stays valid."""
+    """Each value that does not turn a component on has its effect on the objects, and the DaemonSet stays valid."""
     objects = charted(
         {
             "image": {"repository": "registry.example:5000/team/hub", "tag": "1.2.3", "pullPolicy": "Always"},
@@ -219,7 +219,7 @@ def test_defaults_can_be_taken_out() -> None:
 
 
 def test_pods_that_only_an_administrator_replaces() -> None:
-    """As with MPS, no rollout replaces the pods, but here because of a value."""
+    """As with MPS, no rollout replaces the pods, here because `updateStrategy.type` is OnDelete."""
     strategy = {"updateStrategy": {"type": "OnDelete", "maxUnavailable": 0}}
     assert only(charted(strategy), "DaemonSet")["spec"]["updateStrategy"] == {"type": "OnDelete"}
 
@@ -236,7 +236,7 @@ def test_pods_that_only_an_administrator_replaces() -> None:
     ids=["added", "already-there", "whole", "both", "release-with-a-dot"],
 )
 def test_objects_can_have_another_name(values: Values, release: str, name: str, label: str) -> None:
-    """All objects have the other name, even in another namespace, and whatever selects the pods follows."""
+    """All objects have the other name, even in another namespace, and everything that selects the pods follows."""
     options = (OPENSHIFT, VALUES["pod-monitor"], VALUES["network-policy"], {"namespaceOverride": "devices"}, values)
     objects = charted(*options, release=release)
     assert mistakes(objects) == []
@@ -296,7 +296,7 @@ def test_two_releases_share_a_cluster() -> None:
 
 
 def test_the_package_is_whole(tmp_path: Path) -> None:
-    """What `helm package` makes has everything that the directory has, although the alerts are kept elsewhere."""
+    """The package that `helm package` creates has every file of the chart, although the alerts are kept elsewhere."""
     done = run("helm", "package", CHART, "--destination", tmp_path)
     assert done.returncode == 0, done.stderr
     options = (OPENSHIFT, VALUES["alerts"], VALUES["pod-monitor"])

@@ -21,7 +21,7 @@ CONFIGURATIONS: Values = {"config": {"map": {"default": PLAIN, "MIG_mixed": MIXE
 
 
 def _select(objects: Iterable[Object], labels: Mapping[str, str]) -> list[str]:
-    """The names of the DaemonSets that have a pod on a node with these labels, as the DaemonSet controller decides."""
+    """Return the DaemonSets that have a pod on a node with these labels, as the DaemonSet controller decides."""
     return [
         each["metadata"]["name"]
         for each in objects
@@ -51,7 +51,7 @@ def _daemonsets(*values: Values) -> dict[str, Object]:
 
 
 def _gpu_file(objects: list[Object], daemonset: str) -> str:
-    """The gpu.yaml that the pods of a DaemonSet have."""
+    """Return the gpu.yaml that the pods of a DaemonSet have."""
     spec = next(each for each in objects if each["kind"] == "DaemonSet" and each["metadata"]["name"] == daemonset)
     (config,) = [volume for volume in spec["spec"]["template"]["spec"]["volumes"] if volume["name"] == "config"]
     name = config["configMap"]["name"]
@@ -73,7 +73,7 @@ def _gpu_file(objects: list[Object], daemonset: str) -> str:
     ids=["no-label", "default", "MIG_mixed", "a100.40gb"],
 )
 def test_a_node_gets_the_configuration_that_its_label_names(labels: dict[str, str], daemonset: str, text: str) -> None:
-    """The configuration comes from one pod; a node without the label gets the default one."""
+    """One DaemonSet runs a pod on the node; a node without the label gets the default configuration."""
     objects = charted(CONFIGURATIONS)
     assert mistakes(objects) == []
     assert _select(objects, labels) == [daemonset]
@@ -108,7 +108,7 @@ def test_nothing_reads_the_label_from_the_cluster() -> None:
 
 
 def test_each_pod_belongs_to_one_configuration_and_to_the_release() -> None:
-    """What selects the pods of the release selects all of them; no named DaemonSet selects the pods of another one."""
+    """The release's selectors match all of its pods; no named DaemonSet selects the pods of another one."""
     objects = charted(CONFIGURATIONS, VALUES["pod-monitor"], VALUES["network-policy"])
     daemonsets = [each for each in objects if each["kind"] == "DaemonSet"]
     release = only(objects, "PodMonitor")["spec"]["selector"]["matchLabels"]
@@ -136,12 +136,12 @@ def test_each_pod_belongs_to_one_configuration_and_to_the_release() -> None:
     ids=["by-name", "named", "single", "empty", "in-order"],
 )
 def test_the_configuration_of_nodes_without_a_label(config: dict[str, Any], text: str) -> None:
-    """It is named by `config.default`, or found by the first strategy that finds one, as in NVIDIA's chart."""
+    """The default is the one that `config.default` names, or the first that a strategy finds, as in NVIDIA's chart."""
     assert _gpu_file(charted({"config": config}), NAME) == text
 
 
 def test_values_for_gpus_apply_to_all_configurations() -> None:
-    """They override what each configuration says."""
+    """Such values override what each configuration says."""
     objects = charted(CONFIGURATIONS, {"migStrategy": "single"})
     for name in _daemonsets(CONFIGURATIONS):
         assert "migStrategy: single" in _gpu_file(objects, name)
@@ -176,14 +176,14 @@ MPS = "sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}"
     ids=lambda part: part if isinstance(part, str) else "",
 )
 def test_configurations_that_contradict_each_other_are_refused(values: Values, why: str) -> None:
-    """They are refused with their location, before anything reaches the cluster."""
+    """Helm refuses them and names their location, before anything reaches the cluster."""
     done = helm(values)
     assert done.returncode != 0
     assert why in done.stderr
 
 
 def test_configurations_with_mps() -> None:
-    """They need `mps.enabled`, and no rollout replaces the pods of any configuration."""
+    """Configurations with MPS need `mps.enabled`, and no rollout replaces the pods of any configuration."""
     values: Values = {"config": {"map": {"a": MPS}}, **VALUES["mps"]}
     assert mistakes(charted(values)) == []
     for each in _daemonsets(values).values():
@@ -191,7 +191,7 @@ def test_configurations_with_mps() -> None:
 
 
 def test_only_nodes_with_the_hardware() -> None:
-    """One of the labels suffices, and each term of the user's affinity still applies; the rest of it is kept."""
+    """One of the labels suffices, and the user's affinity is kept, with each of its terms in force."""
     gpu, present = ("feature.node.kubernetes.io/pci-10de.present", "nvidia.com/gpu.present")
     rdma = "feature.node.kubernetes.io/pci-15b3.present"
     assert _required(charted({"requireHardware": ["gpu"]})) == [["kubernetes.io/arch", key] for key in (gpu, present)]
@@ -218,7 +218,7 @@ def test_only_nodes_with_the_hardware() -> None:
 
 
 def _required(objects: list[Object]) -> list[list[str]]:
-    """The keys of each term of the affinity to nodes."""
+    """Return the keys in each term of the node affinity."""
     required = pod(objects)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     return [
         [each["key"] for kind in ("matchExpressions", "matchFields") for each in term.get(kind, [])]
@@ -227,7 +227,7 @@ def _required(objects: list[Object]) -> list[list[str]]:
 
 
 def test_the_hardware_and_the_label_both_decide() -> None:
-    """A node has a pod if it has one of the hardware labels and the label that names the pod's configuration."""
+    """A node gets a pod only if it has one of the hardware labels and the label that names the pod's configuration."""
     objects = charted(CONFIGURATIONS, {"requireHardware": ["gpu"]})
     present = {"nvidia.com/gpu.present": "true"}
     assert _select(objects, present) == [NAME]

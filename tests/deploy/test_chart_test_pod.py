@@ -14,7 +14,7 @@ from tests.deploy.manifest_validity import mistakes
 
 
 def test_helm_test_asks_the_hub_of_a_node() -> None:
-    """The test's pod runs `dphub status` of the same image on a node with a hub, and sees that node's run directory."""
+    """The test pod runs `dphub status` from the same image on a node with a hub, and sees that node's run directory."""
     options = {
         "image": {"repository": "registry.example/hub", "tag": "1.2.3"},
         "imagePullSecrets": [{"name": "pull"}],
@@ -35,7 +35,7 @@ def test_helm_test_asks_the_hub_of_a_node() -> None:
 
 
 def test_the_pod_of_helm_test_comes_and_goes_alone() -> None:
-    """Only `helm test` creates it; a success deletes it, and no DaemonSet, Prometheus or policy selects it."""
+    """Only `helm test` creates the pod; a success deletes it, and no DaemonSet, Prometheus or policy selects it."""
     test = helm_test()
     assert test["metadata"]["annotations"] == {
         "helm.sh/hook": "test",
@@ -48,7 +48,7 @@ def test_the_pod_of_helm_test_comes_and_goes_alone() -> None:
 
 
 def test_the_pod_of_helm_test_can_only_read() -> None:
-    """It runs as root without any capability and with one read-only directory of the node, as OpenShift allows."""
+    """The pod runs as root without any capability and with one read-only directory of the node, as OpenShift allows."""
     spec = helm_test(OPENSHIFT)["spec"]
     (asks,) = spec["containers"]
     assert asks["securityContext"] == {

@@ -37,7 +37,7 @@ cmd = python -m hub.dra
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    """Make what a cluster gets from an overlay with the component, as the page says."""
+    """Return the objects that a cluster gets from an overlay with the component, as the page says."""
     return _with_component(tmp_path_factory.mktemp("container"), "kubernetes")
 
 
@@ -59,12 +59,12 @@ def test_the_chart_makes_the_same(overlay: str, tmp_path: Path) -> None:
 
 
 def test_the_chart_has_nothing_of_it_by_default() -> None:
-    """No permission, no token, no directory, no section."""
+    """By default, the chart has no permission, token, directory or section for the component."""
     assert "dra" not in yaml.safe_dump_all(charted()).replace("drain", "")
 
 
 def test_the_classes_of_the_chart() -> None:
-    """A class is that of the manifests; its name can be another one."""
+    """A device class is the same as in the manifests, but can have another name."""
     named = {"name": "gpu", "driver": "gpu.example.com", "resource": "nvidia.com/gpu"}
     first, second = [
         each for each in charted({"dra": {"enabled": True, "deviceClasses": [CLASS, named]}}) if _is_class(each)
@@ -79,7 +79,7 @@ def _is_class(each: Object) -> bool:
 
 
 def test_a_section_in_the_users_own_file() -> None:
-    """The chart does not repeat a section for the component that is already in the circus.ini of the user."""
+    """The chart does not repeat a section for the component that is already in the user's circus.ini."""
     own: Object = {**DRA, "config": {"circusIni": "[watcher:x]\ncmd = python -m hub.dra\n"}}
     assert only(charted(own), "ConfigMap")["data"]["circus.ini"] == own["config"]["circusIni"]
 
@@ -90,7 +90,7 @@ def test_they_are_valid(objects: list[Object]) -> None:
 
 
 def test_the_permissions_are_those_that_are_used(objects: list[Object]) -> None:
-    """Nothing else in the cluster can be read or written."""
+    """The component can read and write nothing else in the cluster."""
     permissions = {
         (group, resource): set(rule["verbs"])
         for rule in only(objects, "ClusterRole")["rules"]
@@ -105,7 +105,7 @@ def test_the_permissions_are_those_that_are_used(objects: list[Object]) -> None:
 
 
 def test_a_policy_denies_the_slices_of_other_nodes(objects: list[Object]) -> None:
-    """It applies to every kind of write, by this account only, and an error in the policy denies the write."""
+    """The policy applies to every kind of write, by this account only, and an error in it denies the write."""
     spec = only(objects, "ValidatingAdmissionPolicy")["spec"]
     (rule,) = spec["matchConstraints"]["resourceRules"]
     assert (rule["resources"], set(rule["operations"])) == (["resourceslices"], {"CREATE", "UPDATE", "DELETE"})
@@ -116,7 +116,7 @@ def test_a_policy_denies_the_slices_of_other_nodes(objects: list[Object]) -> Non
 
 
 def test_the_token_is_where_no_library_looks(objects: list[Object]) -> None:
-    """It is mounted only where the component is; it is bound to the pod, short-lived, and for root only."""
+    """The token is mounted only with the component; it is bound to the pod, short-lived, and readable by root only."""
     mounts = {each["name"]: Path(each["mountPath"]) for each in container(objects)["volumeMounts"]}
     assert mounts["dra-account"] == ACCOUNT_DIR
     (volume,) = [each for each in pod(objects)["volumes"] if each["name"] == "dra-account"]
@@ -125,7 +125,7 @@ def test_the_token_is_where_no_library_looks(objects: list[Object]) -> None:
 
 
 def test_what_the_pod_may_write_to(objects: list[Object]) -> None:
-    """Two more kubelet directories than without it, as the page on security says."""
+    """The pod may write to two more kubelet directories than without the component, as the page on security says."""
     writable = {path for path, mount in mounts(objects).items() if not mount.get("readOnly")}
     kubelet = PLUGIN_DIR.parent
     more = {str(kubelet / "plugins"), str(kubelet / "plugins_registry")}
@@ -141,7 +141,7 @@ def test_no_secret_is_mounted(objects: list[Object]) -> None:
 
 
 def test_the_kubelets_directories_have_the_same_path_in_the_pod(objects: list[Object]) -> None:
-    """The kubelet dials the path that the driver names."""
+    """The paths must be equal because the kubelet dials the path that the driver names."""
     mounts = {each["name"]: each["mountPath"] for each in container(objects)["volumeMounts"]}
     paths = {each["name"]: each["hostPath"]["path"] for each in pod(objects)["volumes"] if "hostPath" in each}
     for name in ("plugins-registry", "kubelet-plugins"):
@@ -149,7 +149,7 @@ def test_the_kubelets_directories_have_the_same_path_in_the_pod(objects: list[Ob
 
 
 def test_its_circus_ini_is_that_of_the_manifests_with_one_more_section() -> None:
-    """The hub can read it, and finds the section."""
+    """The hub can read this circus.ini, and finds the section."""
     base = (CONTAINER / "base" / "circus.ini").read_text()
     assert (COMPONENT / "circus.ini").read_text() == base + SECTION
     assert "dra" in {plugin.name for plugin in read_config(COMPONENT / "circus.ini")}

@@ -1,4 +1,4 @@
-"""The project may be used, and so may everything that it is installed with."""
+"""The project may be used, and so may everything that is installed with it."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ INSTALLED = re.findall(r"^([a-z0-9._-]+)==", lock.RUNTIME.read_text(encoding="ut
 
 
 def test_the_licence_is_apache_2() -> None:
-    """The licence is there word for word, and the package, the image and the chart name it."""
+    """The project has the licence word for word, and the package, the image and the chart name it."""
     assert hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest() == APACHE
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     chart = yaml.safe_load((ROOT / "container/chart/device-plugin-hub/Chart.yaml").read_text(encoding="utf-8"))
@@ -32,7 +32,7 @@ def test_the_licence_is_apache_2() -> None:
 
 
 def _licences(metadata: PackageMetadata) -> Iterator[str]:
-    """What a package says about its licence, in each of the places where packages say it."""
+    """Yield what a package says about its licence, from each of the places where packages say it."""
     for field in ("License-Expression", "License", "Classifier"):
         for text in metadata.get_all(field) or ():
             if field != "Classifier":

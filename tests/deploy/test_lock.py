@@ -30,7 +30,7 @@ def _native(python: str, machine: str) -> str:
 
 @pytest.mark.parametrize("path", [lock.RUNTIME, lock.BUILD])
 def test_a_lock_does_not_depend_on_the_machine(path: Path) -> None:
-    """It has no address of an index and no directory: the user who installs from it chooses the source."""
+    """A lock names no package index and no directory: the user who installs from it chooses the source."""
     lines = path.read_text(encoding="utf-8").splitlines()
     packages = [line for line in lines if not line.startswith("#")]
     assert packages
@@ -40,7 +40,7 @@ def test_a_lock_does_not_depend_on_the_machine(path: Path) -> None:
 
 
 def test_a_lock_that_meets_the_requirements_is_up_to_date() -> None:
-    """New releases are not drift; names are compared as an index does."""
+    """New releases are not drift, and names are compared as a package index compares them."""
     assert lock.drift(REQUIREMENTS, LOCKED) == []
 
 
@@ -75,7 +75,7 @@ def test_a_wheel_for_all_serves_all() -> None:
 
 
 def test_a_package_that_one_architecture_lacks_is_an_error() -> None:
-    """It is reported before anyone builds for that architecture, and the message names it."""
+    """The error comes before anyone builds an image for that architecture, and names the architecture."""
     natives = [_native(f"cp3{minor}", machine) for _, minor in lock.PYTHONS for machine in lock.MACHINES]
     with pytest.raises(lock.NoWheelError, match=r"no wheel for CPython 3\.13 on aarch64"):
         list(lock.pinned(_package(*(name for name in natives if name != _native("cp313", "aarch64")))))

@@ -53,7 +53,7 @@ def test_kustomize_and_helm_make_the_same(tree: Path, overlay: str, components: 
 
 
 def test_every_component_has_its_values() -> None:
-    """This ensures that the test above leaves no component out; the overlay names them all, too."""
+    """The test above leaves no component out, and the overlay names all of them, too."""
     assert sorted(VALUES) == COMPONENTS
     overlay = (CONTAINER / "overlays" / "kubernetes" / "kustomization.yaml").read_text()
     assert re.findall(r"#   - \.\./\.\./components/(\S+)", overlay) == COMPONENTS
@@ -72,7 +72,7 @@ def test_mistakes_are_found() -> None:
 
 
 def test_what_a_cluster_gets() -> None:
-    """It gets a namespace, an account without permissions, the files and a DaemonSet; on OpenShift, one permission."""
+    """A cluster gets a namespace, an account with no permission (on OpenShift, one), files and a DaemonSet."""
     kinds = {each["kind"] for each in default()}
     assert kinds == {"Namespace", "ServiceAccount", "ConfigMap", "DaemonSet"}
     openshift = {each["kind"] for each in kustomized(CONTAINER / "overlays" / "openshift")}
@@ -83,7 +83,7 @@ def test_what_a_cluster_gets() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_namespace_allows_the_pods_without_a_warning(overlay: str) -> None:
-    """It allows them in all three modes of the Pod Security Standards; Helm's notes have the same labels."""
+    """It allows the pods in all three modes of the Pod Security Standards; Helm's notes have the same labels."""
     labels = only(kustomized(CONTAINER / "overlays" / overlay), "Namespace")["metadata"]["labels"]
     modes = {name: level for name, level in labels.items() if name.startswith("pod-security.kubernetes.io/")}
     assert modes == {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "warn", "audit")}
@@ -116,11 +116,11 @@ COMMENTED = {
         re.MULTILINE,
     )
 }
-"""What the overlay shows in comments, by its key, without the `# `."""
+"""The parts that are commented out in the overlay, by their keys, without the `# `."""
 
 
 def test_what_is_commented_out_can_be_used(tree: Path) -> None:
-    """Each part is valid in its place, alone and with all others; a key that is there twice is invalid YAML."""
+    """Each part is valid in its place, alone and with all others; a duplicate key would be invalid YAML."""
     assert COMMENTED.keys() == {"components", "images", "configMapGenerator"}
     source = tree / "overlays" / "kubernetes"
     for parts in (*([key] for key in COMMENTED), COMMENTED.keys()):
@@ -131,7 +131,7 @@ def test_what_is_commented_out_can_be_used(tree: Path) -> None:
         for key in parts:
             commented = re.sub("^", "# ", COMMENTED[key].rstrip("\n"), flags=re.MULTILINE)
             text = text.replace(commented, COMMENTED[key].rstrip("\n"))
-        # The one component that cannot be combined with all the others.
+        # This is the one component that cannot be combined with all the others.
         text = re.sub(r"^  - \S+/unprivileged .*\n", "", text, flags=re.MULTILINE)
         (directory / "kustomization.yaml").write_text(text)
         assert yaml.safe_load(text).keys() >= set(parts)

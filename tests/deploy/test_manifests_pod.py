@@ -85,7 +85,7 @@ def test_the_network_policy_admits_only_prometheus(tree: Path) -> None:
 
 
 def test_an_upgrade_leaves_no_gap() -> None:
-    """On every node, the new pod is ready, at two probes in a row, before the old one ends.
+    """On every node, the new pod has passed two readiness probes in a row before the old pod is ended.
 
     With minReadySeconds instead, two changes within seconds can stop the rollout: the controller's delayed sync of a
     DaemonSet keeps only the earliest time (pkg/controller/daemon).
@@ -103,7 +103,7 @@ def test_mps_is_never_ended_by_an_upgrade(tree: Path) -> None:
 
 
 def test_the_hub_has_time_to_stop(tmp_path: Path) -> None:
-    """It has more than twice as long as its slowest plugin, which may be stopped during its own restart."""
+    """The pod's grace period is over twice the slowest plugin's, as a plugin may be stopped during its own restart."""
     (tmp_path / "circus.ini").write_text(only(default(), "ConfigMap")["data"]["circus.ini"])
     slowest = max(plugin.graceful_timeout for plugin in read_config(tmp_path / "circus.ini")) + KILL_SECONDS
     assert pod(default())["terminationGracePeriodSeconds"] > 2 * slowest
@@ -118,9 +118,9 @@ def test_a_reset_cannot_end_the_pod() -> None:
 
 
 def test_everything_is_where_the_hub_looks_for_it(tree: Path) -> None:
-    """The directories of the node are mounted at the paths that the code has, under every kubelet's root.
+    """The directories of the node are mounted at the paths that the code uses, for any root directory of the kubelet.
 
-    A kubelet's plugin directory does not follow its root: its path is a constant (pkg/kubelet/cm/devicemanager).
+    The kubelet's plugin directory does not follow its root: its path is a constant (pkg/kubelet/cm/devicemanager).
     """
     for components, root in (([], "/var/lib/kubelet"), (ALL_OPTIONS, "/var/lib/k0s/kubelet")):
         found = mounts(with_components(tree, "kubernetes", components))
@@ -137,7 +137,7 @@ def test_everything_is_where_the_hub_looks_for_it(tree: Path) -> None:
 
 
 def test_labels_are_written_where_they_are_read(tree: Path) -> None:
-    """With the component, they go to the node's directory, otherwise nowhere; the account gets no more permissions."""
+    """With the component, labels go to the node's directory, otherwise nowhere; the account gets no new permissions."""
     objects = with_components(tree, "kubernetes", ["node-labels"])
     (directory,) = [each["value"] for each in container(objects)["env"] if each["name"] == FEATURES_VARIABLE]
     assert mounts(objects)[directory]["hostPath"]["path"] == directory == str(FEATURES_DIR)
@@ -152,7 +152,7 @@ def test_the_runtime_writes_nothing_into_the_nodes_dev() -> None:
 
 
 def test_a_wrong_kubelet_root_is_an_error() -> None:
-    """The kubelet's directories must already exist, so such a pod does not start; other directories are created."""
+    """The kubelet's directories must already exist, or the pod does not start; other directories are created."""
     types = {path: mount["hostPath"]["type"] for path, mount in mounts(default()).items()}
     made = {path for path, kind in types.items() if kind == "DirectoryOrCreate"}
     assert made == {str(RUN_DIR), CDI}

@@ -48,7 +48,7 @@ def test_openshift_grants_the_account_one_thing() -> None:
 
 
 def test_what_the_pod_may_write_to(tree: Path) -> None:
-    """It may write only where it has to: not to its own file system; a component adds only its own directory."""
+    """The pod may write only where it has to, not to its own file system; a component adds only its own directory."""
     assert container(default())["securityContext"]["readOnlyRootFilesystem"] is True
     writable = {path for path, mount in mounts(default()).items() if not mount.get("readOnly")}
     assert writable == {str(PLUGIN_DIR), str(RUN_DIR), CDI}
@@ -59,7 +59,7 @@ def test_what_the_pod_may_write_to(tree: Path) -> None:
 
 
 def test_an_unprivileged_pod_has_no_privilege_at_all(tree: Path) -> None:
-    """It has no capability, no way to get one, and no access to all the files of the node."""
+    """The pod has no capability, no way to get one, and no access to all the files of the node."""
     for overlay in OVERLAYS:
         objects = with_components(tree, overlay, ["unprivileged"])
         context = container(objects)["securityContext"]
@@ -73,7 +73,7 @@ def test_an_unprivileged_pod_has_no_privilege_at_all(tree: Path) -> None:
 
 @pytest.mark.parametrize("components", [[], ALL_OPTIONS, ["unprivileged"]], ids="+".join)
 def test_the_constraints_allow_what_the_pod_has_and_no_more(tree: Path, components: list[str]) -> None:
-    """They allow no added capability, no group but root's, and no user or seccomp profile other than the pod's own."""
+    """They allow no added capability, no group except root's, and only the pod's own user and seccomp profile."""
     objects = with_components(tree, "openshift", components)
     constraints, context = only(objects, "SecurityContextConstraints"), container(objects)["securityContext"]
     assert constraints["runAsUser"] == {"type": "MustRunAs", "uid": context["runAsUser"]}
@@ -88,7 +88,7 @@ def test_the_constraints_allow_what_the_pod_has_and_no_more(tree: Path, componen
 
 @pytest.mark.parametrize("components", [[], *([name] for name in COMPONENTS)], ids="+".join)
 def test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged(tree: Path, components: list[str]) -> None:
-    """The pod has it, so it also applies to a container that others add; no container replaces it."""
+    """The profile is set for the pod, so it also applies to containers that others add; no container replaces it."""
     spec = pod(with_components(tree, "kubernetes", components))
     assert spec["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
     assert [each["name"] for each in spec["containers"] if "seccompProfile" in each["securityContext"]] == []
@@ -97,7 +97,7 @@ def test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged(tree: Pa
 @pytest.mark.parametrize("other", ["mps", "resets"])
 @pytest.mark.parametrize("order", [1, -1])
 def test_what_needs_privileges_is_refused_with_unprivileged(tree: Path, other: str, order: int) -> None:
-    """In either order kustomize stops with an error that names both; Helm does so, too (see test_chart)."""
+    """In either order, kustomize stops with an error that names both; Helm does so, too (see test_chart)."""
     components = ["unprivileged", other][::order]
     done = run("kubectl", "kustomize", overlay_with(tree, "kubernetes", components))
     assert done.returncode != 0
@@ -105,7 +105,7 @@ def test_what_needs_privileges_is_refused_with_unprivileged(tree: Path, other: s
 
 
 def test_every_privilege_has_a_reason() -> None:
-    """There is a comment above each directory of the node, the way it is mounted, and each privilege of a pod."""
+    """Each directory of the node, the way it is mounted, and each privilege of a pod has a comment above it."""
     unexplained = []
     explained = 0
     for source in SOURCES:

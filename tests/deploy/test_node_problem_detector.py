@@ -49,7 +49,7 @@ def _statuses(detector: Detector) -> dict[str, str]:
 
 
 def test_the_configuration_is_valid() -> None:
-    """It is valid by the rules of the program; each condition has one rule, because two would overwrite each other."""
+    """The program accepts it; each condition has one rule, because two rules would overwrite each other's results."""
     monitor = load(MONITOR / "device-plugin-hub.json")
     assert monitor.mistakes() == []
     permanent = [rule.condition for rule in monitor.rules if rule.type == "permanent"]
@@ -70,7 +70,7 @@ def test_no_condition_is_false_before_it_was_checked() -> None:
 
 
 def test_what_happens_once_is_not_missed() -> None:
-    """A rule looks back further than its last run: the hub writes its summary every five seconds."""
+    """A rule looks back at least five seconds past its last run, as the hub writes its summary every five seconds."""
     temporary = [rule for rule in load(MONITOR / "device-plugin-hub.json").rules if rule.type == "temporary"]
     assert len(temporary) == 3
     for rule in temporary:
@@ -92,7 +92,7 @@ def test_a_node_without_such_hardware(detector: Detector) -> None:
 
 
 def test_a_device_that_cannot_be_used(detector: Detector) -> None:
-    """Its condition is True, with the hub's reason; when the reason changes, so does the message."""
+    """The device's condition is True, with the hub's reason; when the reason changes, so does the message."""
     for reason in (BROKEN, BROKEN.replace("79", "48")):
         _hub(detector, GOOD.replace("gpu ok", f"gpu problem {reason}"))
         assert {name for name, status in _statuses(detector).items() if status == "True"} == {"GPUUnhealthy"}
@@ -102,7 +102,7 @@ def test_a_device_that_cannot_be_used(detector: Detector) -> None:
 
 
 def test_a_plugin_that_does_not_work(detector: Detector) -> None:
-    """Its condition is True and its devices are unknown. While a plugin starts, both are unknown."""
+    """The plugin's condition is True and its devices are unknown. While a plugin starts, both are unknown."""
     down = "plugins problem ib: backing off: exit code 1\ndevices/gpu ok\ndevices/ib unknown ib: backing off\n"
     _hub(detector, down)
     assert _statuses(detector) == {
@@ -143,7 +143,7 @@ def test_an_upgrade(detector: Detector) -> None:
 
 
 def test_what_happened_once(detector: Detector) -> None:
-    """It becomes one event for each kind while it is recent; two at the same time become one event."""
+    """What happened recently becomes one event for each kind, even if it happened twice; older entries become none."""
     now = int(time.time())
     _hub(
         detector,
@@ -158,7 +158,7 @@ def test_what_happened_once(detector: Detector) -> None:
 
 
 def test_a_long_reason(detector: Detector) -> None:
-    """The script cuts it to what the program accepts: one line of that many bytes, however many characters they are."""
+    """The script cuts it to the length that the program accepts, in bytes and not in characters, on one line."""
     _hub(detector, GOOD.replace("gpu ok", f"gpu problem {'é* $(id) %s ' * 500}"))
     longest = detector.monitor.settings.max_output_length
     detector.run()
@@ -171,7 +171,7 @@ def test_a_long_reason(detector: Detector) -> None:
 
 
 def test_a_question_is_needed(detector: Detector) -> None:
-    """Without an argument, the script prints which questions there are, and fails."""
+    """Without an argument, the script prints the possible questions and fails."""
     with pytest.raises(AssertionError, match=r"usage: .* hub.plugins.devices/PLUGIN"):
         detector.output("/bin/sh", [MOUNTED])
 
@@ -191,7 +191,7 @@ DETECTOR = {
 
 
 def test_with_kustomize(tmp_path: Path) -> None:
-    """The component mounts what the script reads at the expected path, and adds the monitor to the existing ones."""
+    """The component mounts what the script reads at the expected path, and adds the monitor to the existing list."""
     shutil.copytree(MONITOR, tmp_path / "monitor")
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "npd.yaml").write_text(yaml.safe_dump(DETECTOR))
@@ -218,7 +218,7 @@ def test_with_kustomize(tmp_path: Path) -> None:
 
 
 def test_with_helm() -> None:
-    """The chart's values mount the same; the chart itself mounts the two files at /custom-config."""
+    """The chart's values mount the summaries in the same way; the chart mounts the two files at /custom-config."""
     values = yaml.safe_load((MONITOR / "values.yaml").read_text())
     patch = yaml.safe_load((MONITOR / "daemonset.yaml").read_text())["spec"]["template"]["spec"]
     assert values["extraVolumes"] == [each for each in patch["volumes"] if "hostPath" in each]
@@ -229,7 +229,7 @@ def test_with_helm() -> None:
 
 
 def test_the_readiness_rule() -> None:
-    """The node readiness controller accepts it, and it waits for a condition that the monitor reports."""
+    """The node readiness controller accepts the rule, which waits for a condition that the monitor reports."""
     (rule,) = yaml.safe_load_all((MONITOR / "readiness-rule.yaml").read_text())
     assert mistakes([rule]) == []
     known = {each.type for each in load(MONITOR / "device-plugin-hub.json").conditions}
@@ -240,7 +240,7 @@ def test_the_readiness_rule() -> None:
 
 @pytest.mark.parametrize("value", ["a[$(touch${IFS}planted)]", "now", "-1", "1+1", "09", "9" * 30, "now=0"])
 def test_a_time_that_is_not_a_number(detector: Detector, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is ignored, and never run: the shell takes what is in an arithmetic expression for a part of the script."""
+    """The line is ignored and never executed: the shell would evaluate text in an arithmetic expression as code."""
     monkeypatch.chdir(Path(detector.environment["DPHUB_RUN_DIR"]))
     _hub(detector, f"{GOOD}restarts {value} gpu: killed\n")
     assert detector.output(MOUNTED, ["restarts", "3600"]) == (0, "")

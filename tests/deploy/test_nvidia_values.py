@@ -1,4 +1,4 @@
-"""The values of NVIDIA's chart in ours, and what becomes of them in the GPU plugin's file."""
+"""The values of NVIDIA's chart in ours, and the keys of the GPU plugin's file that they set."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +46,7 @@ WITHOUT_EFFECT = {"allowDefaultNamespace"}
 
 
 def _gpu_settings(objects: list[Object], directory: Path) -> GPUSettings:
-    """What the GPU plugin reads from the one gpu.yaml."""
+    """Return what the GPU plugin reads from the one gpu.yaml."""
     (directory / "gpu.yaml").write_text(only(objects, "ConfigMap")["data"]["gpu.yaml"])
     return cast("GPUSettings", load_settings(GPU, directory / "gpu.yaml"))
 
@@ -80,11 +80,11 @@ GPU_KEYS = {
     },
     "dphub": {"cdi": {"feature_flags": ["a", "b"]}},
 }
-"""The same as keys of the file."""
+"""The keys of the file that GPU_VALUES must set."""
 
 
 def test_values_for_gpus_end_in_the_file(tmp_path: Path) -> None:
-    """Each value is a key that the GPU plugin reads; a false value overrides true."""
+    """Each value sets a key that the GPU plugin reads; a false value overrides true."""
     assert _gpu_settings(charted(GPU_VALUES), tmp_path) == msgspec.convert(GPU_KEYS, GPUSettings)
     opposite = {"failOnInitError": True, "gdsEnabled": True, "plugin": {"passDeviceSpecs": True}}
     text = yaml.safe_dump({"flags": opposite})
@@ -94,7 +94,7 @@ def test_values_for_gpus_end_in_the_file(tmp_path: Path) -> None:
 
 
 def test_the_rest_of_the_file_is_kept(tmp_path: Path) -> None:
-    """A value changes its own key only; without values the text stays as it was."""
+    """A value changes its own key only; without values, the text stays as it was."""
     text = """# A comment.
 flags: {plugin: {deviceIDStrategy: index, deviceListStrategy: [envvar]}}
 sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 10000, devices: ["0", 1]}]}}
@@ -148,7 +148,7 @@ ACCEPTED: Values = {
     "runtimeClassName": "nvidia",
     "mps": {"root": "/data/mps", "enableHostPID": False},
 }
-"""Each value that our chart takes as NVIDIA's does, with one that is not the default."""
+"""Each value that our chart treats as NVIDIA's does, with a setting that is not the default."""
 
 
 def _paths(values: dict[str, Any], place: str = "") -> Iterator[str]:
@@ -163,7 +163,7 @@ def _paths(values: dict[str, Any], place: str = "") -> Iterator[str]:
 def test_each_value_is_accepted_or_refused() -> None:
     """These tests cover all values of NVIDIA's chart, and the table in docs/migrating.md has each of them."""
     theirs = set(_paths(DEFAULTS))
-    # Values that their templates read, though their list of values does not have them.
+    # NVIDIA's templates also read these values, which their values.yaml does not list.
     theirs |= {"nvidiaDevRoot", "updateStrategy.rollingUpdate"}
     assert set(_paths(dict(ACCEPTED))) | REFUSED.keys() | WITHOUT_EFFECT == theirs
     documented = {code for row in rows("migrating", "value in NVIDIA's chart", "the hub") for code in codes(row[0])}
@@ -180,7 +180,7 @@ def test_the_defaults_are_accepted() -> None:
 
 
 def test_every_accepted_value_arrives(tmp_path: Path) -> None:
-    """It arrives in the file that the GPU plugin reads, or in the pod; MPS also needs `mps.enabled`."""
+    """Each value reaches the file that the GPU plugin reads, or the pod; MPS also needs `mps.enabled`."""
     objects = charted(ACCEPTED | {"mps": ACCEPTED["mps"] | {"enabled": True}})
     assert mistakes(objects) == []
     (daemonset,) = [each for each in objects if each["metadata"]["name"] == "nvidia" and each["kind"] == "DaemonSet"]
@@ -209,7 +209,7 @@ def test_every_accepted_value_arrives(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("values", "why"), REFUSED.values(), ids=list(REFUSED))
 def test_what_has_no_meaning_here_is_refused(values: Values, why: str) -> None:
-    """It is refused with the reason and what to do; the default of the same value is accepted."""
+    """The refusal gives the reason and says what to do; the default of the same value is accepted."""
     done = helm(values)
     assert done.returncode != 0
     assert why in done.stderr

@@ -24,7 +24,7 @@ HOOKS = [
 ]
 
 BARE = "apt-get update && apt-get install --yes --no-install-recommends "
-"""What a workflow may run besides make: an image has less than a fresh machine."""
+"""The one command besides make that a workflow may run: an image has fewer packages than a fresh machine."""
 
 
 def _jobs() -> Iterator[dict[str, Any]]:
@@ -63,7 +63,7 @@ def test_continuous_integration_has_no_more_permissions_than_it_needs() -> None:
 
 
 def test_the_hooks_are_the_quick_part_of_make_test() -> None:
-    """They run all of it but the tests themselves; what is added to `make test` is added to the hooks."""
+    """The hooks run all of it except the tests themselves; whatever is added to `make test` is added to the hooks."""
     (parts,) = re.findall(r"^test:((?: [a-z-]+)+) ##", MAKEFILE, re.MULTILINE)
     hooks = [hook["entry"] for hook in HOOKS if hook["language"] == "system"]
     assert hooks == [f"make {part}" for part in parts.split() if part != "tests"]

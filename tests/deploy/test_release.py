@@ -1,4 +1,4 @@
-"""What is checked before a release."""
+"""Checks that precede a release."""
 
 import re
 import subprocess
@@ -28,14 +28,14 @@ ABOUT = "\n- Devices are served.\n"
     ],
 )
 def test_the_changelog_is_that_of_the_version(text: str, version: str, problems: list[str]) -> None:
-    """Its entry must have the version, a date and some text; what is wrong is named."""
+    """The version's entry must have a heading, a date and some text; each problem is named."""
     found = list(changelog_problems(text, version))
     assert len(found) == len(problems)
     assert all(problem in said for problem, said in zip(problems, found, strict=True))
 
 
 def test_the_changelog_is_about_this_version() -> None:
-    """Its latest heading is the version of the code, released or not."""
+    """Its latest heading is this version, whether released or not."""
     wrong = list(changelog_problems(CHANGELOG.read_text(encoding="utf-8"), __version__))
     assert not [problem for problem in wrong if "not released yet" not in problem]
 
@@ -56,7 +56,7 @@ def test_a_release_says_where_its_source_is(urls: dict[str, str], missing: list[
 
 
 def test_the_packages(tmp_path: Path) -> None:
-    """What is installed from them works: nothing is missing, the licence is included, and tests and tools are not."""
+    """The packages can be installed and work: nothing is missing; they include the licence, but not tests and tools."""
     assert list(package_problems(tmp_path)) == []
     (wheel,) = tmp_path.glob("*.whl")
     target = tmp_path / "installed"
@@ -76,7 +76,7 @@ def test_the_packages(tmp_path: Path) -> None:
 
 
 def test_the_bill_of_materials_lists_every_package_of_the_image(tmp_path: Path) -> None:
-    """It gives scanners each locked package with its version and hashes; the same lock makes the same bill."""
+    """It gives scanners each locked package with its version and hashes; the same lock produces the same bill."""
     text = lock.RUNTIME.read_text(encoding="utf-8")
     bill = write_bill(tmp_path / "first.json")
     assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", __version__)

@@ -1,6 +1,6 @@
-"""The set-up behind `make`: what it needs, what it prints where something is missing, and what it does after a failure.
+"""The set-up behind `make`: what it needs, what it prints when something is missing, and what it does after a failure.
 
-The scripts run with a PATH that has the programs of one imagined machine only.
+The scripts run with a PATH that has only the programs of a simulated machine.
 """
 
 import importlib.metadata
@@ -34,7 +34,7 @@ case "$*" in
 *) exec {sys.executable} "$@" ;;
 esac
 """
-"""A Python whose venv and pip do nothing, and that has venv only if the machine has the package with it."""
+"""A Python whose venv and pip do nothing; it has venv only if the package for that is installed on the machine."""
 
 
 class Machine:
@@ -62,7 +62,7 @@ class Machine:
         path.chmod(0o755)
 
     def archive(self, *packages: str) -> None:
-        """Say which packages apt knows."""
+        """Set which packages apt knows."""
         self.program("apt-cache", f'case " {" ".join(packages)} " in *" $2 "*) echo "$2" ;; esac')
 
     def run(self, script: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -86,7 +86,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """A machine with Python and apt."""
+    """Create a machine with Python and apt."""
     return Machine(tmp_path)
 
 
@@ -110,7 +110,7 @@ def test_a_plain_user_gets_the_command_for_what_is_missing(machine: Machine, sud
 
 @pytest.mark.parametrize("root", ["id", "sudo"])
 def test_what_is_missing_is_installed_as_root(machine: Machine, root: str) -> None:
-    """Root installs it, or a sudo without a password; what is installed, and why, is printed before."""
+    """It is installed as root, or with a sudo that needs no password; the command and its reason are printed first."""
     if root == "id":
         machine.program("id", "echo 0")
     else:
@@ -203,7 +203,7 @@ def test_a_tool_that_the_distribution_has_is_never_skipped(machine: Machine) -> 
 
 
 def test_without_package_lists_no_tool_is_taken_for_missing(machine: Machine) -> None:
-    """The apt of a fresh machine knows no packages, so the set-up asks for the package lists first."""
+    """The apt of a fresh machine knows no packages, so the set-up requests the package lists first."""
     _with_venv(machine)
     machine.archive()
     done = machine.run("tools.sh")
@@ -223,7 +223,7 @@ def test_a_missing_tool_skips_a_test_only_with_a_reason(tmp_path: Path, monkeypa
 
 
 def _make(*words: str) -> str:
-    # Without the variables that a make which runs these tests passes to those that it starts.
+    # A make that runs these tests would pass these variables on to the make that they start.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     command = ["make", "--no-print-directory", *words]
     return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
@@ -247,7 +247,7 @@ def _requirements(name: str) -> Iterator[str]:
 
 
 def test_the_demo_runs_without_development_tools(tmp_path: Path) -> None:
-    """It is set up without them, and none of its processes imports a package that is not a run-time dependency."""
+    """It is set up without them, and no process of the demo imports a package that is not a run-time dependency."""
     planned = _make("--dry-run", "--always-make", "demo")
     assert "setup.sh .venv demo" in planned
     assert "tools.sh" not in planned

@@ -1,4 +1,4 @@
-"""The measures of the code's structure measure what they claim to."""
+"""The measures of the code's structure are correct."""
 
 import pytest
 
@@ -15,7 +15,7 @@ IMPORTS = {
 
 
 def test_cycles_and_chains() -> None:
-    """Modules that reach each other are a cycle, which counts as one link of a chain."""
+    """Modules that reach each other form a cycle, which counts as one link of a chain."""
     assert cycles(IMPORTS) == [frozenset({"a.two.y", "a.two.z"})]
     assert longest_chain(IMPORTS) == ["a", "a.one", "a.two.x", "a.two.y"]
     assert cycles({"a": set()}) == []
@@ -27,7 +27,7 @@ def test_imports_between_packages() -> None:
 
 
 def test_the_graph_is_that_of_the_code() -> None:
-    """It has the imports of modules at run time, and no generated code."""
+    """The graph has the imports of modules at run time, and no generated code."""
     imports = imports_below(import_graph(), "hub")
     assert "hub.base.paths" in imports["hub.base.instances"]
     assert [module for module in imports if "_pb2" in module] == []

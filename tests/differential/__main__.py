@@ -2,7 +2,7 @@
 
 python -m tests.differential --kubelet 1.36 --count 2000 --seed 1
 
-A script whose plugin is killed during a call has more than one correct outcome: what the kubelet sees first decides. So
+If a plugin is killed during a call, more than one outcome is correct, depending on what the kubelet sees first. So
 a script that differs is repeated, and it counts as different if no repetition is equal.
 """
 
@@ -20,7 +20,7 @@ _REPETITIONS = 4
 """How often a script that differs is repeated."""
 
 Compare = Callable[[int, str], Awaitable[Difference | None]]
-"""Runs the script of a seed on the fake kubelet and on a real one of a version."""
+"""A function that runs the script of a seed on the fake kubelet and on a real one of a version."""
 
 
 def run(program: str, description: str | None, versions: Sequence[str], compare: Compare) -> int:

@@ -1,4 +1,4 @@
-"""Runs a script on the fake kubelet and on a real one, and compares them after each step."""
+"""A comparison of the fake kubelet and a real one after each step of a script."""
 
 import tempfile
 import time
@@ -64,7 +64,7 @@ async def _compare(seed: int, version: str) -> Difference | None:
 
 
 async def _equal(fake: Side, real: Side) -> bool:
-    """Return whether both sides come to rest in the same state."""
+    """Return whether both sides settle in the same state."""
     end = time.monotonic() + _EQUAL_WITHIN
     while time.monotonic() < end:
         before = fake.observe()
@@ -81,12 +81,12 @@ def _kubelet(process: type[KubeletProcess]) -> type[FakeKubelet]:
 
 
 def _plugins(version: str) -> Sequence[str]:
-    """Return the plugins of a script: of three plugins, kubelet 1.37 and later replaces a lost one with any other."""
+    """Return a script's plugins: from 1.37 on, no third one, since a kubelet replaces a lost one with any other."""
     return [name for name in PLUGINS if version < "1.37" or name != "a-third"]
 
 
 def _ways(version: str) -> Sequence[str]:
-    """Return the ways to register: kubelet 1.34 completes a registration although the plugin has given up."""
+    """Return the ways to register, for 1.34 without "given up", since it completes such a registration."""
     return [way for way in WAYS if version >= "1.35" or way != "given up"]
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 A, B = "example.com/a", "example.com/b"
 PLUGINS = {"a-old": A, "a-new": A, "a-third": A, "b-old": B, "b-new": B}
-"""The resource of each plugin, by the plugin's name; plugins of one resource are old and new processes at once."""
+"""The resource of each plugin, by the plugin's name; plugins with the same resource stand for old and new processes."""
 
 WAYS = {"again": 6, "given up": 1, "late": 1}
 """The ways to register, and how frequent each is."""
@@ -33,13 +33,13 @@ class Step:
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Return it as code."""
+        """Return the call as code."""
         words = ", ".join(f"{name}={_short(value)}" for name, value in self.arguments.items())
         return f"{self.do}({words})"
 
 
 class Writer:
-    """Writes one script. It knows only what the script itself has done, never how a kubelet has reacted.
+    """A writer of one script. It knows only what the script itself has done, never how a kubelet has reacted.
 
     Args:
         seed: The seed of all choices.
@@ -62,7 +62,7 @@ class Writer:
         return [self._serve("a-old"), *(self._next() for _ in range(self._dice.randint(_SHORTEST, _LONGEST)))]
 
     def _next(self) -> Step:
-        """Choose a step that is possible now; what is more interesting is more frequent."""
+        """Choose a step that is possible now; interesting steps are more frequent."""
         choices: list[tuple[int, Callable[[], Step]]] = [(2, self._restart_kubelet)]
         if not self._running:
             return self._dice.choice([self._start_kubelet, self._start_kubelet, self._die])()
@@ -180,7 +180,7 @@ class Writer:
         if self._dice.random() < 0.15:
             requests = {"main": {A: self._dice.randint(1, 2), B: self._dice.randint(1, 2)}}
             if self._hanging:
-                # Which resource a kubelet asks for first is random; with one that hangs, it does not ask for the other.
+                # A kubelet asks for resources in random order, and if one of them hangs, it does not ask for the other.
                 del requests["main"][B]
         else:
             containers = self._dice.choices(["main", "side", "third"], k=self._dice.choice([1, 1, 1, 2, 3]))

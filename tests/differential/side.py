@@ -1,4 +1,4 @@
-"""One kubelet with its plugins, which follow a script, and what can be seen of them."""
+"""One kubelet with its plugins, which follow a script, and their observable state."""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ from tests.differential.script import PLUGINS, Device, Step
 
 SENTINEL = "example.com/sentinel"
 _WORDS = (
-    # Go prints the endpoint's memory.
+    # Go prints the fields of the endpoint, which include memory addresses.
     (r"endpoint .* has been stopped", "endpoint has been stopped"),
     (r"allocation response.*", "allocation response"),
     (r"/\S*/device-plugins/", ""),
@@ -28,7 +28,7 @@ _WORDS = (
 
 
 class Side:
-    """A kubelet, its plugins, and the outcomes of what the script asked for."""
+    """A kubelet, its plugins, and the outcomes of the script's steps."""
 
     def __init__(self, kubelet: FakeKubelet, directory: Path) -> None:
         self.kubelet = kubelet
@@ -68,7 +68,7 @@ class Side:
         await self.register(plugin, "again")
 
     async def register(self, plugin: str, how: str) -> None:
-        """Register a plugin, once more if it is registered."""
+        """Register a plugin, again if it is already registered."""
         found = self._plugins[plugin]
         if how == "again":
             await self._later("register", _error(found.register()))
@@ -109,7 +109,7 @@ class Side:
         self._plugins[plugin].send(_wire(listed))
 
     async def end_streams(self, plugin: str) -> None:
-        """End the streams, and continue to serve."""
+        """End the streams but continue to serve."""
         self._plugins[plugin].end_streams()
 
     async def die(self, plugin: str) -> None:
@@ -179,10 +179,10 @@ class Side:
             if container.devices:
                 self._later(f"start {name}", _start(self.kubelet, pod, container.name))
 
-    # What can be seen.
+    # Observable state.
 
     async def beat(self) -> None:
-        """Return when the kubelet has processed a list that was sent now, and so most likely everything before it."""
+        """Wait until the kubelet has processed a new list, and so most likely everything that was sent before it."""
         if not self.kubelet.running or self._sentinel is None:
             await asyncio.sleep(0.01)
             return
@@ -224,7 +224,7 @@ class Side:
                 return "the kubelet ended"
             if not several:
                 return words(error.message)
-            # Which of a container's resources comes first is random in a kubelet.
+            # A kubelet asks for a container's resources in random order.
             self.forget_calls()
             return "refused"
         except ContainerStartError as error:

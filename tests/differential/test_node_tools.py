@@ -63,7 +63,7 @@ def _summary(directory: Path, text: str | None) -> None:
     if text is not None:
         scratch = directory / "summary" / ".new"
         scratch.write_text(text.replace("NOW", str(int(time.time()))))
-        # As new as the script accepts: on a busy machine, the programs take a long time to start.
+        # The newest time that the script accepts: on a busy machine, the programs take a long time to start.
         os.utime(scratch, (time.time() + 20,) * 2)
         scratch.replace(directory / "summary" / "dphub")
 
@@ -87,7 +87,7 @@ def _conditions(status: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
 
 @pytest.mark.parametrize("summary", SUMMARIES.values(), ids=SUMMARIES)
 def test_node_problem_detector_runs_the_monitor(program: Path, tmp_path: Path, summary: str | None) -> None:
-    """It accepts the file, and publishes the conditions and events that the simulated one of other tests does."""
+    """The program accepts the file, and publishes the same conditions and events as the simulated one elsewhere."""
     monitor = load(MONITOR / "device-plugin-hub.json")
     _summary(tmp_path, summary)
     environment = {"PATH": os.environ["PATH"], "DPHUB_RUN_DIR": str(tmp_path), "LANG": "C.UTF-8"}
@@ -104,7 +104,7 @@ def test_node_problem_detector_runs_the_monitor(program: Path, tmp_path: Path, s
 
 
 def test_node_problem_detector_follows_the_reason(program: Path, tmp_path: Path) -> None:
-    """A condition has the current reason as its message, even when only the reason changes, and ends with it."""
+    """A condition's message is the current reason, even when only the reason changes; it ends with the fault."""
     texts = [GOOD, *(SUMMARIES["a broken GPU"].replace("79", code) for code in ("79", "48")), GOOD]  # type: ignore[union-attr]
     seen: list[tuple[str, str]] = []
     _summary(tmp_path, texts[0])

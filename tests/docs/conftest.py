@@ -1,4 +1,4 @@
-"""Fixtures of the tests of pages."""
+"""Fixtures of the tests of the documentation."""
 
 import tempfile
 from collections.abc import Iterator

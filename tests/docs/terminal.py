@@ -31,7 +31,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def typed(command: str, directory: Path, **variables: str) -> str:
-    """Type a command that must end by itself without an error, and return its output."""
+    """Type a command that must end on its own without an error, and return its output."""
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=directory,
@@ -47,7 +47,7 @@ def typed(command: str, directory: Path, **variables: str) -> str:
 
 
 async def typed_in_thread(command: str, directory: Path, **variables: str) -> str:
-    """Do the same in a thread, so that the event loop keeps running."""
+    """Type a command in a thread, so that the event loop keeps running, and return its output."""
     return await asyncio.to_thread(typed, command, directory, **variables)
 
 
@@ -71,7 +71,7 @@ class Terminal:
         self._process.stdin.write(f"{line}\n".encode())
 
     async def says(self, words: str, times: int = 1) -> None:
-        """Wait until this number of output lines contain the words."""
+        """Wait until this many lines of output contain the words."""
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 while sum(words in line for line in self.lines) < times:

@@ -42,7 +42,7 @@ BENCHMARKS = ARCHITECTURE.command(".venv/bin/python -m benchmarks ")
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """A directory whose path is short enough for sockets."""
+    """Create a directory with a path short enough for sockets."""
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         yield Path(directory)
 
@@ -76,7 +76,7 @@ def test_the_files_of_each_package_exist() -> None:
 
 
 def test_the_tests_of_each_package_exist() -> None:
-    """They are where the map sends a developer; only a package that contains nothing but packages needs no tests."""
+    """Each package's tests are where the map says; only a package that contains nothing but packages needs none."""
     for package, responsible, tests in ARCHITECTURE.table("package"):
         patterns = re.findall("`([^`]+)`", tests)
         assert responsible
@@ -93,7 +93,7 @@ def test_each_test_has_its_package() -> None:
 
 
 def _patterns() -> dict[str, re.Pattern[str]]:
-    """Return what each file of the run directory may be called."""
+    """Return a pattern for the name of each file in the run directory."""
     words = {"INSTANCE": "dphub", "PLUGIN": "(gpu|ib|stub)", "RESOURCE": "[a-z.]+_[a-z]+"}
     names = [name for cells in ARCHITECTURE.tables("file")[0] for name in re.findall("`([^`]+)`", cells[0])]
     pattern = "|".join(words)
@@ -218,7 +218,7 @@ def test_ratios_are_those_that_are_measured() -> None:
 
 
 def _code_of(only: str) -> Iterator[ast.AST]:
-    """Return the code of the module with this benchmark."""
+    """Yield the syntax tree of the module with this benchmark."""
     functions = dict(re.findall(r'"([\w-]+)": lambda: (\w+)\(', inspect.getsource(benchmarks)))
     module = inspect.getmodule(getattr(benchmarks, functions[only.strip("`")]))
     assert module
@@ -226,7 +226,7 @@ def _code_of(only: str) -> Iterator[ast.AST]:
 
 
 async def test_circusctl_works(root: Path) -> None:
-    """Each of its commands does what it says to a running hub, and the plugin's state can be read."""
+    """Each of the page's circusctl commands has its effect on a running hub, and the plugin's state can be read."""
     async with Node(root, shipped_config()) as node:
         await node.start_hub()
         await wait_for_report(node.run_dir, "stub", lambda state: bool(state.resources), 60)
@@ -245,7 +245,7 @@ async def test_circusctl_works(root: Path) -> None:
 
 
 def test_one_benchmark_can_be_run_alone() -> None:
-    """The options that the page names select it; tests/integration/benchmarks/test_benchmarks.py runs them."""
+    """The options on the page select one benchmark; tests/integration/benchmarks/test_benchmarks.py runs them."""
     words = shlex.split(BENCHMARKS)
     context = benchmarks.main.make_context("benchmarks", words[words.index("benchmarks") + 1 :])
     assert context.params["only"] in _benchmarks()

@@ -32,13 +32,13 @@ DPHUB = [command for command in PAGE.commands if command.startswith("/opt/dphub/
 
 
 def test_every_command_is_known_to_these_tests() -> None:
-    """One that is added to the page is checked, or has a reason why it is not."""
+    """Each command, including one that is added to the page later, is checked or has a reason why it is not."""
     assert [command for command in PAGE.commands if not command.startswith((*NOT_RUN, "/opt/dphub/bin/dphub "))] == []
 
 
 @pytest.mark.parametrize("command", DPHUB)
 def test_every_command_is_understood(command: str) -> None:
-    """Its options exist."""
+    """`dphub` has the command and its options."""
     _, name, *words = shlex.split(command)
     found = cli.get_command(click.Context(cli), name)
     assert found
@@ -46,7 +46,7 @@ def test_every_command_is_understood(command: str) -> None:
 
 
 def test_the_files_that_are_copied_exist() -> None:
-    """They exist, and the file that the service reads is one of them."""
+    """The copied files exist, and the file that the service reads is one of them."""
     (command,) = [command for command in PAGE.commands if command.startswith("cp ")]
     names = {path.name for pattern in shlex.split(command)[1:-1] for path in ROOT.glob(pattern)}
     assert {service.CONFIG.name, "gpu.yaml"} <= names
@@ -54,7 +54,7 @@ def test_the_files_that_are_copied_exist() -> None:
 
 
 def test_every_kubelet_is_documented() -> None:
-    """The page lists them in the order of the command, with the directory of the one that has its own."""
+    """The page lists the kubelets in the command's order, with the directory of the one that has its own."""
     table = PAGE.table("unit")
     assert re.findall("`([^`]+)`", " ".join(cells[0] for cells in table)) == [each.unit for each in KUBELETS]
     for kubelet in KUBELETS:
@@ -78,7 +78,7 @@ def test_the_times_are_documented() -> None:
 
 
 def test_the_file_for_variables_is_documented() -> None:
-    """The page names it."""
+    """The page names the unit's file for variables."""
     assert f"`{ENVIRONMENT}`" in PAGE.text
     assert settings(UNIT.text)["EnvironmentFile"] == [f"-{ENVIRONMENT}"]
 

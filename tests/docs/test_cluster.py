@@ -60,7 +60,7 @@ def test_the_times_are_documented() -> None:
 
 
 def test_another_plugin(tmp_path: Path) -> None:
-    """What the page adds to the monitor for another plugin is valid there."""
+    """The page's additions to the monitor for another plugin are valid."""
     (text,) = [block.text for block in PAGE.blocks if block.language == "json"]
     config = json.loads((MONITOR / "device-plugin-hub.json").read_text())
     for key, value in json.loads(text).items():
@@ -72,7 +72,7 @@ def test_another_plugin(tmp_path: Path) -> None:
 
 
 def test_with_kustomize(tmp_path: Path) -> None:
-    """The kustomization of the page finds the component; tests/deploy checks what it makes."""
+    """The page's kustomization finds the component; tests/deploy checks the objects that result."""
     (text, _) = [block.text for block in PAGE.blocks if block.language == "yaml"]
     shutil.copytree(MONITOR, tmp_path / "device-plugin-hub" / "container" / "node-problem-detector")
     template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "node-problem-detector"}]}}
@@ -91,7 +91,7 @@ def test_with_kustomize(tmp_path: Path) -> None:
 
 
 def test_with_helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The chart gets both files, with the names that the monitor and its rules have."""
+    """The chart gets both files, under the names that the monitor and its rules use."""
     for name, text in CHART.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)

@@ -1,4 +1,4 @@
-"""The commands of the pages about a cluster: those that work without one are run, the words of the others checked."""
+"""The commands on the pages about clusters: those that need none are run, and the words of the others are checked."""
 
 import ast
 import os
@@ -26,7 +26,7 @@ from tests.docs.docs_tools import PAGES, ROOT, blocks, commands
 OWN = "container/overlays/my-cluster"
 
 KEEP = "--reset-then-reuse-values"
-"""What `helm upgrade` accepts, and `helm template` does not."""
+"""A flag that `helm upgrade` accepts and `helm template` does not."""
 
 ALL = list(dict.fromkeys((name, command) for name in PAGES for command in commands(name)))
 
@@ -85,7 +85,7 @@ def _matching(*beginnings: str) -> Iterator[str]:
     "command", [*_matching("kubectl kustomize", "kubectl apply -k", "kubectl delete -k", "oc apply -k")]
 )
 def test_kustomize_makes_what_is_applied(checkout: Path, command: str) -> None:
-    """The directory is the reader's own, and results in a DaemonSet with their files."""
+    """The reader's own directory results in a DaemonSet with the reader's files."""
     directory = shlex.split(command)[-1]
     done = run("kubectl", "kustomize", checkout / directory)
     assert done.returncode == 0, done.stderr
@@ -96,7 +96,7 @@ def test_kustomize_makes_what_is_applied(checkout: Path, command: str) -> None:
 
 @pytest.mark.parametrize("command", [*_matching("helm install", "helm upgrade")])
 def test_helm_makes_what_is_installed(checkout: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The flags and values are valid, and the file that is named arrives."""
+    """The flags and values are valid, and the contents of the named file are in the objects."""
     monkeypatch.chdir(checkout)
     _, _, *words = shlex.split(command)
     done = run("helm", "template", *(word for word in words if word != KEEP))

@@ -34,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_the_exercise(checkout: Path) -> None:
-    """The change makes two tests of the behavior fail and one of the documentation; without it all pass."""
+    """The change makes two tests of the behavior fail and one of the documentation; without the change, all pass."""
     typed(TESTS, checkout)
     typed(EXERCISE, checkout)
     done = subprocess.run(
@@ -69,7 +69,7 @@ def test_every_make_target_exists() -> None:
 
 
 def test_files_tests_and_modules_that_it_names_exist() -> None:
-    """Each path, each test in a file, and each module to be run is there."""
+    """Each path, each test in a file, and each module to be run exists."""
     named = re.findall(r"`([^`\s]+)`", CONTRIBUTING.prose)
     paths = [name for name in named if "/" in name or name.endswith((".md", ".toml"))]
     assert [name for name in paths if not _exists(name.partition("::")[0])] == []

@@ -15,7 +15,7 @@ WORDS = 450
 
 
 def test_the_index_has_each_record() -> None:
-    """It has them in the order of their numbers, with which their file names begin, and with their titles."""
+    """It lists them with their titles, in the order of their numbers; a record's file name begins with its number."""
     rows = [re.fullmatch(r"\[(.+)\]\((.+)\)", cells[0]) for cells in INDEX.table("record")]
     listed = [(row[1], f"docs/decisions/{row[2]}") for row in rows if row]
     assert listed == [(page.text.partition("\n")[0].removeprefix("# "), page.name) for page in RECORDS]
@@ -25,7 +25,7 @@ def test_the_index_has_each_record() -> None:
 
 @pytest.mark.parametrize("page", RECORDS, ids=lambda page: page.path.stem)
 def test_records_have_one_form(page: Page) -> None:
-    """They have the same sections, a valid status, and are short enough to be read at once."""
+    """Records have the same sections and a valid status, and are short enough to be read at once."""
     assert re.findall("^## (.+)$", page.text, re.MULTILINE) == SECTIONS
     assert STATUS.fullmatch(page.text.partition("## Status")[2].partition("## Context")[0].strip())
     assert len(page.text.split()) <= WORDS

@@ -34,7 +34,7 @@ def _commands() -> list[list[str]]:
 
 
 async def test_they_work_as_they_stand() -> None:
-    """They work one after the other, on a node without problems."""
+    """The commands work one after another, on a node without problems."""
     commands = _commands()
     assert {words[0] for words in commands} >= set(NEED_A_HUB) - {"reset"}
     async with operated() as node:

@@ -55,7 +55,7 @@ def test_the_figures_are_those_of_the_code() -> None:
 
 
 def test_the_role_is_enough() -> None:
-    """Its two rules allow everything that the lists request, and the proxy passes on nothing else."""
+    """The page's Role allows everything that the lists request, by two rules, and the proxy passes on nothing else."""
     rules = {(resource, verb) for rule in ROLE["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
     fleet, requests, kubectl = fleet_of(three_nodes())
     for page in ("/status", "/history"):
@@ -80,7 +80,7 @@ def test_the_role_can_be_bound() -> None:
 
 
 def test_the_messages_are_those_of_the_program() -> None:
-    """The first column has what a user sees."""
+    """The first column of the table has the messages that a user sees."""
     printed = "\n".join(
         str(error) for error in (_error(Answer("x", 502)), _error(Answer("x", 401)), _error(Answer('{"items": []}')))
     )

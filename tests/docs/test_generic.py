@@ -99,7 +99,7 @@ def test_every_placeholder_is_documented() -> None:
 
 
 def _reasons(tree: GenericTree) -> str:
-    """Return all messages about resources that find nothing, or too much."""
+    """Return all messages about resources that find nothing or too much."""
     adapters = [tree.usb(port, serial="0001", number=number) for number, port in enumerate(("2-1", "2-2"), 40)]
     for number, adapter in enumerate(adapters, 40):
         tree.part(adapter, f"ttyACM{number}", "tty")

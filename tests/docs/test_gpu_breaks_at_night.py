@@ -139,7 +139,7 @@ def _plain(text: str) -> str:
 
 
 def _pattern(line: str) -> re.Pattern[str]:
-    """Return what matches a line of the page, on which `...` stands for anything."""
+    """Return a pattern for a line of the page, in which `...` stands for anything."""
     words = re.escape(" ".join(line.split()))
     return re.compile(words.replace(re.escape("..."), ".*").replace(r"\ .*", ".*"))
 

@@ -77,7 +77,7 @@ def test_the_example_overlay_has_what_it_comments_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_example_patch_works(tmp_path: Path, overlay: str) -> None:
-    """It adds a label of the nodes, a Secret and a variable to what is there."""
+    """The patch adds a node selector, a Secret and a variable to the existing ones."""
     objects = _overlay(tmp_path, overlay, yaml.safe_load(PATCH))
     assert pod(objects)["nodeSelector"] == {"kubernetes.io/os": "linux", "device-plugin-hub": "true"}
     assert pod(objects)["imagePullSecrets"] == [{"name": "my-registry"}]
@@ -86,7 +86,7 @@ def test_the_example_patch_works(tmp_path: Path, overlay: str) -> None:
 
 
 def test_the_example_configurations_work(tmp_path: Path) -> None:
-    """Each is valid and has a DaemonSet; the label and the names are those in the commands."""
+    """Each configuration is valid and has a DaemonSet; the label and the names are those in the commands."""
     values = yaml.safe_load(CONFIGURATIONS)
     names = list(values["config"]["map"])
     for name, text in values["config"]["map"].items():
@@ -103,7 +103,7 @@ def test_the_example_configurations_work(tmp_path: Path) -> None:
 
 
 def test_two_installations_can_have_constraints_of_their_own(tmp_path: Path) -> None:
-    """The second one's constraints have the other name, and its role allows their use."""
+    """The constraints of the second installation have their own name, and its role allows their use."""
     objects = _overlay(tmp_path, "openshift", yaml.safe_load(CONSTRAINTS))
     name = only(objects, "SecurityContextConstraints")["metadata"]["name"]
     assert name == f"{NAME}-2"
@@ -111,7 +111,7 @@ def test_two_installations_can_have_constraints_of_their_own(tmp_path: Path) -> 
 
 
 def _overlay(tmp_path: Path, overlay: str, wanted: dict[str, Any]) -> list[Object]:
-    """Return what a copy of an overlay becomes with what the page shows; it must be valid."""
+    """Return the objects of a copy of an overlay that is changed as the page shows; they must be valid."""
     tree = tmp_path / "container"
     shutil.copytree(CONTAINER, tree, symlinks=True)
     own = tree / "overlays" / "my-cluster"
@@ -164,7 +164,7 @@ def test_the_requirements_are_those_of_the_manifests() -> None:
 
 
 async def test_the_example_pod_gets_two_stub_devices(node: Node, kubelet: FakeKubelet, tmp_path: Path) -> None:
-    """It is a valid pod that requests what the stub of the manifests has; its log is as the page shows."""
+    """The pod is valid and requests devices of the manifests' stub; its log is as the page shows."""
     wanted = yaml.safe_load(STUB_POD)
     assert mistakes([wanted]) == []
     (main,) = wanted["spec"]["containers"]

@@ -31,7 +31,7 @@ SPEC = {
 
 
 def changed(change: Callable[[IntelTree], None]) -> Callable[[Path], IntelTree]:
-    """Return what makes a node with two GPUs, one of which is changed."""
+    """Return a function that creates a node with two GPUs and applies a change to it."""
 
     def make(root: Path) -> IntelTree:
         tree = two_flex(root)

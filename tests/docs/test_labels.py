@@ -116,7 +116,7 @@ def test_the_command_and_the_section(tmp_path: Path) -> None:
 
 
 def test_the_selector() -> None:
-    """It selects nodes by labels that a node can have."""
+    """The page's selector selects nodes by labels that a node can have."""
     (text,) = blocks("labels", "yaml")
     selector = yaml.safe_load(text)["nodeSelector"]
     assert [label_problem(name, value) for name, value in selector.items()] == [""]

@@ -1,4 +1,4 @@
-"""docs/migrating.md: every setting of the other plugins has an answer."""
+"""docs/migrating.md: every setting of the other plugins is covered."""
 
 import json
 import re
@@ -32,7 +32,7 @@ SRIOV_SELECTORS = (
     *("vendors", "devices", "drivers", "pciAddresses", "acpiIndexes", "pfNames", "rootDevices", "linkTypes"),
     *("pKeys", "isRdma", "needVhostNet"),
 )
-"""The keys by which an entry of the SR-IOV device plugin's file can select what is served here."""
+"""The keys by which an entry of the SR-IOV device plugin's file can select devices that the hub serves."""
 
 SHARED_KEYS = {
     *("periodicUpdateInterval", "configList", "resourceName", "resourcePrefix", "rdmaHcaMax", "devices"),
@@ -55,7 +55,7 @@ def test_every_key_of_nvidias_file_is_documented() -> None:
         *_keys(ResourcePatterns, "resources."),
         *_keys(SharingSection, "sharing."),
         *_keys(Imex, "imex."),
-        # A variable of NVIDIA's that its file does not have.
+        # Some of NVIDIA's variables have no key in NVIDIA's file.
         *(key for key, _ in VARIABLES.values() if key.startswith("dphub.")),
     }
     assert documented == accepted

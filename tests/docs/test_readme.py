@@ -52,7 +52,7 @@ NOT_TYPED = {
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """A directory whose path is short enough for sockets."""
+    """Create a directory with a path short enough for sockets."""
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         yield Path(directory)
 
@@ -68,7 +68,7 @@ def adapters(root: Path) -> Path:
 
 
 def test_it_is_short() -> None:
-    """It can be read in a few minutes, and the plugin in it has at most 15 lines, everything included."""
+    """The README can be read in a few minutes, and its plugin has at most 15 lines, everything included."""
     assert len(README.text.splitlines()) <= 170
     assert len(PLUGIN.splitlines()) <= 15
 
@@ -112,7 +112,7 @@ def test_the_commands_for_a_fresh_machine() -> None:
 
 
 async def test_a_local_node(root: Path) -> None:
-    """The commands work in two terminals as a plain user types them: the pod of the text gets its devices."""
+    """A plain user can type the commands in two terminals, and the pod in the text gets its devices."""
     kubelet, hub = (command.removeprefix(".venv/bin/") for command in COMMANDS if command.startswith(".venv/bin/"))
     (admit,) = re.findall(r"Type `(admit [^`]+)`", README.text)
     async with terminal(kubelet, root) as first, terminal(hub, root) as second:

@@ -1,4 +1,4 @@
-"""docs/reference.md is made from the code, and is complete."""
+"""docs/reference.md is generated from the code, and is complete."""
 
 import re
 from enum import StrEnum
@@ -125,5 +125,5 @@ def _documented_members(path: Path) -> dict[str, list[str]]:
         for name, texts in docstrings.field_texts(module).items()
         if isinstance(kind := getattr(module, name), type)
         and issubclass(kind, StrEnum)
-        and name != "XidMeaning"  # a result, and nothing that a file says
+        and name != "XidMeaning"  # a result, not a value in a file
     }

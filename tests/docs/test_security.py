@@ -52,7 +52,7 @@ def test_what_the_pod_never_has() -> None:
 
 
 def test_the_configuration_is_documented() -> None:
-    """The page says where it is mounted, and that it is mounted read-only."""
+    """The page says where it is mounted, and that the mount is read-only."""
     table = rows("security", "directory on the node", "in the pod", "for", "without it")
     (right,) = [row[1] for row in table if "none:" in row[0]]
     (hub,) = pod(charted())["containers"]
@@ -61,7 +61,7 @@ def test_the_configuration_is_documented() -> None:
 
 
 def test_a_digest_can_be_set() -> None:
-    """The page shows how to do so with Helm; the chart's tests check that it arrives."""
+    """The page shows how to set one with Helm; the chart's tests check that it reaches the pod."""
     assert "`image.digest` with Helm" in page("security")
     assert "digest" in yaml.safe_load((CHART / "values.yaml").read_text())["image"]
 

@@ -26,7 +26,7 @@ def _rows(text: str, column: str) -> list[list[str]]:
 
 
 def test_the_example_for_gpus_is_right(tmp_path: Path) -> None:
-    """It passes the check, and uses every part of the file."""
+    """The example passes the check, and uses every part of the file."""
     (example,) = re.findall(r"^```yaml\n(.*?)^```$", GPU, re.MULTILINE | re.DOTALL)
     (tmp_path / "gpu.yaml").write_text(example)
     settings = GPUSettings.read(tmp_path / "gpu.yaml")
@@ -76,7 +76,7 @@ ESSENTIAL = {"call": "yes", "ask": "no", "attempt": "no"}
 
 
 def test_every_call_of_the_driver_is_documented() -> None:
-    """Its row says whether it is essential and which driver introduced it; each call in the table is in the code."""
+    """Each call's row says whether it is essential and which driver introduced it; the table has no other calls."""
     rows = _rows(GPU, "call")
     documented = {f"nvml{name.strip('`')}": row[1] for row in rows for name in row[0].split(", ")}
     calls = _nvml_calls()
@@ -90,7 +90,7 @@ def test_every_call_of_the_driver_is_documented() -> None:
     ("table", "words"), [(IGNORED, "an XID caused by applications"), (FATAL, "that needs a reset")]
 )
 def test_the_xids_are_those_of_the_code(table: dict[int, str], words: str) -> None:
-    """Each is in the row that says what follows from it."""
+    """Each XID is in the row that describes its effect."""
     (row,) = [cells[0] for cells in _rows(GPU, "event") if words in cells[0]]
     assert [int(code) for code in re.findall(r"\d+", row)] == sorted(table)
 

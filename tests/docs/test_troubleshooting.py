@@ -27,7 +27,7 @@ BY_OTHERS = (
     *("unable to validate against any security context constraint", "hostPath type check failed", "is not a directory"),
     *("Requested", "Available"),
     *("Readiness probe failed", "Startup probe failed", "avc: denied", "rpc error"),
-    # What other parties in a scenario print: the stub, a kubelet, an administrator, and files with mistakes.
+    # What other participants in a scenario print: the stub, a kubelet, an administrator, and files with mistakes.
     *(
         "the card rejected the request",
         "the firmware reported an error",
@@ -50,7 +50,7 @@ BY_OTHERS = (
 
 QUOTES = [
     *(line for block in blocks("troubleshooting", "text") for line in block.splitlines()),
-    # Its tables are not sentences.
+    # The page's tables are not sentences, so they are left out.
     *(
         line
         for block in blocks("install", "text")
@@ -63,7 +63,7 @@ COMMANDS_AND_SETTINGS = (
     *("kubectl ", "dphub ", "nvidia-smi ", "systemctl ", "journalctl "),
     *("health: {", "autostart = "),
 )
-"""How texts begin that no program prints."""
+"""The beginnings of texts that no program prints."""
 
 INLINE = [
     code
@@ -81,7 +81,7 @@ ONE_WORD = {
 
 @cache
 def _pieces() -> frozenset[str]:
-    """Return the fixed parts of the strings that the code of the hub and its plugins makes, without docstrings.
+    """Return the fixed parts of the strings in the code of the hub and its plugins, without docstrings.
 
     One word alone counts only next to a placeholder, or if it is a condition: constants of one word are everywhere.
     """
@@ -107,7 +107,7 @@ def _of_module(path: Path) -> set[str]:
 
 
 def _unknown(line: str) -> list[str]:
-    """Return the words of a line that no text of the code has."""
+    """Return the words of a line that are in no string of the code."""
     if any(line in piece for piece in _pieces()):
         return []
     covered: set[int] = set()

@@ -23,7 +23,7 @@ PLUGIN = f"""#!/bin/sh
 [ "$1" = --plugin-dir ] && directory=$2
 exec {sys.executable} -m tests.integration.verify.process "${{directory:-/var/lib/kubelet/device-plugins}}"
 """
-"""A plugin with a flag for its directory, and a fixed one without it."""
+"""A plugin with a flag for its directory; without the flag, the directory is fixed."""
 
 TYPED = [command for command in PAGE.commands if "-- ./my-plugin" in command]
 (MOUNTING,) = [command for command in PAGE.commands if "unshare" in command]
@@ -112,7 +112,7 @@ def test_the_commands_work(plugin: Path, command: str) -> None:
 
 
 def test_a_fixed_directory_is_mounted_for_the_plugin(plugin: Path) -> None:
-    """The mount is seen by the plugin only."""
+    """Only the plugin sees the mount."""
     if subprocess.run([*UNSHARE.split(), "true"], check=False, capture_output=True).returncode:
         pytest.skip("this user may not create mounts")
     # The directory need not exist on this machine.

@@ -36,7 +36,7 @@ def test_no_retired_word_is_used() -> None:
     ],
 )
 def test_retired_words_are_found(text: str, words: list[str]) -> None:
-    """They are found in prose and in names, in any case, but not inside of other words."""
+    """Retired words are found in prose and in names, in any case, but not inside other words."""
     assert [finding.word for finding in retired_words(text)] == words
 
 

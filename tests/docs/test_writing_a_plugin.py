@@ -87,14 +87,14 @@ async def test_it_is_tried_in_two_terminals(tutorial: Tutorial) -> None:
 
 
 def test_the_devices_are_seen_before_any_kubelet(tutorial: Tutorial) -> None:
-    """They are shown as a table."""
+    """The devices are shown as a table."""
     tutorial.write(FIRST)
     assert typed(SCAN, tutorial.directory).splitlines() == SCANNED
 
 
 @pytest.mark.parametrize(("command", "said"), [*zip((WRONG, FAILING, INVALID), MISTAKES, strict=True)])
 def test_mistakes_of_the_author(tutorial: Tutorial, command: str, said: list[str]) -> None:
-    """They are reported as the page shows, in the reader's directory."""
+    """Mistakes are reported as the page shows, in the reader's directory."""
     tutorial.write(complete_plugin())
     done = subprocess.run(
         ["bash", "-c", command],
@@ -142,7 +142,7 @@ def test_mistakes_are_found_without_starting_anything(tutorial: Tutorial) -> Non
 
 
 async def test_the_whole_plugin_runs_under_the_hub(tutorial: Tutorial) -> None:
-    """What an administrator types works; containers get what `allocate` says, and their adapters are reset."""
+    """The administrator's commands work; containers get what `allocate` returns, and their adapters are reset."""
     tutorial.write(complete_plugin())
     here = tutorial.directory
     async with terminal(KUBELET, here) as kubelet, terminal(HUB, here):
@@ -172,7 +172,7 @@ def _has_metric(run_dir: RunDir) -> bool:
 
 
 async def test_a_pulled_out_adapter_keeps_its_container_from_starting(tutorial: Tutorial) -> None:
-    """The reset reports that in the words that the page's function has."""
+    """The reset fails with the message of the function on the page."""
     (snippet,) = [text for text in SNIPPETS if text.startswith("    reset = ")]
     tutorial.write(f"{FIRST}\n{snippet}")
     async with FakeKubelet(tutorial.directory / "kubelet/plugins") as kubelet, terminal(PLUGIN, tutorial.directory):
@@ -184,7 +184,7 @@ async def test_a_pulled_out_adapter_keeps_its_container_from_starting(tutorial: 
 
 
 async def test_a_pod_gets_ports_of_one_adapter(tutorial: Tutorial) -> None:
-    """`prefer` is called, and keeps ports of one adapter together."""
+    """`prefer` is called, and keeps a pod's ports on one adapter."""
     for number in range(8):
         tutorial.port(number).touch()
     tutorial.write(complete_plugin())
@@ -229,7 +229,7 @@ def test_its_code_passes_the_linter(tutorial: Tutorial, module: str) -> None:
 
 
 async def test_the_examples_of_the_stub(tutorial: Tutorial) -> None:
-    """Its settings serve what they describe, and its faults happen when they are written."""
+    """The stub serves what its settings describe, and its faults take effect when they are written."""
     settings = tutorial.directory / "stub.yaml"
     (text,) = TUTORIAL.versions("stub.yaml")
     settings.write_text(text, encoding="utf-8")
@@ -253,7 +253,7 @@ async def test_the_examples_of_the_stub(tutorial: Tutorial) -> None:
         await node.kubelet.wait_for("example.com/stub", allocatable=8)
         with pytest.raises(AdmissionError, match="the firmware is missing"):
             await node.kubelet.admit("another", {"example.com/another": 1})
-        # Not waited for: a reset that hangs takes the whole 25 seconds.
+        # The test does not wait for this fault: a reset that hangs takes the whole 25 seconds.
         assert "reset: true" in text
         faults.write_text(reset, encoding="utf-8")
         assert Faults.read(faults).reset["*"]

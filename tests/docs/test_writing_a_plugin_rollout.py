@@ -25,7 +25,7 @@ def made(tutorial: Tutorial) -> list[Object]:
 
 
 def test_the_overlay_is_valid(tutorial: Tutorial, made: list[Object]) -> None:
-    """It is valid for Kubernetes and OpenShift: it mounts the node's directory and pulls the reader's image."""
+    """The overlay is valid for Kubernetes and OpenShift, mounts the node's directory, and pulls the reader's image."""
     file = tutorial.directory / "kustomization.yaml"
     file.write_text(file.read_text().replace("overlays/kubernetes", "overlays/openshift"))
     for objects in (made, kustomized(tutorial.directory)):
@@ -37,7 +37,7 @@ def test_the_overlay_is_valid(tutorial: Tutorial, made: list[Object]) -> None:
 
 @pytest.mark.parametrize("name", ["unprivileged", "resets"])
 def test_the_components_that_it_names_fit(tutorial: Tutorial, made: list[Object], name: str) -> None:
-    """They can be added to the overlay."""
+    """Each of them can be added to the overlay."""
     assert made
     component = f"../device-plugin-hub/container/components/{name}"
     assert f"`{component}`" in TUTORIAL.text
@@ -47,7 +47,7 @@ def test_the_components_that_it_names_fit(tutorial: Tutorial, made: list[Object]
 
 
 async def test_a_plugin_needs_no_image(tutorial: Tutorial, made: list[Object]) -> None:
-    """The hub serves it from the files of the ConfigMap alone, in the directory where a pod has them."""
+    """The hub serves the plugin from the files of the ConfigMap alone, in the directory where a pod has them."""
     etc = tutorial.directory / "etc"
     etc.mkdir()
     for name, text in only(made, "ConfigMap")["data"].items():
@@ -84,7 +84,7 @@ def test_the_hubs_own_plugins_can_be_added(tutorial: Tutorial) -> None:
 
 
 def test_an_image_of_your_own(tutorial: Tutorial, made: list[Object]) -> None:
-    """It is based on the hub's image, and Python finds the plugin where it was copied, in any working directory."""
+    """The image extends the hub's, and Python finds the plugin at the path of its copy, from any working directory."""
     (lines,) = [text.splitlines() for text in TUTORIAL.of("dockerfile")]
     instructions = [line.split() for line in lines]
     assert [words[0] for words in instructions] == ["FROM", "COPY", "ENV"]
@@ -99,7 +99,7 @@ def test_an_image_of_your_own(tutorial: Tutorial, made: list[Object]) -> None:
     elsewhere = tutorial.directory / "elsewhere"
     elsewhere.mkdir()
     assert "ok" in typed(f"dphub {check}", elsewhere, PYTHONPATH=str(image))
-    # The overlay uses it in place of the hub's.
+    # The overlay uses this image in place of the hub's.
     (images,) = [yaml.safe_load(text)["images"] for text in TUTORIAL.of("yaml") if text.startswith("images:")]
     file = tutorial.directory / "kustomization.yaml"
     kustomization = yaml.safe_load(file.read_text()) | {"images": images}

@@ -10,7 +10,7 @@ SERIAL = "example.com/serial"
 FIRST, GROWN = TUTORIAL.versions("serial_adapters.py")
 SNIPPETS = [block.text for block in TUTORIAL.blocks if block.in_the_class]
 FROM_HUB = ["Allocation", "Metric", "Sample"]
-"""What the snippets also need; the page says that it comes from `hub`, and `Counter` from `collections`."""
+"""More names that the snippets need; the page says that they come from `hub`, and `Counter` from `collections`."""
 
 NOT_TYPED = {
     "mkdir serial && cd serial": "the directory of the test stands for it",
@@ -26,7 +26,7 @@ NOT_TYPED = {
     "dphub verify ": "takes half a minute; tests/integration/verify verifies the stub with such a command",
     "docker ": "needs a registry with the hub's image; test_an_image_of_your_own checks what the Containerfile does",
 }
-"""Commands by how they begin, and why no test types them."""
+"""The beginnings of commands that no test types, with the reasons."""
 
 TYPED: set[str] = set()
 """The commands that a test types, collected while this module is imported."""
@@ -36,7 +36,7 @@ OTHER_BLOCKS = {
     "images:\n": "test_an_image_of_your_own",
     **dict.fromkeys(("unhealthy:", "allocate:", "reset:"), "test_the_examples_of_the_stub"),
 }
-"""Blocks that are neither a file nor a part of the class, by how they begin, and the test of each."""
+"""The beginnings of blocks that are neither a file nor a part of the class, with the test of each."""
 
 
 def _command(beginning: str) -> str:
@@ -78,19 +78,19 @@ ADMIT_READER, RESTART, REMOVE_READER, ADMIT_DIALLER, ADMIT_CALLER = re.findall("
 
 
 class Tutorial(NamedTuple):
-    """The reader's directory, and what the files in it become."""
+    """The reader's directory, and the files that the reader puts into it."""
 
     directory: Path
 
     def write(self, module: str) -> None:
-        """Write the plugin as it is at some step, and all other files."""
+        """Write the given version of the plugin and all other files."""
         for block in TUTORIAL.blocks:
             if block.file not in ("", "serial_adapters.py", "stub.yaml"):
                 (self.directory / block.file).write_text(block.text, encoding="utf-8")
         (self.directory / "serial_adapters.py").write_text(module, encoding="utf-8")
 
     def port(self, number: int) -> Path:
-        """Return what stands for an adapter."""
+        """Return the file that stands for an adapter."""
         return self.directory / f"host/dev/ttyUSB{number}"
 
 

@@ -9,7 +9,7 @@ import (
 
 const instancesPeriod = 5 * time.Millisecond
 
-// An instance of a driver.
+// An instance of a driver that the kubelet knows.
 type instance struct {
 	Endpoint  string `json:"endpoint"`
 	Connected bool   `json:"connected"`

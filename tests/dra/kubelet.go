@@ -25,13 +25,13 @@ const (
 	maxEvents         = 1000
 )
 
-// options are the settings of a kubelet; those that are zero have the kubelet's own value.
+// options are the settings of a kubelet; where one is zero, the kubelet's own default applies.
 type options struct {
 	root, server, authority, token, node                      string
 	reconcilePeriod, wipingDelay, callTimeout, registryPeriod time.Duration
 }
 
-// kubelet is what a kubelet consists of for drivers of dynamic resource allocation. All of it is Kubernetes' own code.
+// kubelet has the parts of a kubelet that DRA drivers need. All of them are Kubernetes' own code.
 type kubelet struct {
 	options options
 	client  kubernetes.Interface
@@ -46,7 +46,7 @@ func newKubelet(options options) (*kubelet, error) {
 	client, err := kubernetes.NewForConfig(&rest.Config{
 		Host: options.server, BearerToken: options.token, QPS: queriesPerSecond, Burst: queriesPerSecond,
 		TLSClientConfig: rest.TLSClientConfig{CAFile: options.authority},
-		// A kubelet uses protobuf, which the fake API server does not know.
+		// A kubelet uses protobuf, which the fake API server does not support.
 		ContentConfig: rest.ContentConfig{ContentType: "application/json"},
 	})
 	if err != nil {
@@ -66,7 +66,7 @@ func newKubelet(options options) (*kubelet, error) {
 	}, nil
 }
 
-// start starts with these pods bound to the node.
+// start starts the kubelet with these pods bound to the node.
 func (k *kubelet) start(ctx context.Context, pods []pod) error {
 	for _, each := range pods {
 		k.add(each)

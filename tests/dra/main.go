@@ -2,7 +2,7 @@
 //
 // Tests drive it with JSON, one object per line: commands on standard input, answers on standard output.
 // tests/harness/realdra.py is the other side. Each build contains one version of Kubernetes; the files named
-// version_*.go cover the differences between their interfaces.
+// version_*.go cover the differences between the versions' interfaces.
 package main
 
 import (
@@ -32,7 +32,7 @@ type command struct {
 	Container string `json:"container"`
 }
 
-// An event: by driver, the instances in the order of their registration, as soon as they have changed.
+// An event: the instances of each driver in the order of their registration, sent as soon as they have changed.
 type event struct {
 	Event     string                `json:"event"`
 	Instances map[string][]instance `json:"instances"`
@@ -73,7 +73,7 @@ func logToStandardError() {
 	_ = flags.Set("logtostderr", "true")
 }
 
-// serve executes commands, in parallel as a kubelet does for its pods, until standard input ends, which is when the
+// serve executes commands, in parallel as a kubelet does for its pods, until standard input ends, as it does when the
 // test process ends.
 func serve(kubelet *kubelet, input io.Reader) {
 	output := &output{encoder: json.NewEncoder(os.Stdout)}

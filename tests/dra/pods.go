@@ -48,7 +48,7 @@ type mapping struct {
 	Request   string `json:"request"`
 }
 
-// spec returns the pod as the API has it.
+// spec returns the pod in the form that the API has.
 func (p pod) spec() *v1.Pod {
 	made := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace, UID: types.UID(p.UID)}}
 	for _, each := range p.Claims {

@@ -10,13 +10,13 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/pluginmanager/cache"
 )
 
-// handler registers drivers with a time for their calls.
+// handler registers drivers with a timeout for their calls.
 type handler struct {
 	cache.PluginHandler
 	callTimeout time.Duration
 }
 
-// RegisterPlugin adds the time, unless it is zero.
+// RegisterPlugin adds the timeout, unless it is zero.
 func (h handler) RegisterPlugin(name, endpoint string, versions []string, timeout *time.Duration) error {
 	if h.callTimeout != 0 {
 		timeout = &h.callTimeout

@@ -12,13 +12,13 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/pluginmanager/cache"
 )
 
-// handler registers drivers with a time for their calls.
+// handler registers drivers with a timeout for their calls.
 type handler struct {
 	cache.PluginHandler
 	callTimeout time.Duration
 }
 
-// RegisterPlugin adds the time, unless it is zero.
+// RegisterPlugin adds the timeout, unless it is zero.
 func (h handler) RegisterPlugin(
 	ctx context.Context, name, endpoint string, versions []string, timeout *time.Duration,
 ) error {

@@ -1,4 +1,4 @@
-"""Fuzz for as long as there is time, or consume one input again; `make fuzz` runs this."""
+"""Fuzz for a given time, or consume one input again; `make fuzz` runs this."""
 
 import argparse
 import shutil
@@ -84,7 +84,7 @@ def _replay(path: Path) -> int:
 
 @contextmanager
 def opened(name: str) -> Iterator[Target]:
-    """Create a target in a directory of its own, and end it with the block."""
+    """Create a target in its own directory, and close it at the end of the block."""
     # The path of a socket must be short.
     directory = Path(tempfile.mkdtemp(prefix="fz", dir="/tmp"))
     try:

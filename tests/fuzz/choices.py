@@ -1,6 +1,6 @@
-"""Creates odd inputs out of valid ones.
+"""Creation of odd inputs from valid ones.
 
-A recipe of random bytes decides what is changed. So one draw of the fuzzer is enough for one input, and a shorter
+A recipe of random bytes decides what is changed. So the fuzzer draws only once for each input, and a shorter
 recipe means fewer changes, which is how the fuzzer shortens what it has found.
 """
 
@@ -91,7 +91,7 @@ VALUES: Sequence[Any] = (
 
 
 class Choices:
-    """Reads decisions from a recipe; once the recipe is used up, each decision is the first choice.
+    """A reader of decisions from a recipe; once the recipe is used up, each decision is the first choice.
 
     Args:
         recipe: Any bytes.
@@ -109,11 +109,11 @@ class Choices:
         return number % limit if limit > 0 else 0
 
     def of(self, choices: Sequence[T]) -> T:
-        """Return one of these."""
+        """Return one of the choices."""
         return choices[self.below(len(choices))]
 
     def is_left(self) -> bool:
-        """Whether the recipe has more decisions."""
+        """Return whether the recipe has more decisions."""
         return self._used < len(self._recipe)
 
 
@@ -213,7 +213,7 @@ def _move_line(choices: Choices, content: bytes) -> bytes:
 
 
 def _replace_word(choices: Choices, content: bytes) -> bytes:
-    """Replace what is between separators."""
+    """Replace the text between two separators."""
     words = content.split(separator := choices.of((b" ", b"\n", b":", b"=", b",", b'"')))
     words[choices.below(len(words))] = choices.of(TOKENS)
     return separator.join(words)

@@ -1,4 +1,4 @@
-"""Runs a target with random inputs, and keeps those that are a problem.
+"""The fuzzer: it runs a target with random inputs, and keeps those that cause a problem.
 
 Hypothesis makes random recipes and shortens those that fail; `choices` turns each into an input. Inputs come in
 batches, each with a seed of its own, because Hypothesis remembers all inputs of a run, which would take ever more
@@ -27,13 +27,13 @@ from tests.fuzz.pieces import Input, Piece
 from tests.fuzz.target import Target
 
 BATCH = 250
-"""Inputs with one seed."""
+"""The number of inputs with one seed."""
 
 TRIES = 200
 """How many shorter inputs that still fail are tried for one finding."""
 
 GROWTH_BYTES = 128 * 1024 * 1024
-"""By how much the memory of a process may grow over all inputs after the first batch."""
+"""How much the memory of a process may grow over all inputs after the first batch."""
 
 _PROJECT = Path(__file__).parents[2]
 
@@ -43,17 +43,17 @@ class Finding(msgspec.Struct, frozen=True):
 
     target: str
     problem: str
-    """The error in a line, with its location."""
+    """The error in one line, with its location."""
     pieces: tuple[Piece, ...]
     is_slow: bool = False
-    """Whether the problem is that it takes a long time, or much memory."""
+    """Whether the problem is that the input takes a long time or much memory."""
     seed: str = ""
-    """The batch in which it was found."""
+    """The batch in which the input was found."""
     trace: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of the inputs of one target."""
+    """The results of the inputs of one target."""
 
     target: str
     seed: int
@@ -67,12 +67,12 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Fuzzer:
-    """Gives inputs to a target.
+    """A fuzzer of one target.
 
     Args:
         name: The target's name.
         target: The target.
-        seed: Decides all inputs.
+        seed: The seed of all inputs.
     """
 
     def __init__(self, name: str, target: Target, seed: int) -> None:
@@ -88,7 +88,7 @@ class Fuzzer:
         self._tries = 0
 
     def run(self, inputs: int | None = None, seconds: float | None = None) -> Outcome:
-        """Consume this many inputs, or inputs for this long."""
+        """Consume this many inputs, or consume inputs for this long."""
         began, cpu, before = time.monotonic(), time.process_time(), 0
         self._inputs = batch = 0
         with self._guard.running():
@@ -116,7 +116,7 @@ class Fuzzer:
         try:
             return resident_bytes(self._target.server() or "self")
         except FileNotFoundError:
-            # The process has exited; the target finds that with any input, and knows more about it.
+            # The process has exited; the target detects that with any input, and knows more about the reason.
             self._consume([])
             self._findings |= self._new
             return 0
@@ -138,7 +138,7 @@ class Fuzzer:
         @hypothesis.given(st.binary(min_size=12, max_size=48))
         def consume(recipe: bytes) -> None:
             finding = self._consume(self._target.make(Choices(recipe)))
-            # What takes a long time is not shortened: each try takes as long.
+            # Slow inputs are not shortened, since each try takes as long.
             if finding and finding.problem not in self._findings and not finding.is_slow and self._tries < TRIES:
                 self._tries += 1
                 raise _Found(finding.problem)
@@ -155,7 +155,7 @@ class Fuzzer:
                 self._target.consume(pieces)
         except self._target.declared:
             return None
-        except (Exception, Hang) as error:  # noqa: BLE001 - that is what is looked for
+        except (Exception, Hang) as error:  # noqa: BLE001 - every error is a finding
             return self._keep(error, pieces)
         return None
 
@@ -178,7 +178,7 @@ class _Found(Exception):
 
 @contextmanager
 def _findings_expected(found: dict[str, Finding]) -> Iterator[None]:
-    """Ignore the failure of a batch that was already recorded, flaky ones included."""
+    """Ignore the failure of a batch whose problem is already recorded, even if the problem is flaky."""
     try:
         yield
     except (_Found, hypothesis.errors.HypothesisException, BaseExceptionGroup):

@@ -1,4 +1,4 @@
-"""Notices an input that hangs or takes too much memory, in this process."""
+"""A guard that detects an input that hangs or takes too much memory, in this process."""
 
 import gc
 import logging
@@ -14,17 +14,17 @@ from typing import NoReturn
 import structlog
 
 CPU_SECONDS = 1.0
-"""CPU time that one input may take; on a busy machine, it takes no more than on an idle one."""
+"""The CPU time that one input may take, which does not depend on how busy the machine is."""
 
 ASLEEP_SECONDS = 4.0
-"""The time after which an input that only waits, such as for a FIFO, counts as one that hangs. Time in which the thread
-could run and gets no CPU does not count."""
+"""The time after which an input that only waits, such as for a FIFO, counts as hanging. Time during which the thread
+could run but gets no CPU does not count."""
 
 JUMP_BYTES = 256 * 1024 * 1024
 """Memory that one input may take."""
 
 CEILING_BYTES = 768 * 1024 * 1024
-"""Memory that this process may have in addition to what it has: an endless file must not take the machine's."""
+"""Memory that this process may take in addition to what it has, so that an endless file cannot exhaust the machine."""
 
 _POLL = 0.1
 
@@ -51,7 +51,7 @@ def silence() -> Iterator[None]:
 
 
 class Guard:
-    """Watches the main thread, by its CPU time and by the clock."""
+    """A watcher of the main thread, by its CPU time and by the clock."""
 
     def __init__(self) -> None:
         self._began: float | None = None
@@ -59,7 +59,7 @@ class Guard:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Watch until the block ends. It changes the handler of SIGUSR1 and a limit of this process in the meantime."""
+        """Watch until the block ends; meanwhile, SIGUSR1 has another handler, and this process has a memory limit."""
         handler = signal.signal(signal.SIGUSR1, _raise)
         limits = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + CEILING_BYTES, limits[1]))
@@ -77,7 +77,7 @@ class Guard:
 
     @contextmanager
     def input(self) -> Iterator[None]:
-        """Consume one input in the block.
+        """Watch the block, which consumes one input.
 
         Raises:
             Hang: it took too long.

@@ -1,4 +1,4 @@
-"""What a fuzzer sends or puts into a directory: one message after another, or several files."""
+"""The input of a target: one message after another, or several files of a directory."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from tests.fuzz.choices import Choices, edited, edited_json
 
 
 class Kind(StrEnum):
-    """What is at a path."""
+    """The kind of file at a path."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -26,14 +26,14 @@ class Piece(msgspec.Struct, frozen=True, omit_defaults=True):
     """A message, or a file of a directory."""
 
     text: str = ""
-    """Its content, or the target of a link: one character for each byte (Latin-1), so that a finding can be read."""
+    """The content, or the target of a link: one character for each byte (Latin-1), so that a finding can be read."""
     name: str = ""
     """The path of a file, in the same encoding."""
     kind: Kind = Kind.FILE
 
     @classmethod
     def of(cls, content: bytes, name: str = "") -> "Piece":
-        """Create a piece of this content."""
+        """Create a piece with this content."""
         return cls(content.decode("latin-1"), name)
 
     @property
@@ -54,7 +54,7 @@ def edited_files(choices: Choices, valid: Mapping[str, bytes], names: Sequence[s
 
     Args:
         choices: The recipe.
-        valid: The files of the unchanged directory, with what is in them.
+        valid: The files of the unchanged directory, with their contents.
         names: More names that a file may have.
     """
     known = [*valid, *names]
@@ -99,7 +99,7 @@ class Directory:
         self.reset()
 
     def change(self, pieces: Input) -> None:
-        """Restore it, and then change these files. What no file system can hold is left out."""
+        """Restore the directory, and then change these files. A piece that no file system can hold is left out."""
         self.restore()
         for piece in pieces:
             self._changed.add(piece.name)
@@ -114,7 +114,7 @@ class Directory:
         self._changed.clear()
 
     def reset(self) -> None:
-        """Remove everything, including what others have written, and make the directory again."""
+        """Remove everything, including what others have written, and create the directory again."""
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True)
         self._changed.clear()

@@ -1,4 +1,4 @@
-"""What is fuzzed."""
+"""The base class of fuzzing targets."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -20,9 +20,9 @@ class Target:
     """
 
     inputs: ClassVar[int] = 2500
-    """How many of its inputs `make test` consumes."""
+    """How many of the target's inputs `make test` consumes."""
     declared: ClassVar[tuple[type[Exception], ...]] = (HubError,)
-    """The errors with which it may answer an input."""
+    """The errors with which the target may answer an input."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -32,11 +32,11 @@ class Target:
         raise NotImplementedError
 
     def consume(self, pieces: Input) -> None:
-        """Give the code an input. What it raises and has not declared is a finding."""
+        """Give the code an input. An exception that is not declared is a finding."""
         raise NotImplementedError
 
     def server(self) -> int | None:
-        """Return the process that consumes the inputs, if that is not this one."""
+        """Return the process that consumes the inputs, if it is not this one."""
 
     def close(self) -> None:
-        """End what was started."""
+        """Stop everything that was started."""

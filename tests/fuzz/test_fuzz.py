@@ -1,7 +1,7 @@
 """Random external input never crashes, hangs or fills a process.
 
 This is half a minute of what `make fuzz` does for longer, always with the same inputs. Its length is a number of
-inputs, not a time, so a slow machine does the same.
+inputs, not a time, so a slow machine consumes the same inputs.
 """
 
 from pathlib import Path

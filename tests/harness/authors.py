@@ -1,4 +1,4 @@
-"""Plugins in which the author has made a mistake, and what the hub reports about it."""
+"""Plugins with a mistake by the author, and what the hub reports about it."""
 
 from pathlib import Path
 

@@ -1,9 +1,9 @@
 """Boots of a node on which pods with devices were running, and how many of these pods fail.
 
-A boot: the hub and the kubelet are gone, and so is the run directory; the kubelet's checkpoint and the pods that are
-bound to the node are still there, and every other time the dead sockets of the kubelet and the plugins. Then the
+At a boot, the hub, the kubelet and the run directory are gone; the kubelet's checkpoint and the pods that are bound to
+the node are still there, and so are, every other time, the dead sockets of the kubelet and the plugins. Then the
 service starts and is ready, and the kubelet follows. Without the service, the kubelet starts first, and the hub follows
-when the kubelet has admitted the bound pods.
+once the kubelet has admitted the bound pods.
 
     python -m tests.harness.boots --kubelet 1.37 --count 50
 
@@ -38,10 +38,10 @@ from tests.harness.systemd import Service
 NAMES = ("red", "green", "blue")
 DEVICES = 4
 PODS = 4
-"""Pods that hold all devices of the node, one of each resource."""
+"""The number of pods, which hold all devices of the node, one of each resource per pod."""
 
 GRACE = 25
-"""Seconds that a plugin has to stop. These are fewer than the 40 that the hub's unit gives the hub."""
+"""Seconds that a plugin has to stop, fewer than the 40 that the unit gives the hub."""
 
 LIMIT = 120.0
 """Seconds after which a resource counts as lost."""
@@ -50,17 +50,17 @@ _LINES = 60
 """How many lines of the hub's log the error shows if a resource is lost."""
 
 _START = (0.03, 3.0)
-"""Seconds from the start of the sync loop until that of the device manager, during which the kubelet queries its
+"""Seconds from the start of the sync loop until the start of the device manager, in which the kubelet queries its
 runtime, cAdvisor and cgroups. A whole kubelet needed 0.03 to 0.08 s on two CPUs, and up to 1.5 s while twenty other
 programs used them; the maximum is a guess."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-"""Seconds between the sync loop's checks of whether the kubelet is ready; they double (kubelet.go, syncLoop). The
-device manager starts last of what it needs for that."""
+"""Seconds between the sync loop's checks of whether the kubelet is ready; they double (kubelet.go, syncLoop). Of the
+parts that must be ready, the device manager starts last."""
 
 _SOURCE = 1.0
-"""Seconds from the start of the sync loop until there are pods from the API server: the kubelet checks whether it has
-seen its node there, which it has not at first, and again after this time (config/apiserver.go)."""
+"""Seconds from the start of the sync loop until there are pods from the API server: the kubelet has not seen its node
+there at its first check, and checks again after this time (config/apiserver.go)."""
 
 
 def gap(dice: random.Random) -> float:
@@ -79,7 +79,7 @@ def gap(dice: random.Random) -> float:
 
 @dataclass
 class Boots:
-    """What happened in a number of boots."""
+    """The outcome of a number of boots."""
 
     failed: list[str] = field(default_factory=list)
     """The kubelet's reason for each pod that failed."""
@@ -95,8 +95,8 @@ class BootedNode(Node):
     """A node with three plugins, which boots.
 
     Args:
-        directory: Holds everything.
-        kubelet: Its kubelet.
+        directory: The directory for all files.
+        kubelet: The node's kubelet.
     """
 
     def __init__(self, directory: Path, kubelet: FakeKubelet) -> None:
@@ -110,11 +110,11 @@ class BootedNode(Node):
         self.boots = Boots()
 
     def use_config(self) -> None:
-        """Have hubs that are not the service start with the configuration of the service."""
+        """Make hubs that are not the service start with the configuration of the service."""
         self._config = self._circus_ini
 
     def power_off(self) -> None:
-        """Lose all processes, and all files that a node keeps in memory; every other time, the dead sockets too."""
+        """Lose all processes and all files that a node keeps in memory; every other time, lose dead sockets, too."""
         self.service.kill()
         shutil.rmtree(self.run_dir.path)
         for path in self.plugin_dir.iterdir():
@@ -122,11 +122,11 @@ class BootedNode(Node):
                 path.unlink()
 
     async def boot(self, seconds: float | None, *, service: bool) -> None:
-        """Boot once.
+        """Boot the node once.
 
         Args:
-            seconds: How long after the start of its device manager the kubelet admits its pods; None for as soon as it
-                knows all devices, or without the service, at once.
+            seconds: How long after the start of its device manager the kubelet admits its pods; None: once it
+                knows all devices, or, without the service, at once.
             service: Whether the service starts before the kubelet.
         """
         bound = list(self.kubelet.pods.values())
@@ -146,7 +146,7 @@ class BootedNode(Node):
         if not service:
             await asyncio.to_thread(self.service.start)
         await known
-        # Their controllers create others in place of them.
+        # The pods' controllers create others in their place.
         for pod in failed:
             await self.kubelet.remove(pod)
             await self._create(pod.name)
@@ -176,7 +176,7 @@ class BootedNode(Node):
         if isinstance(process, RealKubeletProcess):
             reason = await process.admission.admit_again(pod)
         else:
-            # The fake one does not admit pods again. A real one checks this first.
+            # The fake kubelet does not admit pods again. A real one checks this first.
             found = self.kubelet.capacity()
             lost = [name for name in NAMES if not found[f"example.com/{name}"].allocatable]
             reason = f"no healthy devices present: {', '.join(lost)}" if lost else ""
@@ -190,7 +190,7 @@ def _sections(directory: Path) -> Iterator[str]:
         settings = directory / f"{name}.yaml"
         settings.write_text(f"resources:\n  - name: example.com/{name}\n    devices: {DEVICES}\n")
         yield f"[watcher:{name}]\ncmd = python -m hub.plugin plugins.stub:Stub --config {settings}\n"
-        # Otherwise, on a busy machine, a plugin may be killed before it has handed over.
+        # With less time, a plugin may be killed on a busy machine before it has handed over.
         yield f"graceful_timeout = {GRACE}\n"
 
 
@@ -231,7 +231,7 @@ def report(order: str, found: Boots) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run from the command line, and exit with 1 if a pod failed although the service was there."""
+    """Run from the command line, and exit with 1 if a pod failed although the service was running."""
     parser = argparse.ArgumentParser(prog="python -m tests.harness.boots", description=__doc__)
     parser.add_argument("--count", type=int, default=50, help="boots in each order")
     parser.add_argument("--kubelet", choices=VERSIONS, default=FAKE, help="the kubelet of the node")

@@ -1,4 +1,4 @@
-"""Counts the changes that a watching thread reports."""
+"""Counters of the changes that a watching thread reports."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -9,22 +9,22 @@ from tempfile import TemporaryDirectory
 from hub import watch_directories
 
 _LIMIT = 60
-"""Seconds."""
+"""The time limit for a change to be noticed, in seconds."""
 
 
 class _EndedError(Exception):
-    """Ends the thread."""
+    """An error that ends the thread."""
 
 
 class Changes:
-    """Counts changes; the object is called once for each."""
+    """A counter of changes, which is called once for each."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._number = 0
 
     def __call__(self) -> None:
-        """Count one."""
+        """Count one change."""
         with self._condition:
             self._number += 1
             self._condition.notify()
@@ -42,7 +42,7 @@ class Changes:
 def watched(
     directories: Callable[[], Iterable[Path]], concerns: Callable[[Path], bool] = lambda _: True
 ) -> Iterator[Changes]:
-    """Watch directories in a thread, which ends with the block, so that it never uses what a later test replaces."""
+    """Watch directories in a thread that ends with the block, so that it never uses what a later test replaces."""
     changes, ended = Changes(), threading.Event()
     with TemporaryDirectory() as name:
         own = Path(name)
@@ -62,7 +62,7 @@ def watched(
             yield changes
         finally:
             ended.set()
-            # The thread asks for its directories again when one has appeared.
+            # The thread asks for its directories again when a new one appears.
             (own / "last").mkdir()
             thread.join(_LIMIT)
             assert not thread.is_alive()

@@ -4,8 +4,8 @@ A long run, with several nodes in parallel:
 
     python -m tests.harness.chaos --count 10000 --nodes 8
 
-The harness stands in for what restarts a hub on a cluster: the container runtime, when its process has exited, and
-the liveness probe, when it does not answer. Everything else has to come back by itself.
+The harness does what restarts a hub on a cluster: it acts as the container runtime when the hub's process has exited,
+and as the liveness probe when the hub does not answer. Everything else has to recover on its own.
 """
 
 import argparse
@@ -33,7 +33,7 @@ CHECK_INTERVAL = 0.03
 """Seconds between checks of a node."""
 
 LIMIT = 120.0
-"""Seconds after which what has not come back counts as lost."""
+"""Seconds after which a resource that is not back counts as lost."""
 
 
 class SentSignal(NamedTuple):
@@ -51,12 +51,12 @@ class Chaos:
     """One run.
 
     Args:
-        seed: Decides which process gets which signal, and when.
+        seed: The seed, which decides which process gets which signal, and when.
         watchdog: The limit of the watchdog for plugins, in seconds.
 
     Attributes:
         sent: The signals after which everything came back.
-        lost: What did not come back, with the seed.
+        lost: The failures to recover, with the seed.
     """
 
     def __init__(self, seed: int, watchdog: float = WATCHDOG) -> None:
@@ -81,9 +81,9 @@ class Chaos:
         while length_hint(rest):
             try:
                 await self._signal_often(number, dice, rest)
-            except* Exception as group:  # noqa: BLE001 - the rest goes to a new node
+            except* Exception as group:  # noqa: BLE001 - a new node gets the other signals
                 self.lost += [f"seed {self.seed}, node {number}: {error}" for error in group.exceptions]
-                # At once: a long run may be ended before its summary.
+                # The error is printed at once, since a long run may be ended before its summary.
                 sys.stdout.write(f"{self.lost[-1]}\n")
                 sys.stdout.flush()
 
@@ -104,7 +104,7 @@ class Chaos:
             shutil.rmtree(directory, ignore_errors=True)
 
     async def _start(self, node: ChaosNode, rest: Iterator[int]) -> None:
-        """Start a hub; only a few nodes do so at a time, so that each has the CPU time to meet the watchdog's limit."""
+        """Start a hub; few nodes do so at a time, so that each gets enough CPU time to meet the watchdog's limit."""
         async with self._starting:
             await node.start_hub()
             try:
@@ -131,7 +131,7 @@ class Chaos:
         return SentSignal(number, each.name, name, now - begin, now - self._begin)
 
     def summary(self) -> str:
-        """Return the counts and times by process and signal, and the worst of all."""
+        """Return the counts and times by process and signal, and the longest times."""
         groups: defaultdict[str, list[float]] = defaultdict(list)
         for each in self.sent:
             groups[f"{each.signal} {each.process}"].append(each.seconds)
@@ -152,7 +152,7 @@ async def _until_allocatable(node: ChaosNode, without: psutil.Process | None = N
     """Wait until all devices of a node are allocatable; see `ChaosNode.all_allocatable`.
 
     Raises:
-        TimeoutError: they are not, after `LIMIT`; the message describes the node.
+        TimeoutError: they are not after `LIMIT`; the message describes the node.
     """
     end = time.monotonic() + LIMIT
     while not node.all_allocatable(without):
@@ -160,7 +160,7 @@ async def _until_allocatable(node: ChaosNode, without: psutil.Process | None = N
             problems = (status := node.status()) and status.problems
             text = f"problems: {problems}; kubelet: {node.kubelet.capacity()}; log:\n{node.log.read_text()[-4000:]}"
             raise TimeoutError(f"not recovered after {LIMIT:g} s; {text}")
-        # The status is too expensive to be read all the time.
+        # The status is too expensive to be read without pauses.
         await asyncio.sleep(CHECK_INTERVAL)
 
 
@@ -176,7 +176,7 @@ async def _main(options: argparse.Namespace) -> None:
     chaos = Chaos(options.seed, options.watchdog)
     reporting = asyncio.create_task(_report(chaos, options.count))
     if running := asyncio.current_task():
-        # So that a run that is ended early leaves no process behind, and prints its results so far.
+        # With this handler, a run that is ended early leaves no process behind, and prints its results so far.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     try:
         await chaos.run(options.count, options.nodes)

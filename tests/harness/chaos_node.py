@@ -16,7 +16,7 @@ from hub.supervisor import backoff
 backoff.LONGEST_SECONDS = 0.1
 from hub.cli.commands.run import run; run()
 """
-"""The hub, which restarts a plugin soon however often it was killed."""
+"""The hub, which restarts a plugin soon, however often the plugin was killed."""
 
 RESETTING = """
 from hub import ResetRetryPolicy, RecoveryPolicy
@@ -26,7 +26,7 @@ class Resetting(Stub):
     reset_retry = ResetRetryPolicy(interval=0.2, max_interval=1, startup_delay=0)
     recovery = RecoveryPolicy(max_recoveries=1_000_000)
 """
-"""The stub. A device whose resets were killed three times in a row is soon reset again, however often that happens."""
+"""The stub. A device is soon reset again, however often its resets were killed three times in a row."""
 
 FILES = {
     "gpu.yaml": "dphub: {health: {interval: 5, stable_for: 0, driver_timeout: 20}}",
@@ -35,14 +35,14 @@ FILES = {
 }
 
 PROBE_PERIOD, PROBE_TIMEOUT, PROBE_FAILURES = 0.5, 2.0, 3
-"""The settings of the liveness probe, which begins when the hub reports where it listens."""
+"""The settings of the liveness probe, which begins when the hub reports its address."""
 
 
 class ChaosNode(OperatedNode):
     """A node on which processes are killed and stopped.
 
     Args:
-        directory: Holds everything.
+        directory: The directory for all files.
         watchdog: The watchdog's limit in seconds, within which a plugin must be able to start on a busy machine.
     """
 
@@ -111,13 +111,13 @@ class ChaosNode(OperatedNode):
                     return b" 200 " in await reader.readline()
                 finally:
                     writer.close()
-        except OSError:  # a timeout is one
+        except OSError:  # also raised on a timeout
             return False
 
     async def keep_resetting(self) -> None:
         """Admit pods with a device that is reset before the container starts; some fail while a plugin is not running.
 
-        The resets take a long time, so that there is usually one to hit, and few new processes have to be started.
+        The resets take a long time, so that there is usually one to signal, and few new processes have to be started.
         """
         self.stub_faults(reset={"*": {"seconds": 5}})
         while True:

@@ -34,7 +34,7 @@ class GivenDevices(NamedTuple):
     mounts: list[str]
     env: dict[str, str]
     names: list[str]
-    """The names that are in files of other programs."""
+    """The names that are not in the claims' CDI files, but in those of other programs."""
 
 
 class ClaimNode(Node):
@@ -115,7 +115,7 @@ class ClaimNode(Node):
             raise AssertionError(f"{error}; found {self.taints(plugin)}") from None
 
     def claim(self, name: str, requests: Mapping[str, Mapping[str, Any]], **spec: Any) -> Object:  # noqa: ANN401 - JSON
-        """Create a claim; `requests` has, by name, `plugin`, `resource`, and any other fields of a request."""
+        """Create a claim; `requests` has, by name, the `plugin`, the `resource` and any other fields of a request."""
         made = [self._request(each, dict(wanted)) for each, wanted in requests.items()]
         content = {"metadata": {"name": name}, "spec": {"devices": {"requests": made, **spec}}}
         return self.api.store.create(CLAIMS, content, NAMESPACE)
@@ -152,7 +152,7 @@ class ClaimNode(Node):
         return self.schedule(claim)
 
     async def run(self, plugin: str, resource: str, claim: str, count: int = 1) -> tuple[ClaimPod, GivenDevices]:
-        """Run a pod with a claim for devices of one resource, and return it with what its container gets."""
+        """Run a pod with a claim for devices of one resource; return the pod, and what its container gets."""
         self.claim(claim, {"devices": {"plugin": plugin, "resource": resource, "count": count}})
         pod = self.schedule(claim)
         return pod, await self.start_pod(pod)
@@ -173,7 +173,7 @@ class ClaimNode(Node):
         status = self.api.store.get(CLAIMS, claim, NAMESPACE).get("status") or {}
         return [each["device"] for each in status.get("allocation", {}).get("devices", {}).get("results", ())]
 
-    # What a runtime reads.
+    # What a container runtime reads.
 
     @property
     def cdi_files(self) -> list[Path]:
@@ -207,7 +207,7 @@ def driver_of(plugin: str) -> str:
 
 @asynccontextmanager
 async def claim_node(version: str = "1.36", **options: Any) -> AsyncIterator[ClaimNode]:  # noqa: ANN401 - those of DraOptions
-    """Run a node with everything but plugins."""
+    """Run a node with everything except plugins."""
     directory = Path(tempfile.mkdtemp(prefix="dra", dir="/tmp"))  # short, as the paths of sockets must be
     try:
         async with FakeApiServer(directory, version=version) as api:
@@ -222,7 +222,7 @@ async def claim_node(version: str = "1.36", **options: Any) -> AsyncIterator[Cla
             finally:
                 node.stop_component()
                 for plugin in node.plugins:
-                    # Shown if the test fails.
+                    # The output is shown if the test fails.
                     sys.stdout.write(plugin.log)
                 for log in (node.component_log, node.log):
                     sys.stdout.write(log.read_text() if log.exists() else "")

@@ -24,7 +24,7 @@ class DraNode:
         root: The kubelet's root directory.
         api: The API server.
         kubelet: The kubelet.
-        stack: Ends the drivers.
+        stack: The stack that ends the drivers.
     """
 
     def __init__(self, root: Path, api: FakeApiServer, kubelet: DraKubelet, stack: AsyncExitStack) -> None:

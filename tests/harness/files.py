@@ -17,7 +17,7 @@ def remove_tree(directory: Path) -> None:
 
 
 def put(path: Path, content: bytes | str | None) -> None:
-    """Put a file in place of what is there: with these bytes, a link to this path, or a pipe for None."""
+    """Replace whatever is at a path with a file of these bytes, a link to this path, or (for None) a pipe."""
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     if content is None:

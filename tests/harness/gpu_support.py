@@ -20,7 +20,7 @@ class GpuNode:
     """A node with a simulated driver, and the GPU plugin on it.
 
     Args:
-        node: Where the kubelet and the plugin run.
+        node: The node on which the kubelet and the plugin run.
         profile: The profile of the simulated GPUs.
         mig: Their MIG layouts.
     """

@@ -37,10 +37,10 @@ def wait_until(condition: Callable[[], T], what: str, patience: float = WAIT_SEC
 
 
 class HubProcess:
-    """`dphub run` in a directory of its own.
+    """`dphub run` in its own directory.
 
     Args:
-        directory: Holds everything: circus.ini, the log, the plugin directory, the run directory.
+        directory: The directory for circus.ini, the log, the plugin directory and the run directory.
         config: The text of circus.ini.
     """
 
@@ -132,7 +132,7 @@ class HubProcess:
             self.wait_event("plugin started", plugin=name)
 
     def has_exited(self) -> bool:
-        """Whether the hub has stopped."""
+        """Return whether the hub has stopped."""
         assert self.process is not None
         return self.process.poll() is not None
 
@@ -163,14 +163,14 @@ class HubProcess:
             self.process.wait()
             for child in family:
                 with suppress(psutil.NoSuchProcess, ProcessLookupError):
-                    # Its group, with what it has started since it was found.
+                    # Kill the child's group, too, which includes processes that it has started in the meantime.
                     os.killpg(child.pid, signal.SIGKILL)
                 with suppress(psutil.NoSuchProcess):
                     child.kill()
 
 
 def run_hub_to_end(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a hub that is expected to end by itself."""
+    """Run a hub that is expected to end on its own."""
     return subprocess.run(
         [sys.executable, "-c", HUB, *map(str, arguments)],
         capture_output=True,
@@ -203,7 +203,7 @@ def _clean_environment() -> dict[str, str]:
 
 
 MakeHub = Callable[[str], HubProcess]
-"""The fixture `make_hub`: makes a hub with a given circus.ini, which is not started yet."""
+"""The fixture `make_hub`, which creates a hub with a given circus.ini but does not start it."""
 
 QUIET = "cmd = sleep 1000\n"
 """The keys of a plugin that does nothing."""

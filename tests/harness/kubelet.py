@@ -30,9 +30,9 @@ class Node(kit.Node):
     """A node whose plugins follow a script.
 
     Args:
-        directory: Holds everything.
-        kubelet: Its kubelet.
-        stack: Closes the plugins.
+        directory: The directory for all files.
+        kubelet: The node's kubelet.
+        stack: The stack that closes the plugins.
     """
 
     def __init__(self, directory: Path, kubelet: FakeKubelet, stack: AsyncExitStack) -> None:
@@ -58,7 +58,7 @@ class Node(kit.Node):
 
 @asynccontextmanager
 async def node(**settings: Any) -> AsyncIterator[Node]:  # noqa: ANN401 - the kubelet's settings
-    """Run a node, and check that it leaves no task behind."""
+    """Run a node, and check that it leaves no asyncio task behind."""
     before = asyncio.all_tasks()
     root = Path(tempfile.mkdtemp(prefix="fk", dir="/tmp"))  # short, as socket paths must be
     try:

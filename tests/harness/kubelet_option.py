@@ -1,4 +1,4 @@
-"""The option --kubelet: which kubelet the nodes have, the fake one or the device manager of a real one."""
+"""The option --kubelet, which selects the nodes' kubelet: the fake one or the device manager of a real one."""
 
 from pathlib import Path
 
@@ -19,11 +19,11 @@ TESTS = Path(__file__).parents[1]
 DIRECTORIES = [
     TESTS / name for name in ("differential", "docs", "integration", "unit/kubelet", "unit/plugin", "unit/testing")
 ]
-"""The directories with tests that have a kubelet. A run with a real one does not load the others: each of its processes
+"""The directories with tests that use a kubelet. A run with a real one does not load the others: each of its processes
 would take seconds for that."""
 
 PAGES = TESTS / "docs"
-"""What a page shows is the same with every kubelet, so the tests of pages run only with the newest one."""
+"""The tests of pages run only with the newest real kubelet, since a page shows the same with every kubelet."""
 
 _STARTS = pytest.StashKey[Starts]()
 
@@ -67,7 +67,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With a real kubelet, keep the tests that have a kubelet of its kind, and skip those that need the fake one."""
+    """With a real kubelet, keep the tests that use a kubelet of its version, and skip those that need the fake one."""
     version = config.getoption("--kubelet")
     if version == FAKE:
         return
@@ -88,7 +88,7 @@ def _is_for(version: str, item: pytest.Item) -> bool:
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Fail a test that has started a kubelet and that a run with a real kubelet would leave out."""
+    """Fail a test that has started a kubelet but that a run with a real kubelet would leave out."""
     if not item.config.stash[_STARTS].pop():
         return
     if not has_kubelet(item):

@@ -1,7 +1,7 @@
-"""Which tests have a kubelet: those whose code or fixtures refer to `FakeKubelet`, directly or through other code.
+"""Detection of tests that use a kubelet: their code or fixtures refer to `FakeKubelet`, directly or indirectly.
 
-This follows from the code, so a test needs no marker. Code that is imported inside a function is not seen, and neither
-is code that could only be found through the type of a value. So a test that starts a kubelet without being detected
+This follows from the code, so a test needs no marker. Code that is imported inside a function is not detected, nor is
+code that could only be found through the type of a value. So a test that starts a kubelet without being detected
 fails, even with the fake kubelet (`Starts`).
 """
 
@@ -17,11 +17,11 @@ from hub.testing.kubelet import FakeKubelet
 from tests.harness.node import Node
 
 _PACKAGES = ("tests.", "benchmarks.", "hub.testing.")
-"""Where code that starts a kubelet can be."""
+"""The packages whose code may start a kubelet."""
 
 
 class Starts:
-    """Whether the current test has started a kubelet."""
+    """A record of whether the current test has started a kubelet."""
 
     def __init__(self) -> None:
         self._noted = False
@@ -70,7 +70,7 @@ _START_NONE = (_leads_to_kubelet, Node)
 
 @cache
 def _leads_to(thing: FunctionType | type) -> Sequence[Any]:
-    """Return what a function or a class names; cached, since nearly all tests use the same functions and classes."""
+    """Return what a function or class refers to; cached, since nearly all tests use the same functions and classes."""
     return tuple(_parts(thing) if isinstance(thing, type) else _used(thing))
 
 
@@ -81,7 +81,7 @@ def _parts(of: type) -> Iterator[Any]:
 
 
 def _used(by: FunctionType) -> Iterator[Any]:
-    """Yield what a function names: globals, parts of modules, and variables of the functions that enclose it."""
+    """Yield what a function refers to: globals, parts of modules, and variables of the functions that enclose it."""
     names = [name for code in _nested(by.__code__) for name in code.co_names]
     found = [by.__globals__[name] for name in names if name in by.__globals__]
     yield from found

@@ -13,11 +13,11 @@ _LONGEST_LINE = 64 * 1024 * 1024
 
 
 class KubeletEndedError(Exception):
-    """The process ended before it had answered."""
+    """The process ended before it answered."""
 
 
 class Event(msgspec.Struct):
-    """What happened in the device manager, and the numbers of devices after it."""
+    """An event in the device manager, and the numbers of devices after it."""
 
     event: str
     capacity: dict[str, tuple[int, int]]
@@ -41,7 +41,7 @@ class Answer(msgspec.Struct):
 
     id: int
     error: str
-    """Empty if it succeeded."""
+    """The error; empty if the command succeeded."""
     result: Any = None
 
 
@@ -52,9 +52,9 @@ class Program(Generic[EventType]):
     """The running program, its commands and its answers.
 
     Args:
-        arguments: Its command line.
-        event: The type of its events.
-        happened: Receives its events.
+        arguments: The command line.
+        event: The type of the program's events.
+        happened: A function that is called with each event.
     """
 
     def __init__(self, arguments: list[str], event: type[EventType], happened: Callable[[EventType], None]) -> None:
@@ -76,7 +76,7 @@ class Program(Generic[EventType]):
         self._reading = asyncio.create_task(self._read(self._process))
 
     def send(self, do: str, **fields: Any) -> "asyncio.Future[Answer]":  # noqa: ANN401 - a command's fields
-        """Send a command; the future returns its answer."""
+        """Send a command, and return a future of its answer."""
         number = next(self._numbers)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if self._process is None or self._process.stdin is None or self._reading is None or self._reading.done():
@@ -87,7 +87,7 @@ class Program(Generic[EventType]):
         return answer
 
     async def end(self, *, clean: bool) -> None:
-        """End the program: close its standard input if `clean`, otherwise send SIGKILL."""
+        """End the program: close its standard input if `clean`; otherwise, send SIGKILL."""
         if self._process is not None and self._reading is not None:
             if clean and self._process.stdin:
                 self._process.stdin.close()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a file in one step: a reader finds the old text or the new one."""
+    """Write a file in one step: a reader finds either the old text or the new one."""
     scratch = path.with_name(f".{path.name}.new")
     scratch.write_text(text)
     scratch.replace(path)
@@ -42,11 +42,11 @@ class Node(kit.Node):
         return self.run_dir.path / "stub-faults.yaml"
 
     def faults(self, text: str) -> None:
-        """Set the stub's faults; without text it has none."""
+        """Set the stub's faults; an empty text removes them."""
         replace(self.faults_file, text)
 
     def write_plugin(self, code: str) -> str:
-        """Write a file with this code, which must define a class P, and return its target for the command line."""
+        """Write a file with this code, which must define a class P, and return the target for the command line."""
         path = self.directory / "thirdparty.py"
         head = "import os, threading, time\nfrom pathlib import Path\nfrom hub import *\n\n"
         path.write_text(f"{head}{code}")
@@ -65,7 +65,7 @@ def sockets_of_plugins(plugin_dir: Path) -> list[Path]:
 
 @asynccontextmanager
 async def dialled(socket: Path, **options: int) -> AsyncIterator["DevicePluginAsyncStub"]:
-    """Connect to a plugin's socket, with a connection that no other client shares."""
+    """Connect to a plugin's socket through a connection that no other client shares."""
     settings = [*CHANNEL_OPTIONS, *(("grpc." + key, value) for key, value in options.items())]
     async with grpc.aio.insecure_channel(f"unix:{socket}", options=settings) as channel:
         yield DevicePluginStub(channel)

@@ -27,10 +27,11 @@ from tests.simulators.rdma.tree import RdmaTree, hcas_near_gpus
 
 GPU, HCA, STUB = "nvidia.com/gpu", "rdma/hca", "example.com/stub"
 WATCHDOG = 9.0
-"""Seconds. With the default, heartbeats are too rare for a test. A plugin starts within this time on a busy machine."""
+"""The watchdog's limit in seconds, within which a plugin can start on a busy machine. With the default, heartbeats
+would be too rare for a test."""
 
 SHORT_WATCHDOG = 4.0
-"""Seconds, for a test that waits until a plugin is killed."""
+"""The watchdog's limit in seconds, for a test that waits until a plugin is killed."""
 
 CONFIG = """
 [watcher:gpu]
@@ -64,10 +65,10 @@ FILES = {
 
 
 class Lines:
-    """What a command prints while it runs.
+    """The output of a command while it runs.
 
     Args:
-        stream: Its standard output.
+        stream: The command's standard output.
     """
 
     def __init__(self, stream: asyncio.StreamReader) -> None:
@@ -88,10 +89,10 @@ class Lines:
 
 
 class OperatedNode(Node):
-    """The node; `root` is its file system, with the hardware that the tests break.
+    """A node with all kinds of hardware; `root` is its file system, with the hardware that the tests break.
 
     Args:
-        directory: Holds everything.
+        directory: The directory for all files.
         config: The text of circus.ini.
         gpus: The profile of the simulated GPUs.
         files: More files, by name.
@@ -113,7 +114,7 @@ class OperatedNode(Node):
         self.root.mkdir()
         self.gpus = SimulatedNode(self.root, gpus)
         self.hcas: RdmaTree = hcas_near_gpus(self.root, self.gpus.gpus)
-        # The device file that containers get from the stub.
+        # Containers get this device file from the stub.
         (self.root / "dev/null").touch()
         (directory / "circus.ini").write_text(config.format(directory=directory, watchdog=watchdog))
         for name, text in (FILES | dict(files or {})).items():
@@ -122,7 +123,7 @@ class OperatedNode(Node):
         self._reader = Reader(self.run_dir)
 
     async def start_hub(self, instance: str = INSTANCE) -> None:
-        """Start a hub in addition to those that are running; the node's status is that of the latest."""
+        """Start a hub in addition to those that are running; the node's status becomes that of the new hub."""
         await super().start_hub(instance)
         self._reader = Reader(self.run_dir)
 
@@ -132,7 +133,7 @@ class OperatedNode(Node):
         return self._reader.status(running=True) if instance and self.hub and instance.hub.pid == self.hub.pid else None
 
     def plugin(self, name: str) -> PluginStatus | None:
-        """Return the status of a plugin, once there is one."""
+        """Return the status of a plugin; None if there is none yet."""
         status = self.status()
         return next((plugin for plugin in status.plugins if plugin.name == name), None) if status else None
 
@@ -168,7 +169,7 @@ class OperatedNode(Node):
             await ended(process)
 
     async def get(self, path: str, **request: Any) -> tuple[int, str]:  # noqa: ANN401 - what tornado's client takes
-        """Return what the hub answers over HTTP: the status code and the text."""
+        """Return the hub's answer over HTTP: the status code and the text."""
         instance = read_file(self.run_dir.hub_report, InstanceReport)
         assert instance
         answer = await AsyncHTTPClient().fetch(f"http://{instance.hub.http}{path}", raise_error=False, **request)
@@ -214,7 +215,7 @@ async def operated(
     wanted: Mapping[str, int] | None = None,
     watchdog: float = WATCHDOG,
 ) -> AsyncIterator[OperatedNode]:
-    """Run a node with kubelet and hub, and wait until these numbers of devices (default: all) can be allocated."""
+    """Run a node with a kubelet and a hub, and wait until these numbers of devices (default: all) can be allocated."""
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     try:
         async with OperatedNode(directory, config, gpus, files, watchdog) as node:

@@ -1,6 +1,6 @@
-"""A pytest plugin: a run in which a test leaves a process behind fails, and names that test.
+"""A pytest plugin that fails a run in which a test leaves a process behind, and names that test.
 
-A process belongs to a test if it descends from the process that runs the tests, or has inherited its environment.
+A process belongs to a test if it is a descendant of the process that runs the tests, or has inherited its environment.
 """
 
 import os

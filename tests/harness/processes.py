@@ -11,7 +11,7 @@ from hub.testing.waiting import WAIT_SECONDS
 
 @asynccontextmanager
 async def started(*command: str | Path, **options: Any) -> AsyncIterator[asyncio.subprocess.Process]:  # noqa: ANN401 - what asyncio takes
-    """Start a process; at the end of the block it is killed if it is still running."""
+    """Start a process, and kill it at the end of the block if it is still running."""
     process = await asyncio.create_subprocess_exec(*command, **options)
     try:
         yield process

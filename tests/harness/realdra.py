@@ -19,7 +19,7 @@ from tests.harness.drabuild import VERSIONS, binary
 from tests.harness.kubeletprogram import Answer, KubeletEndedError, Program
 
 _FIXED = {"info_timeout": 1.0, "health_retry": 5.0, "registers_in_reverse": False}
-"""What a test cannot choose in a real kubelet."""
+"""The values that a test cannot choose in a real kubelet."""
 
 _STOPPED = "the kubelet has stopped"
 
@@ -48,7 +48,7 @@ class _ResourceStatus(msgspec.Struct):
 class RealDraProcess(DraProcess):
     """A process with the DRA manager and the plugin manager of a kubelet.
 
-    Its parameters are those of `DraProcess`. It does not say which attempts to register a driver failed, and the pod
+    Its parameters are those of `DraProcess`. It does not report which attempts to register a driver failed, and the pod
     resources API does not show its devices.
     """
 

@@ -44,7 +44,7 @@ _BEFORE, _AFTER = "Allocate failed due to ", ", which is unexpected"
 
 
 class Devices:
-    """What the device manager reported last: how many devices each resource has, and which."""
+    """The last report of the device manager: how many devices each resource has, and which."""
 
     def __init__(self) -> None:
         self._counts: dict[str, Capacity] = {}
@@ -76,7 +76,7 @@ class Devices:
 
 
 class Admission:
-    """Admits pods and starts their containers."""
+    """The admission of pods and the starts of their containers."""
 
     def __init__(self, program: Program[Event], devices: Devices, pods: Mapping[str, Pod], path: Path) -> None:
         self._program = program
@@ -131,9 +131,9 @@ class RealKubeletProcess:
     """One run of a real kubelet's device manager."""
 
     version: ClassVar[str]
-    """Which kubelet, such as 1.36."""
+    """The kubelet's version, such as 1.36."""
     numa_nodes: ClassVar[int] = 4
-    """The number of NUMA nodes that it believes the machine to have."""
+    """The number of NUMA nodes that the kubelet detects."""
 
     def __init__(self, settings: KubeletOptions, journal: Journal, pods: dict[str, Pod], number: int) -> None:
         _check(settings)
@@ -159,7 +159,7 @@ class RealKubeletProcess:
         """Start with the pods that are on the node.
 
         Raises:
-            OSError: it could not.
+            OSError: the kubelet could not start.
         """
         self._forget_lost_devices()
         await self._program.start()
@@ -171,7 +171,7 @@ class RealKubeletProcess:
     async def stop(self, *, clean: bool) -> None:
         """Stop gracefully if `clean`, or exit at once."""
         if clean:
-            # It waits minutes for a client that is connected and silent.
+            # A graceful stop waits minutes for a client that is connected and silent.
             stopped, _ = await asyncio.wait([self._program.send("stop")], timeout=_STOP_SECONDS)
             clean = bool(stopped)
         await self._program.end(clean=clean)
@@ -223,7 +223,7 @@ def real_kubelet(version: str, numa_nodes: int = 4) -> type[RealKubeletProcess]:
 async def restart_with(kubelet: FakeKubelet, pod: Pod, resource: str) -> None:
     """Restart a kubelet, and let it admit a pod as soon as it has a list of the resource's devices.
 
-    A kubelet admits all pods of its node again after a start. The fake one does not, so nothing is admitted there.
+    A kubelet admits all pods of its node again after a start. The fake kubelet does not, so nothing is admitted there.
 
     Raises:
         KubeletEndedError: the kubelet has crashed.

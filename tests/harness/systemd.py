@@ -1,4 +1,4 @@
-"""A stand-in for systemd: it starts and stops one service of `Type=notify` as its unit says."""
+"""A stand-in for systemd that starts and stops one service of `Type=notify` according to its unit."""
 
 import os
 import shlex
@@ -17,7 +17,7 @@ _CREDENTIALS = struct.Struct("3i")
 _BYTES = 4096
 
 _KILL_SECONDS = 60.0
-"""Far more than any process takes to end after SIGKILL."""
+"""A time limit in seconds, far longer than any process takes to end after SIGKILL."""
 
 
 def settings(unit: str) -> dict[str, list[str]]:
@@ -51,15 +51,15 @@ class Service:
     """A service that is started, killed and started again.
 
     Args:
-        unit: The text of its unit file.
+        unit: The text of the service's unit file.
         log: The file for its output.
         more: Arguments after those of the unit.
-        environment: Its environment; by default that of this process.
+        environment: The service's environment; by default, that of this process.
         abstract: Whether the socket is in the abstract namespace, as in a container, or a file in the log's directory.
 
     Attributes:
-        messages: The lines that its main process has sent, in order.
-        rejected: Those that other processes have sent, which systemd ignores (`NotifyAccess=main`).
+        messages: The lines that the main process has sent, in order.
+        rejected: The lines that other processes have sent, which systemd ignores (`NotifyAccess=main`).
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class Service:
         self._reader.start()
 
     def start(self) -> float:
-        """Start it, and wait until it is ready; return the seconds that this took.
+        """Start the service, and wait until it is ready; return the seconds that this took.
 
         Raises:
-            TimeoutError: it was not ready in the time that its unit gives it.
+            TimeoutError: it was not ready within the time that its unit allows.
             AssertionError: it has exited.
         """
         (command,) = self._settings["ExecStart"]
@@ -115,27 +115,27 @@ class Service:
         return time.monotonic() - began
 
     def wait_for(self, message: str, seconds: float) -> None:
-        """Wait until its main process has sent a line.
+        """Wait until the service's main process has sent a line.
 
         Raises:
-            TimeoutError: it has not.
+            TimeoutError: it has not sent the line in time.
             AssertionError: it has exited.
         """
         self._wait(lambda: message in self.messages, seconds, message)
 
     @property
     def status(self) -> str:
-        """What `systemctl status` shows of it."""
+        """The status that `systemctl status` shows."""
         return next((each.removeprefix("STATUS=") for each in reversed(self.messages) if "STATUS=" in each), "")
 
     def stop(self) -> int:
-        """Stop it, and return its exit code."""
+        """Stop the service, and return its exit code."""
         assert self.process
         self.process.terminate()
         return self.process.wait(float(self._settings["TimeoutStopSec"][0]))
 
     def kill(self) -> None:
-        """Kill all its processes, as when the node loses power."""
+        """Kill all processes of the service, as when the node loses power."""
         if self.process is None:
             return
         family = _frozen(psutil.Process(self.process.pid)) if self.process.poll() is None else []
@@ -147,9 +147,9 @@ class Service:
         assert not left, left
 
     def close(self) -> None:
-        """Kill it, and close its socket."""
+        """Kill the service, and close its socket."""
         self.kill()
-        # Wakes the thread.
+        # This wakes the thread.
         self._socket.shutdown(socket.SHUT_RDWR)
         self._reader.join()
         self._socket.close()

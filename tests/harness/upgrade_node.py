@@ -26,13 +26,13 @@ from hub.testing.waiting import wait_until
 RESOURCE = "example.com/red"
 DEVICES = 4
 LIMIT = 60.0
-"""Seconds after which what a test waits for counts as lost."""
+"""Seconds after which an event that a test waits for counts as missing."""
 
 EXIT_LIMIT = 30.0
-"""Seconds within which a hub has to exit: as many as a pod has to terminate by default."""
+"""Seconds within which a hub has to exit: as many as a pod gets for its termination by default."""
 
 _LINES = 60
-"""How much of the hubs' log a failed run prints."""
+"""How many lines of the hubs' log a failed run prints."""
 
 PAUSE = 0.01
 """Seconds between admissions."""
@@ -53,7 +53,7 @@ CONFIGS = {
     "crashing": "[watcher:red]\ncmd = python -m hub.plugin {directory}/missing.py:Missing\n",
     "hanging": "[watcher:red]\ncmd = python -m hub.plugin {directory}/hanging.py:Hanging\n",
 }
-"""The text of circus.ini, by what happens to its plugin."""
+"""The text of circus.ini, by the fate of the plugin in it."""
 
 
 class Way(StrEnum):
@@ -75,13 +75,13 @@ class Hub:
 
 @dataclass
 class Failure:
-    """Admissions that failed one after another."""
+    """A row of admissions that failed one after another."""
 
     begin: float
     reason: str
     count: int = 1
     seconds: float = 0
-    """From the first of them until one succeeded."""
+    """Seconds from the first failure until an admission succeeded."""
 
 
 @dataclass
@@ -138,8 +138,8 @@ class UpgradeNode(Node):
     """A node with many hubs, each with one plugin.
 
     Args:
-        directory: Holds everything.
-        kubelet: Its kubelet.
+        directory: The directory for all files.
+        kubelet: The node's kubelet.
     """
 
     def __init__(self, directory: Path, kubelet: FakeKubelet) -> None:
@@ -150,20 +150,20 @@ class UpgradeNode(Node):
             (directory / f"{name}.ini").write_text(text.format(directory=directory))
         super().__init__(directory, kubelet=kubelet)
         self.hubs: list[Hub] = []
-        """Those that have not been asked to end, the oldest first."""
+        """The hubs that have not been asked to end, the oldest first."""
         self.ending: list[asyncio.Task[None]] = []
         self.served_at: dict[str, int] = {}
-        """When the socket of each hub was seen last, by the clock of `instances.now`."""
+        """When the socket of each hub was last seen, by the clock of `instances.now`."""
         self._numbers = count()
 
     @property
     def serving(self) -> list[Hub]:
-        """The hubs that can serve, and of which the others know."""
+        """The hubs that can serve and that the other hubs know."""
         known = {hub.name for hub in running_hubs(self.run_dir)}
         return [hub for hub in self.hubs if hub.can_serve and hub.name in known]
 
     async def start(self, config: str = "serving") -> Hub:
-        """Start one more hub with a configuration of this name."""
+        """Start another hub, with the configuration of this name."""
         self._config = self.directory / f"{config}.ini"
         name = f"hub-{next(self._numbers)}"
         await self.start_hub(name)
@@ -172,7 +172,7 @@ class UpgradeNode(Node):
         return self.hubs[-1]
 
     def end(self, hub: Hub, way: Way, freeze: float = 0) -> None:
-        """End a hub, without waiting for that."""
+        """End a hub, without waiting until it has exited."""
         self.hubs.remove(hub)
         self.ending.append(asyncio.create_task(self._end(hub, way, freeze)))
 

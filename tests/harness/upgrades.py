@@ -23,7 +23,7 @@ from tests.harness.upgrade_node import CONFIGS, DEVICES, Admissions, Hub, Upgrad
 MAX_HUBS = 3
 
 FREEZE = 3.0
-"""Maximum seconds for which a hub is frozen."""
+"""The maximum number of seconds for which a hub is frozen."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Run:
 
     Attributes:
         ends: How many hubs have stopped.
-        events: What was done, with the seconds since the start.
+        events: The changes, with the seconds since the start.
     """
 
     seed: str
@@ -44,7 +44,7 @@ class Run:
     admissions: Admissions | None = None
 
     async def run(self, count: int, *, distinguishes_sockets: bool) -> None:
-        """End this many hubs, and check that the last one is noticed when it ends."""
+        """End this many hubs, and check that the end of the last one is noticed."""
         dice = random.Random(self.seed)  # noqa: S311 - no secret
         async with upgrade_node(distinguishes_sockets=distinguishes_sockets) as node:
             self.begin = time.monotonic()
@@ -85,7 +85,7 @@ class Run:
         self.events.append((time.monotonic() - self.begin, what))
 
     def report(self) -> list[str]:
-        """Return a line for each gap, with what was done before it."""
+        """Return a line for each gap, with the changes before it."""
         lines = []
         for failure in self.admissions.failures if self.admissions else ():
             at = failure.begin - self.begin

@@ -1,6 +1,6 @@
 """Fixtures of the tests of the container image.
 
-They need root and an image that was built, so they run only if the command line names this directory, as that of
+They need root and an image that has been built, so they run only if the command line names this directory, as that of
 `make test-image` does.
 """
 
@@ -35,7 +35,7 @@ def image() -> Image:
 
 @pytest.fixture
 def node() -> Iterator[Path]:
-    """Create a node's directories, with a path that is short enough for sockets."""
+    """Create a node's directories, below a path short enough for sockets."""
     directory = Path(tempfile.mkdtemp(prefix="im", dir="/tmp"))
     for name in ("device-plugins", "pod-resources", "run", "cdi"):
         (directory / name).mkdir()
@@ -50,7 +50,7 @@ def volumes(node: Path) -> dict[str, Path]:
         "/var/lib/kubelet/device-plugins": node / "device-plugins",
         "/var/lib/kubelet/pod-resources": node / "pod-resources",
         "/run/dphub": node / "run",
-        # /var/run/cdi, by its real name.
+        # The real path of /var/run/cdi.
         "/run/cdi": node / "cdi",
     }
 
@@ -64,7 +64,7 @@ async def kubelet(node: Path) -> AsyncIterator[FakeKubelet]:
 
 @pytest.fixture
 def start_pod(image: Image) -> Iterator[StartPod]:
-    """Start pods, and remove everything that is left of them at the end."""
+    """Start pods, and remove everything that remains of them at the end."""
     pods: list[Pod] = []
 
     def start(wanted: ContainerSpec) -> Pod:

@@ -1,4 +1,4 @@
-"""A pod of the manifests, on a node whose directories are below one directory."""
+"""The pod of the manifests, on a node whose directories are below one directory."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.image.pod import ContainerSpec
 
 BASE = Path(__file__).parents[2] / "container" / "base"
 KERNEL = ("/dev", "/proc", "/sys")
-"""Directories that come from the machine's kernel, unless the simulated node has its own in their place."""
+"""Directories that come from the machine's kernel, unless the simulated node has its own."""
 
 POD_NAME = "device-plugin-hub-x7k2p"
 FIELDS = {"metadata.name": POD_NAME, "spec.nodeName": "node-a", "status.podIP": "127.0.0.1"}
@@ -29,14 +29,14 @@ def component(name: str) -> dict[str, Any]:
 
 
 def without_volume(manifest: dict[str, Any], volume: str) -> None:
-    """Remove a volume's mount from the pod of a DaemonSet; all stay if the volume's name is empty."""
+    """Remove a volume's mount from the pod of a DaemonSet; keep all mounts if the volume's name is empty."""
     (hub,) = manifest["spec"]["template"]["spec"]["containers"]
     assert not volume or volume in [mount["name"] for mount in hub["volumeMounts"]]
     hub["volumeMounts"] = [mount for mount in hub["volumeMounts"] if mount["name"] != volume]
 
 
 def pod_of(manifest: dict[str, Any], host: Path) -> ContainerSpec:
-    """Return what a kubelet reads out of a DaemonSet.
+    """Return the container's specification, as a kubelet reads it from a DaemonSet.
 
     Args:
         manifest: The DaemonSet.
@@ -63,7 +63,7 @@ def pod_of(manifest: dict[str, Any], host: Path) -> ContainerSpec:
 def _source(volume: dict[str, Any], host: Path) -> Path:
     """Return the directory that a volume mounts."""
     if "configMap" in volume:
-        # Made of files next to the manifest.
+        # kustomize generates the ConfigMap from files next to the manifest.
         generator = yaml.safe_load((BASE / "kustomization.yaml").read_text())["configMapGenerator"]
         (files,) = (each["files"] for each in generator if volume["configMap"]["name"].startswith(each["name"]))
         directory = host.parent / "config"

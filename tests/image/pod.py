@@ -1,4 +1,4 @@
-"""The image as a container of a pod: what a kubelet and its container runtime make of it, done by runc."""
+"""The image as a container of a pod: runc does what a kubelet and its container runtime do with it."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from hub.testing.waiting import WAIT_SECONDS, wait_until
 GRACE = 30.0
 """Seconds that a kubelet gives a pod to end before it kills it."""
 
-# As containerd sets them up in a pod that is not privileged.
+# As containerd mounts them in a pod that is not privileged.
 _KERNEL = [
     ("/proc", "proc", "proc", []),
     ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -31,7 +31,7 @@ _MASKED = ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/p
 _READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 _NAMESPACES = ["pid", "network", "ipc", "uts", "mount"]
 _SETS = ["bounding", "effective", "permitted"]
-# In the kernel's order (linux/capability.h).
+# The names are in the kernel's order (linux/capability.h).
 _CAPABILITIES = """
     CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
     NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN
@@ -42,48 +42,48 @@ _CAPABILITIES = """
 
 @dataclass(frozen=True)
 class Image:
-    """What a node has pulled."""
+    """An image that a node has pulled."""
 
     files: Path
     config: Mapping[str, Any]
     layers: list[int]
-    """The bytes to pull of each layer, the base's first."""
+    """The bytes of each layer that a node has to pull, those of the base image first."""
 
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """What the specification of a pod says about its container."""
+    """The container of a pod's specification."""
 
     command: list[str] = field(default_factory=list)
-    """Replaces the image's own."""
+    """The command, which replaces the image's own."""
     args: list[str] = field(default_factory=list)
-    """Replaces the image's own."""
+    """The arguments, which replace the image's own."""
     env: dict[str, str] = field(default_factory=dict)
-    """Added to the image's own."""
+    """Environment variables in addition to the image's own."""
     working_dir: str = ""
-    """Replaces the image's own."""
+    """The working directory, which replaces the image's own."""
     volumes: dict[str, Path] = field(default_factory=dict)
-    """Directories of the node, by where the container has them."""
+    """Directories of the node, by their paths in the container."""
     read_only_volumes: frozenset[str] = frozenset()
-    """The volumes to which it may not write."""
+    """The volumes that the container may not write to."""
     scratch: list[str] = field(default_factory=list)
-    """Where the container has empty directories in memory."""
+    """The paths at which the container has empty directories in memory."""
     read_only: bool = True
-    """Whether its root file system is."""
+    """Whether the root file system of the container is read-only."""
     user: int = 0
     privileged: bool = False
     dropped: frozenset[str] = frozenset()
-    """The capabilities that it lacks though it is privileged, such as CAP_SYS_PTRACE."""
+    """The capabilities that the container lacks although it is privileged, such as CAP_SYS_PTRACE."""
     host_pid: bool = False
-    """Whether it sees the processes of the node."""
+    """Whether the container sees the processes of the node."""
 
 
 class Pod:
-    """A container of the image in namespaces of its own; privileged, or without any capability and device.
+    """A container of the image in its own namespaces, either privileged or without any capability or device.
 
     Args:
-        image: What it runs.
-        directory: Where its files are kept; empty.
+        image: The image that it runs.
+        directory: An empty directory for its files.
         wanted: Its specification.
     """
 
@@ -97,7 +97,7 @@ class Pod:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it."""
+        """Start the container."""
         self._mount_root()
         (self._directory / "config.json").write_text(json.dumps(self._specification()))
         with (self._directory / "output").open("wb") as output, (self._directory / "log").open("wb") as log:
@@ -109,19 +109,19 @@ class Pod:
             )
 
     def signal(self, name: str) -> None:
-        """Signal its first process, as a container runtime does."""
+        """Send a signal to the container's first process, as a container runtime does."""
         subprocess.run([*self._runc, "kill", self._name, name], check=True)
 
     async def ended(self, within: float) -> int:
-        """Wait until it has ended, and return its exit code."""
+        """Wait until the container has ended, and return its exit code."""
         process = self._process
         assert process is not None
         await wait_until(lambda: process.poll() is not None, "the end of the container", within)
         return process.returncode
 
     async def exec(self, *command: str) -> tuple[int, str]:
-        """Run a command in it, as `kubectl exec` does; return its exit code and its output."""
-        # subprocess.run would block: what runs in the pod may ask the kubelet, which is in this process.
+        """Run a command in the container, as `kubectl exec` does; return its exit code and its output."""
+        # subprocess.run would block this process, which also runs the kubelet that a program in the pod may call.
         process = await asyncio.create_subprocess_exec(
             *(*self._runc, "exec", self._name, *command),
             stdin=subprocess.DEVNULL,
@@ -134,22 +134,22 @@ class Pod:
 
     @property
     def output(self) -> str:
-        """What it has written to its standard output."""
+        """What the container has written to its standard output."""
         return (self._directory / "output").read_text()
 
     @property
     def log(self) -> str:
-        """What it has written to its standard error."""
+        """What the container has written to its standard error."""
         return (self._directory / "log").read_text()
 
     def processes(self) -> list[psutil.Process]:
-        """Its processes, the first one first."""
+        """Return the container's processes, beginning with the first."""
         state = subprocess.run([*self._runc, "state", self._name], capture_output=True, text=True, check=True)
         first = psutil.Process(json.loads(state.stdout)["pid"])
         return [first, *first.children(recursive=True)]
 
     def written(self) -> list[str]:
-        """Return what it has written to its root file system, except the mount points of its volumes."""
+        """Return what the container has written to its root file system, except the mount points of its volumes."""
         mounts = [Path(at) for at, *_ in self._mounts()]
         expected = {path for at in mounts for path in (at, *at.parents)}
         upper = self._layer / "upper"
@@ -157,7 +157,7 @@ class Pod:
         return sorted(map(str, found - expected))
 
     def end(self) -> None:
-        """Remove everything that it has left, and show its output if the test fails."""
+        """Remove everything that the container has left, and show its output if the test fails."""
         if self._process and self._process.poll() is None:
             subprocess.run([*self._runc, "delete", "--force", self._name], check=False)
             self._process.wait(GRACE)
@@ -168,7 +168,7 @@ class Pod:
         shutil.rmtree(self._directory)
 
     def _mount_root(self) -> None:
-        """Put a layer of the container's own over the image; in memory, for not every file system can hold one."""
+        """Mount a writable layer over the image, in memory because not every file system can hold such a layer."""
         self._layer.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "layer", self._layer], check=True)
         upper, work, root = self._layer / "upper", self._layer / "work", self._directory / "rootfs"
@@ -179,7 +179,7 @@ class Pod:
 
     def _specification(self) -> dict[str, Any]:
         config, wanted = self._image.config, self._wanted
-        # Kubernetes: a pod's command is without the image's arguments, a pod's arguments go to the image's command.
+        # As in Kubernetes, a pod's command drops the image's arguments; a pod's arguments go to the image's command.
         command = wanted.command or config["Entrypoint"]
         args = wanted.args or ([] if wanted.command else config["Cmd"])
         capabilities = [name for name in _own_capabilities() if wanted.privileged and name not in wanted.dropped]
@@ -211,7 +211,7 @@ class Pod:
 
     def _mounts(self) -> Iterator[tuple[str, str, str, list[str]]]:
         wanted = self._wanted
-        # Where a pod has the node's /dev or /sys it has nothing of its own there, nor below.
+        # A pod with the node's /dev or /sys has no mounts of its own there, nor below.
         yield from (mount for mount in _KERNEL if "/" + mount[0].split("/")[1] not in wanted.volumes)
         for at, directory in wanted.volumes.items():
             yield at, "bind", str(directory), ["rbind", "rprivate", "ro" if at in wanted.read_only_volumes else "rw"]
@@ -220,11 +220,11 @@ class Pod:
 
 
 def _own_capabilities() -> list[str]:
-    """Return the capabilities of this process, the most that it can pass on: a test may itself run in a container."""
+    """Return the most capabilities that this process can pass on: a test may itself run in a container."""
     status = Path("/proc/self/status").read_text()
     (bits,) = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapBnd:"))
     return [f"CAP_{name}" for bit, name in enumerate(_CAPABILITIES.split()) if bits >> bit & 1]
 
 
 StartPod = Callable[[ContainerSpec], Pod]
-"""Starts a pod that ends with the test."""
+"""A function that starts a pod, which ends with the test."""

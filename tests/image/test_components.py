@@ -1,4 +1,4 @@
-"""What the mounts of the components for AMD GPUs, Intel GPUs, udev and labels are needed for.
+"""The mounts of the components for AMD GPUs, Intel GPUs, udev and labels, and what fails without each.
 
 Each test runs the pod with the mount and without it. The node's devices are simulated.
 """
@@ -40,12 +40,12 @@ def _start(start_pod: StartPod, host: Path, name: str, *, plugin: str, settings:
     """Start the pod with a component, which runs one plugin.
 
     Args:
-        start_pod: Starts it.
+        start_pod: The function that starts it.
         host: The node's file system.
         name: The component.
         plugin: The module and class of the plugin.
         settings: The text of its configuration file.
-        without: The volume to take away; empty for none.
+        without: The volume to remove; empty for none.
     """
     config = host.parent / "config"
     (config / "own.yaml").write_text(settings)
@@ -85,7 +85,7 @@ async def test_xpumd_is_asked_on_its_socket(host: Path, start_pod: StartPod, wit
 
 @pytest.mark.parametrize("without", ["", "udev"])
 async def test_udev_knows_the_properties_of_devices(host: Path, start_pod: StartPod, without: str) -> None:
-    """With the mount, a device is selected by such a property; without it, none is found."""
+    """With the mount, a device is selected by a property that udev knows; without the mount, none is found."""
     tree = GenericTree(host)
     device = tree.part(tree.usb("1-1", number=2), "ttyUSB0", "tty")
     tree.udev(device, "c188:0", ID_MODEL="Modem")
@@ -97,7 +97,7 @@ async def test_udev_knows_the_properties_of_devices(host: Path, start_pod: Start
 
 @pytest.mark.parametrize("without", ["", "features"])
 async def test_labels_of_the_node_need_their_directory(host: Path, start_pod: StartPod, without: str) -> None:
-    """With the mount, the node has the file; without it, the log names the mount, and the devices are still served."""
+    """With the mount, the node has the file; without it, the log names the mount, but the devices are still served."""
     settings = "{resources: [{name: example.com/x}], labels: {example.com/model: x1}}"
     async with FakeKubelet(host / "var/lib/kubelet/device-plugins") as kubelet:
         pod = _start(start_pod, host, "node-labels", plugin="plugins.stub:Stub", settings=settings, without=without)

@@ -48,7 +48,7 @@ async def _facts(start_pod: StartPod) -> dict[str, Any]:
 
 
 def test_a_node_can_import_it_from_a_file(tmp_path: Path) -> None:
-    """The archive has the image under the name in the manifests; an older archive is replaced."""
+    """The archive has the image under its name in the manifests; an older archive is replaced."""
     archive = tmp_path / "device-plugin-hub.tar"
     archive.write_text("an older one")
     built.write_archive(archive)
@@ -67,7 +67,7 @@ def _everything(image: Image) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def test_it_runs_the_hub_by_default(image: Image) -> None:
-    """A pod needs no command, args or environment; `args` alone are passed to dphub, which is found by name."""
+    """A pod needs no command, args or environment; `args` alone are passed to dphub, which is in the PATH."""
     config = image.config
     assert (config["Entrypoint"], config["Cmd"]) == (["/opt/dphub/bin/dphub"], ["run"])
     assert config["User"] == ""
@@ -77,7 +77,7 @@ def test_it_runs_the_hub_by_default(image: Image) -> None:
 
 
 def test_its_labels(image: Image) -> None:
-    """The labels that registries show are there, with the version of the hub inside."""
+    """The image has the labels that registries show, with the version of the hub inside."""
     labels = {name: value for name, value in image.config["Labels"].items() if name.startswith("org.opencontainers.")}
     assert labels == {
         "org.opencontainers.image.title": "Device Plugin Hub",
@@ -88,7 +88,7 @@ def test_its_labels(image: Image) -> None:
 
 
 async def test_every_package_is_the_locked_one(start_pod: StartPod) -> None:
-    """It has exactly what container/requirements.txt lists, in those versions, and the hub."""
+    """The image has exactly the packages that container/requirements.txt lists, in those versions, and the hub."""
     text = lock.RUNTIME.read_text(encoding="utf-8")
     locked = {canonicalize_name(name): version for name, version in re.findall(r"^(\S+)==(\S+)", text, re.MULTILINE)}
     facts = await _facts(start_pod)
@@ -97,7 +97,7 @@ async def test_every_package_is_the_locked_one(start_pod: StartPod) -> None:
 
 
 def test_nothing_in_it_installs_or_compiles(image: Image) -> None:
-    """There is no pip, nothing that could bring it back, no compiler, and nothing left of the build."""
+    """There is no pip, nothing that could reinstall it, no compiler, and nothing left of the build."""
     names = {path: path.name for path, _ in _everything(image)}
     assert [path for path, name in names.items() if name in INSTALLERS or name.startswith("pip-")] == []
     programs = [entry for directory in PROGRAMS for entry in (image.files / directory).glob("*")]
@@ -107,7 +107,7 @@ def test_nothing_in_it_installs_or_compiles(image: Image) -> None:
 
 
 async def test_all_bytecode_is_compiled(image: Image, start_pod: StartPod) -> None:
-    """Every importable module is compiled for the Python inside, and stays so if the files' dates change."""
+    """Every importable module is compiled for the Python inside, and stays valid if the files' dates change."""
     facts = await _facts(start_pod)
     directories = [image.files / each.removeprefix("/") for each in facts["path"]]
     modules = {module for directory in directories for module in directory.rglob("*.py")}
@@ -119,7 +119,7 @@ async def test_all_bytecode_is_compiled(image: Image, start_pod: StartPod) -> No
 
 
 async def test_no_start_compiles_anything(start_pod: StartPod) -> None:
-    """What the hub and its plugins import comes from bytecode."""
+    """All modules that the hub and its plugins import come from bytecode."""
     pod = start_pod(ContainerSpec(command=["python", "-v", "-c", f"import {MODULES}"]))
     assert await pod.ended(60) == 0, pod.log
     loaded = re.findall(r"^# code object from '(.+)'$", pod.log, re.MULTILINE)
@@ -128,7 +128,7 @@ async def test_no_start_compiles_anything(start_pod: StartPod) -> None:
 
 
 def test_no_process_gains_privileges_from_it(image: Image) -> None:
-    """It has no setuid program, no file capability and no device file; only /tmp and the like are world-writable."""
+    """The image has no setuid program, file capability or device file; only /tmp and the like are world-writable."""
     for path, found in _everything(image):
         kind, mode = stat.S_IFMT(found.st_mode), stat.S_IMODE(found.st_mode)
         assert kind in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}, path
@@ -140,7 +140,7 @@ def test_no_process_gains_privileges_from_it(image: Image) -> None:
 
 
 def test_the_hub_inside_belongs_to_root(image: Image) -> None:
-    """No other user may change what runs as root on every node."""
+    """No other user may change programs that run as root on every node."""
     for path, found in _everything(image):
         if path.is_relative_to("/opt/dphub") or path.is_relative_to("/etc/dphub"):
             assert (found.st_uid, found.st_gid) == (0, 0), path

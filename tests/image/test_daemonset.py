@@ -1,4 +1,4 @@
-"""The pod of the DaemonSet, as its manifest describes it, with this image in it."""
+"""The DaemonSet's pod, as its manifest describes it, with this image in it."""
 
 from pathlib import Path
 

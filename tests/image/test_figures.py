@@ -27,7 +27,7 @@ def _keep(capsys: pytest.CaptureFixture[str], **figures: object) -> None:
 
 
 def _part(path: Path) -> str:
-    """Return what a file of the image belongs to."""
+    """Return which part of the image a file belongs to."""
     where = path.parts
     if "site-packages" in where:
         return where[where.index("site-packages") + 1]
@@ -68,7 +68,7 @@ def _megabytes(sizes: Mapping[str, int]) -> dict[str, float]:
 async def test_it_starts_fast(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A start of the container leads to allocatable devices in a second or two, in five at most."""
+    """Devices are allocatable a second or two after the container starts, and after five seconds at most."""
     seconds = []
     for _ in range(STARTS):
         begin = time.monotonic()

@@ -1,4 +1,4 @@
-"""What each mount and each privilege of the pod is needed for: without it, something named here fails.
+"""What each mount and each privilege of the pod is for: without it, something named here fails.
 
 The node has simulated GPUs and adapters. The pod is that of the manifests, with this image in it.
 """
@@ -31,10 +31,10 @@ IB_CONFIG = "resourceList: [{resourceName: x, selectors: {isRdma: true}}]\n"
 MPS_CONFIG = f"version: v1\nsharing: {{mps: {{resources: [{{name: {GPU}, replicas: 2}}]}}}}\n"
 
 ROUTES = "Iface Destination Gateway Flags RefCnt Use Metric Mask\nib0 00000000 0101A8C0 0003 0 0 0 00000000\n"
-"""The node's routing table: its default route is on the first adapter."""
+"""The node's routing table, with the default route on the first adapter."""
 
 KERNEL_LOG = (1, 11)
-"""The number of a device that exists on every machine, and that runtimes assign to no container."""
+"""The number of a device that exists on every machine and that runtimes assign to no container."""
 
 DEVICE_NODES = {"null": (1, 3), "zero": (1, 5), "urandom": (1, 9)}
 """The device nodes that every program expects in /dev."""
@@ -50,7 +50,7 @@ SHOWS = {
     "pod-resources": "cannot determine which containers use which devices",
     "dev": "/dev/infiniband/uverbs1 does not exist, so no container with device 0000:87:00.0 can start",
     "sys": "/sys/class/infiniband does not exist",
-    # The adapter that the node's own traffic needs is allocated.
+    # Without this mount, the adapter that the node's own traffic needs can be allocated.
     "node-net": f"{ADAPTER} registered 2 of 2",
     "driver-root": "no NVIDIA driver is loaded on this node",
     "cdi": "the CDI file cannot be written",
@@ -99,7 +99,7 @@ async def kubelet(host: Path) -> AsyncIterator[FakeKubelet]:
 
 
 def _wanted(host: Path, manifest: dict[str, Any], without: str = "") -> ContainerSpec:
-    """Return the pod, without one of its volumes."""
+    """Return the specification of the pod, without one of its volumes."""
     without_volume(manifest, without)
     wanted = pod_of(manifest, host)
     # The simulated driver looks for the node's GPUs there.
@@ -148,13 +148,13 @@ async def test_only_root_reaches_the_pods_sockets(kubelet: FakeKubelet, start_po
 
 
 async def test_the_pod_has_one_socket_on_the_network(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
-    """No process in it has a connection; one port is open, for HTTP."""
+    """No process in the pod has a connection; one port is open, for HTTP."""
     pod = start_pod(_wanted(host, read_base()))
     await kubelet.wait_for(GPU, 8, GRACE)
     await kubelet.wait_for(ADAPTER, 1, GRACE)
     tables = Path("/proc", str(pod.processes()[0].pid), "net")
     found = [line.split() for name in ("tcp", "tcp6", "udp", "udp6") for line in _lines(tables / name)]
-    # Each process of the pod has these tables. 0A is a socket that listens.
+    # These tables are the same for each process of the pod. 0A is a listening socket.
     assert found
     assert {(int(local.rpartition(":")[2], 16), state) for _, local, _, state, *_ in found} == {(9880, "0A")}
 
@@ -182,7 +182,7 @@ async def test_what_the_hub_cannot_start_without(start_pod: StartPod, host: Path
 
 
 async def test_a_user_other_than_root_cannot_run_it(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
-    """The kubelet's plugin directory belongs to root, and the error says so."""
+    """The kubelet's plugin directory belongs to root, as the error says."""
     pod = start_pod(replace(_wanted(host, read_base()), user=1000))
     assert await pod.ended(GRACE) != 0
     assert "plugins cannot create sockets in it as user 1000; run dphub as user root" in pod.log
@@ -194,7 +194,7 @@ async def test_a_user_other_than_root_cannot_run_it(kubelet: FakeKubelet, start_
 async def test_only_a_privileged_container_opens_device_files(
     start_pod: StartPod, host: Path, code: int, *, privileged: bool
 ) -> None:
-    """Without `privileged`, the kernel denies a device that the kubelet did not assign to the container."""
+    """Without `privileged`, the kernel denies access to a device that the kubelet did not assign to the container."""
     wanted = replace(_wanted(host, read_base()), command=["python", "-c", OPEN], privileged=privileged)
     pod = start_pod(wanted)
     assert await pod.ended(GRACE) == code
@@ -210,7 +210,7 @@ async def test_only_a_privileged_container_opens_device_files(
 async def test_what_finds_the_users_of_a_device(
     start_pod: StartPod, host: Path, dropped: str, *, host_pid: bool, found: bool
 ) -> None:
-    """With `resets`, a process outside the pod with an adapter open is found, so the adapter is not reset."""
+    """With `resets`, a process outside the pod that has opened an adapter is found, so the adapter is not reset."""
     wanted = _wanted(host, component("resets"))
     assert wanted.host_pid
     wanted = replace(wanted, command=["python", "-c", USERS], host_pid=host_pid, dropped=frozenset({dropped}))
@@ -235,13 +235,13 @@ def _mps(host: Path, without: str = "") -> ContainerSpec:
     shutil.copy(Path(__file__).parents[1] / "simulators/nvml/nvidia-cuda-mps-control", host / "usr/bin")
     (host.parent / "config/gpu.yaml").write_text(MPS_CONFIG)
     wanted = _wanted(host, component("mps"), without)
-    # The simulated daemon keeps a journal there.
+    # The simulated daemon keeps a journal in this directory.
     wanted.volumes["/driver-root/simulator"] = host / "simulator"
     return wanted
 
 
 async def test_mps_shares_memory_through_the_node(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
-    """The daemons' /dev/shm is a directory of the node, which containers with a share get, too."""
+    """The daemons' /dev/shm is a directory of the node, which containers with a share also get."""
     pod = start_pod(_mps(host))
     await kubelet.wait_for(GPU, 16, GRACE)
     assert (await pod.exec("touch", "/dev/shm/memory"))[0] == 0  # noqa: S108 - the pod's
@@ -276,7 +276,7 @@ async def test_device_information_needs_its_directory(
 
 
 async def test_an_unprivileged_pod_serves_adapters(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
-    """It has no capability, gains none, opens no device file, and sees only its mounts of the node's files."""
+    """The pod has no capability, gains none, opens no device file, and sees only its mounts of the node's files."""
     pod = start_pod(_wanted(host, component("unprivileged")))
     await kubelet.wait_for(ADAPTER, 1, GRACE)
     await kubelet.admit("trainer", {ADAPTER: 1})

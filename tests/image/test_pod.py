@@ -62,7 +62,7 @@ async def test_registration_allocation_restart_and_stop(
 async def test_it_writes_nowhere_but_in_its_volumes(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]
 ) -> None:
-    """Even where it could write to its root file system, it writes neither bytecode nor temporary files."""
+    """Even where the hub could write to its root file system, it writes neither bytecode nor temporary files."""
     pod = start_pod(ContainerSpec(volumes=volumes, read_only=False))
     await kubelet.wait_for(STUB, 4, GRACE)
     await _all_listed(kubelet)
@@ -76,7 +76,7 @@ async def test_it_writes_nowhere_but_in_its_volumes(
 async def test_a_pod_that_can_only_read_asks_the_hub(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]
 ) -> None:
-    """The pod of `helm test` does so: it has no capability, and only the run directory, read-only."""
+    """The pod of `helm test` does so: it has no capability, and mounts only the run directory, read-only."""
     start_pod(ContainerSpec(volumes=volumes))
     await kubelet.wait_for(STUB, 4, GRACE)
     await _all_listed(kubelet)
@@ -87,7 +87,7 @@ async def test_a_pod_that_can_only_read_asks_the_hub(
 
 
 async def test_commands_work_by_exec(kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]) -> None:
-    """`kubectl exec` finds dphub by its name, and its output is about this node, including the pods."""
+    """`kubectl exec` finds dphub by its name, and the output is about this node, including the pods."""
     pod = start_pod(ContainerSpec(volumes=volumes))
     await kubelet.wait_for(STUB, 4, GRACE)
     await _all_listed(kubelet)
@@ -122,7 +122,7 @@ async def test_the_health_check_distinguishes_a_running_hub_from_a_hung_one(
 async def test_processes_without_a_parent_leave_no_zombie(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]
 ) -> None:
-    """The hub is the first process of its pod, so it reaps every process that loses its parent there."""
+    """The hub is the first process of its pod, so it reaps every process there whose parent has exited."""
     pod = start_pod(ContainerSpec(volumes=volumes))
     await _all_listed(kubelet)
     before = {process.pid for process in pod.processes()}

@@ -19,8 +19,8 @@ const (
 	maxWaiting     = 10_000
 )
 
-// kubelet is what a kubelet consists of for device plugins and their pods: the device manager, the topology manager
-// and the pod resources API. All of it is Kubernetes' own code.
+// kubelet has the parts of a kubelet that device plugins and their pods need: the device manager, the topology manager
+// and the pod resources API. All of them are Kubernetes' own code.
 type kubelet struct {
 	podResourcesSocket string
 	devices            *devicemanager.ManagerImpl
@@ -62,7 +62,7 @@ func newKubelet(pluginDir, podResourcesSocket string, numaNodes int, reports *re
 	return created, nil
 }
 
-// start starts with these pods bound to the node.
+// start starts the kubelet with these pods bound to the node.
 func (k *kubelet) start(pods []pod) error {
 	k.pods.replace(pods)
 	stop, err := servePodResources(k.podResourcesSocket, &k.pods, provider{k.devices})
@@ -100,7 +100,7 @@ func (k *kubelet) admit(wanted pod) error {
 	return nil
 }
 
-// startContainer asks for the container's options, which the kubelet does before each start of a container.
+// startContainer gets the container's options, as a kubelet does before each start of a container.
 func (k *kubelet) startContainer(uid, name string) error {
 	spec, exists := k.pods.get(types.UID(uid))
 	if !exists {
@@ -129,7 +129,7 @@ func amount(list v1.ResourceList, name v1.ResourceName) int64 {
 	return quantity.Value()
 }
 
-// setServer replaces the device manager's registration server by one that reports what plugins do. The manager's own
+// setServer replaces the device manager's registration server with one that reports what plugins do. The manager's own
 // tests do the same, from inside its package.
 func setServer(devices *devicemanager.ManagerImpl, server any) {
 	field := reflect.ValueOf(devices).Elem().FieldByName("server")

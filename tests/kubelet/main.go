@@ -2,7 +2,7 @@
 //
 // Tests drive it with JSON, one object per line: commands on standard input, answers and events on standard output.
 // tests/harness/realkubelet.py is the other side. Each build contains one version of Kubernetes; the files named
-// version_*.go cover the differences between their interfaces.
+// version_*.go cover the differences between the versions' interfaces.
 package main
 
 import (
@@ -58,7 +58,7 @@ func logToStandardError() {
 	_ = flags.Set("logtostderr", "true")
 }
 
-// serve executes commands until standard input ends, which is when the test process ends.
+// serve executes commands until standard input ends, as it does when the test process ends.
 func serve(kubelet *kubelet, reports *reporter, input io.Reader) {
 	lines := bufio.NewScanner(input)
 	lines.Buffer(nil, maxCommandBytes)
@@ -72,7 +72,7 @@ func serve(kubelet *kubelet, reports *reporter, input io.Reader) {
 	}
 }
 
-// execute runs a command. Those that call plugins, which may hang, run alongside the commands after them.
+// execute runs a command. Commands that call plugins, which may hang, run concurrently with those after them.
 func execute(kubelet *kubelet, reports *reporter, received command) {
 	reply := func(err error) {
 		text := ""

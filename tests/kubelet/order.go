@@ -13,7 +13,7 @@ import (
 )
 
 // order makes choices deterministic, so that a test can name devices. Where a kubelet would take any of several
-// devices, or list them in any order, it gets the order of the plugin's list: as if each plugin had a preference.
+// devices, or list them in any order, it gets the order of the plugin's list, as if each plugin had a preference.
 // Devices near a NUMA node come first, as in a kubelet. Everything else passes unchanged.
 type order struct {
 	mutex     sync.Mutex
@@ -77,7 +77,7 @@ type orderedClient struct {
 	prefers  bool
 }
 
-// GetDevicePluginOptions adds the preference.
+// GetDevicePluginOptions announces a preference for every plugin.
 func (c *orderedClient) GetDevicePluginOptions(
 	ctx context.Context, request *api.Empty, options ...grpc.CallOption,
 ) (*api.DevicePluginOptions, error) {

@@ -12,7 +12,7 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/cm/devicemanager"
 )
 
-// servePodResources serves the kubelet's own implementation of the API on the socket, and returns what stops it.
+// servePodResources serves the kubelet's own implementation of the API on a socket, and returns a function to stop it.
 func servePodResources(socket string, pods *podList, devices podresources.DevicesProvider) (func(), error) {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o750); err != nil {
 		return nil, err

@@ -53,7 +53,7 @@ func (r *reporter) happened(what event) {
 
 func (r *reporter) state(name string) { r.happened(event{Event: name}) }
 
-// listed reports a list after the device manager has stored it. No report in between has its numbers without the list.
+// listed reports a list once the device manager has stored it. No other report has the numbers of the list before that.
 func (r *reporter) listed(resource string, list *api.ListAndWatchResponse, store func()) {
 	devices := make([]device, 0, len(list.Devices))
 	for _, each := range list.Devices {

@@ -1,2 +1,2 @@
-// The modules, at the versions that are tested, are in the directory versions.
+// The directory versions has the modules, at the versions that are tested.
 module dphub.test/nodetools

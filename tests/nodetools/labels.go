@@ -9,7 +9,7 @@ import (
 	_ "sigs.k8s.io/node-feature-discovery/source/local" // registers itself
 )
 
-// The directory that the source reads, which no setting changes.
+// The directory that the source reads; no setting changes it.
 //
 //go:linkname featureFilesDir sigs.k8s.io/node-feature-discovery/source/local.featureFilesDir
 var featureFilesDir string

@@ -1,5 +1,5 @@
-// Command nodetools runs what node-problem-detector and Node Feature Discovery have for the hub's files, for tests:
-// nodetools monitor FILE, and nodetools labels DIRECTORY.
+// Command nodetools runs the code with which node-problem-detector and Node Feature Discovery read the hub's files, for
+// tests: nodetools monitor FILE, and nodetools labels DIRECTORY.
 package main
 
 import (

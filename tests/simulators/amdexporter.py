@@ -23,7 +23,7 @@ def encoded(states: Mapping[str, str]) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """Return a field of a protobuf message, with a content of less than 128 bytes."""
+    """Return a field of a protobuf message, whose content must be shorter than 128 bytes."""
     return bytes([number << 3 | 2, len(content)]) + content
 
 
@@ -31,7 +31,7 @@ class SimulatedExporter:
     """The exporter's service on a socket.
 
     Args:
-        socket: Its path, whose directory is created.
+        socket: The path of the socket, whose directory is created.
         service: The name by which the service answers.
     """
 
@@ -44,7 +44,7 @@ class SimulatedExporter:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Serve."""
+        """Serve until the block ends."""
         self._socket.parent.mkdir(parents=True, exist_ok=True)
         server = grpc.server(ThreadPoolExecutor(max_workers=1))
         method = grpc.unary_unary_rpc_method_handler(lambda _request, _context: self._list())

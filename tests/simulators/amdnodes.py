@@ -1,4 +1,4 @@
-"""Nodes with AMD GPUs as they are sold: servers with MI300X, MI300A and MI210, and a workstation."""
+"""Nodes with AMD GPUs as sold: servers with MI300X, MI300A and MI210, and a workstation."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests.simulators.amdtree import GIB, AmdTree
 
 
 def _whole(device: str, product: str, **facts: int) -> Mapping[str, Any]:
-    """The facts of a card that cannot be partitioned."""
+    """Return the facts of a card that cannot be partitioned."""
     return {"device": device, "product": product, "compute": "", "memory": "", **facts}
 
 
@@ -18,7 +18,7 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
     "MI308X": {"device": "74a2", "product": "AMD Instinct MI308X", "simds": 320, "xccs": 4},
     "MI210": _whole("740f", "AMD Instinct MI210", gfx=90010, vram=64 * GIB, simds=416),
     "Vega10": _whole("6860", "", gfx=90000, vram=16 * GIB, simds=256, hive=0),
-    # An integrated GPU, whose name the driver does not know.
+    # The driver does not know the name of this integrated GPU.
     "Phoenix": _whole("15bf", "", gfx=110003, vram=GIB // 2, simds=24, hive=0, numa=-1),
 }
 """The facts of cards, as `AmdTree.add` takes them."""

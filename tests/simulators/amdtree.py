@@ -33,13 +33,13 @@ class SimulatedCard:
     memory: str
     card: int
     minors: Sequence[int]
-    """The numbers of its render nodes: that of its first partition, then those of all further ones."""
+    """The numbers of the card's render nodes, that of its first partition first."""
     hidden: set[int] = field(default_factory=set)
     """Partitions that KFD does not list."""
 
     @property
     def partitions(self) -> int:
-        """Return how many partitions its mode gives it: in mode CPX each of its compute dies is one."""
+        """The number of partitions in the card's mode: in mode CPX, each of its compute dies is one."""
         return self.xccs if self.compute == "CPX" else _PARTITIONS[self.compute]
 
     @property
@@ -48,7 +48,7 @@ class SimulatedCard:
         return ((k, minor) for k, minor in enumerate(self.minors[: self.partitions]) if k not in self.hidden)
 
     def gpu_id(self, partition: int = 0) -> int:
-        """KFD's number of a partition."""
+        """Return KFD's number of a partition."""
         return zlib.crc32(f"{self.pci} {partition} {self.compute}".encode()) & 0xFFFF
 
 
@@ -57,7 +57,7 @@ class AmdTree:
 
     Args:
         root: An empty directory.
-        separator: What is in the names of partitions' platform devices before the number: "." on newer kernels, "_" on
+        separator: What precedes the number in the names of partitions' platform devices: "." on newer kernels, "_" on
             older ones.
         processors: The number of NUMA nodes.
     """
@@ -82,7 +82,7 @@ class AmdTree:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Several changes, after which KFD builds its topology once."""
+        """Make several changes in the block, after which KFD builds its topology once."""
         self._changing = True
         yield
         self._changing = False
@@ -103,7 +103,7 @@ class AmdTree:
         compute: str = "SPX",
         memory: str = "NPS1",
     ) -> SimulatedCard:
-        """Add a card; without a compute mode it cannot be partitioned."""
+        """Add a card; without a compute mode, it cannot be partitioned."""
         count = 8 if compute else 1
         minors = range(self._next_minor, self._next_minor + count)
         card = SimulatedCard(
@@ -168,7 +168,7 @@ class AmdTree:
         self._build_topology()
 
     def remove_kfd(self) -> None:
-        """Load the driver without its compute part."""
+        """Simulate a driver that was loaded without its compute part."""
         shutil.rmtree(self.root / "sys/class/kfd")
         (self.root / "dev/kfd").unlink()
 
@@ -187,11 +187,11 @@ class AmdTree:
         shutil.rmtree(self.root / f"proc/{pid}", ignore_errors=True)
 
     def function(self, pci: str) -> Path:
-        """The directory of a card in sysfs."""
+        """Return the directory of a card in sysfs."""
         return self.root / f"sys/devices/pci{pci[:5]}00/{pci}"
 
     def node(self, pci: str, partition: int = 0) -> Path:
-        """The directory of a GPU in KFD's topology."""
+        """Return the directory of a GPU in KFD's topology."""
         return self._topology / f"nodes/{self._numbers[pci, partition]}"
 
     @property
@@ -255,7 +255,7 @@ class AmdTree:
         return partition << 28 if self._separator == "." else partition
 
     def _build_links(self, card: SimulatedCard, node: Path, numbers: dict[tuple[str, int], int]) -> None:
-        """Links of the first partition of a card; those of the others are the same."""
+        """Create the links of a card's first partition; those of the others would be the same."""
         own = int(node.name)
         self._put_properties(node / "io_links/0", type=2, node_from=own, node_to=card.numa)
         for (pci, _), peer in numbers.items():

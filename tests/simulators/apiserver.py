@@ -32,22 +32,22 @@ class Request(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """What the server answers instead of doing what is requested."""
+    """The server's answer in place of what the request asks for."""
 
     status: int
     headers: Mapping[str, str] = {}
     hang: bool = False
     lose: bool = False
-    """Whether the request has its effect, and the answer is lost."""
+    """Whether the request has its effect but the answer is lost."""
     method: str = ""
-    """The method of the request that it affects; empty for any."""
+    """The method of the requests that the fault affects; empty for any."""
 
 
 class FakeApiServer:
     """An API server with one node. `async with` starts it.
 
     Args:
-        directory: Where its certificate is kept, and the files of the service account.
+        directory: The directory for its certificate and the files of the service account.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -60,7 +60,7 @@ class FakeApiServer:
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self.denied: set[tuple[str, str]] = set()
-        """Requests that are forbidden: their methods, and the ends of their paths."""
+        """The methods of requests that are forbidden, and the ends of their paths."""
         self.port = 0
         self.events: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
@@ -265,7 +265,7 @@ class FakeApiServer:
 
 
 def make_certificate(directory: Path) -> None:
-    """Create a certificate that is its own authority; skip the test if the program for that is missing."""
+    """Create a self-signed certificate; skip the test if the program for that is missing."""
     if not shutil.which("openssl"):
         pytest.skip("needs openssl")
     words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
@@ -286,7 +286,7 @@ def merge(target: Object, change: Mapping[str, Any]) -> None:
 
 
 def _apply(target: Object, patch: list[Object]) -> bool:
-    """Apply a JSON patch of tests and removals; return whether the tests succeeded."""
+    """Apply a JSON patch that tests and removes values; return whether the tests succeeded."""
     for step in patch:
         *parents, last = step["path"].strip("/").split("/")
         place: Any = target

@@ -17,7 +17,7 @@ class DraApiServer(FakeApiServer):
     """The server of the agent's tests, with the objects of dynamic resource allocation.
 
     Args:
-        directory: Where its certificate is kept, and the files of the service account.
+        directory: The directory for its certificate and the files of the service account.
     """
 
     def __init__(self, directory: Path) -> None:

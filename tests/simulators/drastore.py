@@ -17,11 +17,11 @@ def status(code: int, message: str) -> Object:
 
 
 class DraStore:
-    """The objects, and what a request does with them.
+    """The objects, and the effect of requests on them.
 
     Attributes:
         slices: The slices by name.
-        drops_taints: Whether the server leaves taints out, as before Kubernetes 1.36.
+        drops_taints: Whether the server drops taints, as before Kubernetes 1.36.
         writes: The requests that have changed a slice, as method and name.
     """
 

@@ -22,7 +22,7 @@ RESOURCES = [str(resource["name"]) for resource in SETTINGS["resources"]]
 
 _PORTS = [f"1-{hub}.{port}" for hub in (1, 2) for port in range(1, 5)]
 _FUNCTIONS = {f"0000:3b:00.{number}": number // 2 for number in range(6)}
-"""PCI functions with the numbers of their IOMMU groups."""
+"""PCI functions, with the numbers of their IOMMU groups."""
 
 _NUMBERS = range(1, 25)
 
@@ -31,11 +31,11 @@ Offered = tuple[str, str, str]
 
 
 class Edits:
-    """Changes a node: USB adapters, which are unplugged, and plugged in with other numbers; links; files; and drivers.
+    """Random changes of a node's USB adapters, which get other numbers when plugged in again, links, files and drivers.
 
     Args:
         tree: The node.
-        choices: What to change.
+        choices: The source of random choices.
     """
 
     def __init__(self, tree: GenericTree, choices: random.Random) -> None:
@@ -54,7 +54,7 @@ class Edits:
 
     @property
     def expected(self) -> set[Offered]:
-        """Return all devices that are there."""
+        """All devices that the node has now."""
         return {*self._serial(), *self._linked(), *self._pairs(), *self._groups()}
 
     @property
@@ -94,7 +94,7 @@ class Edits:
         address = self._choices.choice(list(_FUNCTIONS))
         self._bound ^= {address}
         self._tree.bind(self._functions[address], "vfio-pci" if address in self._bound else "nvme")
-        # The kernel makes the file of the group for the first function, and removes it with the last.
+        # The kernel creates the file of the group with the first function, and removes it with the last.
         group = f"vfio/{_FUNCTIONS[address]}"
         if any(_FUNCTIONS[each] == _FUNCTIONS[address] for each in self._bound):
             self._tree.file(group)

@@ -41,14 +41,14 @@ class GenericTree:
         self._link(link.with_name(name), device.rename(device.with_name(name)))
 
     def udev(self, device: Path, number: str, **properties: str) -> None:
-        """Set what udev has found out about a device with a file of this number, such as "c188:0"."""
+        """Set the properties that udev has found for a device with a file of this number, such as "c188:0"."""
         (device / "dev").write_text(f"{number[1:]}\n")
         path = self.root / "run/udev/data" / number
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(["I:1\n", *(f"E:{name}={value}\n" for name, value in properties.items())]))
 
     def platform(self, name: str, subsystem: str) -> Path:
-        """Add a device of the board, such as ttyS0."""
+        """Add a device that is part of the board, such as ttyS0."""
         owner = self.root / f"sys/devices/platform/{name}-parent"
         owner.mkdir(parents=True)
         (owner / "uevent").touch()
@@ -77,7 +77,7 @@ class GenericTree:
         if group is not None:
             self._join(function, group, noiommu=noiommu)
         self.bind(function, driver)
-        # Last: a reader of the tree finds a whole device.
+        # This link is created last, so that a reader of the tree finds a complete device.
         self._link(self.root / f"sys/bus/pci/devices/{address}", function)
         return function
 

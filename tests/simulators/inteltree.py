@@ -12,7 +12,7 @@ I915, XE = "i915", "xe"
 FLEX_170, MAX_1550, TIGER_LAKE, BATTLEMAGE = "0x56c0", "0x0bd5", "0x9a49", "0xe20b"
 
 DISCRETE, WITH_DISPLAY = "0x038000", "0x030000"
-"""Classes of display controllers, without and with a port for a screen."""
+"""Classes of display controllers: without a port for a screen, and with one."""
 
 
 class IntelTree:
@@ -86,7 +86,7 @@ class IntelTree:
             self._put(f"dev/mei{mei}")
 
     def unbind(self, pci: str) -> None:
-        """Unbind the driver from the GPU: its files are gone, the function stays."""
+        """Unbind the driver from the GPU: its files disappear, but the function stays."""
         function = self._functions[pci]
         for path in list((function / "drm").glob("*")):
             (self.root / "sys/class/drm" / path.name).unlink()
@@ -136,7 +136,7 @@ class IntelTree:
             self._link(self._functions[name], function / f"virtfn{number}")
 
     def set_temperature(self, pci: str, celsius: float, label: str = "") -> None:
-        """Set a temperature as the driver shows it: xe gives each a label, i915 has only one."""
+        """Set a temperature as the driver shows it: xe has several, each with a label; i915 has only one."""
         number = {"": 1, "pkg": 2, "vram": 3}.get(label, 4)
         directory = self._functions[pci] / "hwmon/hwmon3"
         directory.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ class IntelTree:
             (directory / f"temp{number}_label").write_text(f"{label}\n")
 
     def leave_framebuffer(self, pci: str) -> None:
-        """Add a dangling link to the firmware's framebuffer, which stays when a driver has taken over the GPU."""
+        """Add a dangling link to the firmware's framebuffer, which remains after a driver has taken over the GPU."""
         name = f"pci-{pci}-platform-simple-framebuffer.0-card"
         self._link(self.root / "dev/dri/card99", self.root / "dev/dri/by-path" / name)
 
@@ -195,21 +195,21 @@ class IntelTree:
 
 
 def _virtual(pci: str, number: int) -> str:
-    """Return the address of a virtual function, which follows that of its physical function."""
+    """Return the address of a virtual function, which comes after that of its physical function."""
     bus, slot, function = pci[:-5], int(pci[-4:-2], 16), int(pci[-1])
     position = 8 * slot + function + 1 + number
     return f"{bus}:{position // 8:02x}.{position % 8}"
 
 
 def integrated(root: Path) -> IntelTree:
-    """A desktop's integrated GPU; there is no information on its NUMA node."""
+    """Create a desktop with an integrated GPU, whose NUMA node is unknown."""
     tree = IntelTree(root)
     tree.add("0000:00:02.0", device=TIGER_LAKE, numa=-1, kind=WITH_DISPLAY)
     return tree
 
 
 def two_flex(root: Path) -> IntelTree:
-    """Two Flex 170, one on each NUMA node, each with two management engines."""
+    """Create a node with two Flex 170, one on each NUMA node, each with two management engines."""
     tree = IntelTree(root)
     tree.add("0000:4d:00.0", numa=0, meis=2, max_vfs=31)
     tree.add("0000:b7:00.0", numa=1, meis=2, max_vfs=31)
@@ -217,7 +217,7 @@ def two_flex(root: Path) -> IntelTree:
 
 
 def eight_max(root: Path) -> IntelTree:
-    """Eight Max 1550, four on each NUMA node; the card with the number 0 is that of the board's own controller."""
+    """Create a node with eight Max 1550, four on each NUMA node; card number 0 is the board's own controller."""
     tree = IntelTree(root)
     tree.add("0000:03:00.0", vendor="0x1a03", device="0x2000", driver="", kind=WITH_DISPLAY)
     for number in range(8):
@@ -227,14 +227,14 @@ def eight_max(root: Path) -> IntelTree:
 
 
 def battlemage(root: Path) -> IntelTree:
-    """An integrated GPU with i915, and a Battlemage card with xe."""
+    """Create a node with an integrated GPU that uses i915 and a Battlemage card that uses xe."""
     tree = integrated(root)
     tree.add("0000:03:00.0", device=BATTLEMAGE, driver=XE, kind=WITH_DISPLAY, meis=1)
     return tree
 
 
 def four_vfs(root: Path) -> IntelTree:
-    """A Flex 170 that is divided into four virtual functions, and one that is not."""
+    """Create a node with a Flex 170 that is divided into four virtual functions, and one that is not."""
     tree = two_flex(root)
     tree.divide("0000:4d:00.0", 4)
     return tree

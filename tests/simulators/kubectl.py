@@ -1,6 +1,6 @@
 """A stand-in for kubectl: `kubectl proxy` in front of a stand-in for the API server, and `kubectl exec`.
 
-`install` makes a program `kubectl` that reads its scenario from a file next to it, and appends its arguments to a list.
+`install` creates a program `kubectl` that reads its scenario from a file next to it, and logs its arguments.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ class StandIn:
     """An installed stand-in.
 
     Args:
-        directory: Where it is installed, for PATH.
+        directory: The directory of the program, for PATH.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a real kubectl requests from a cluster of one node: the node, its pods and events, and the pages of its hub.
+"""What a real kubectl requests from a one-node cluster: the node, its pods and events, and the pages of its hub.
 
 The node and the events are those of a fake API server, to which the node's agent writes.
 """
@@ -27,8 +27,8 @@ class KubectlServer:
 
     Args:
         api: The API server that the node's agent calls.
-        hub: Returns the address of the node's hub.
-        removed: Called with the namespace and the name of a pod, to end it on the node.
+        hub: A function that returns the address of the node's hub.
+        removed: A function that ends a pod on the node, given its namespace and name.
     """
 
     def __init__(self, api: FakeApiServer, hub: Callable[[], str], removed: Callable[[str, str], Any]) -> None:
@@ -48,7 +48,7 @@ class KubectlServer:
         self._server.stop()
 
     def add_pod(self, namespace: str, name: str) -> None:
-        """Create a pod, which a controller would create again elsewhere."""
+        """Create a pod that has a controller, which would replace a deleted pod elsewhere."""
         self.api.add_pod(namespace, name)
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "controller": True}
         uid = self.api.pods[f"/api/v1/namespaces/{namespace}/pods/{name}"]["metadata"]["uid"]
@@ -106,7 +106,7 @@ exec {kubectl} "$@"
 
 
 class _Handler(RequestHandler):
-    """Answers requests about a cluster."""
+    """A handler of requests about a cluster."""
 
     def initialize(self, cluster: KubectlServer) -> None:
         self.cluster = cluster
@@ -189,7 +189,7 @@ class _DaemonSet(_Handler):
 
 
 class _Discovery(_Handler):
-    """Says which kinds of objects there are."""
+    """A handler that lists the kinds of objects."""
 
     def get(self, path: str) -> None:
         groups = ["policy", "apps", "batch"]

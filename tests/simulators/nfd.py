@@ -1,6 +1,6 @@
-"""How Node Feature Discovery makes labels from the files in its directory.
+"""The rules by which Node Feature Discovery makes labels from the files in its directory.
 
-The rules are those of its source in July 2026: the worker's in source/local/local.go, the master's in
+They are those of its source in July 2026: the worker's in source/local/local.go, the master's in
 pkg/apis/nfd/validate/validate.go, and those of label names and values in Kubernetes' util/validation.
 """
 
@@ -17,7 +17,7 @@ _OWN = ("feature.node.kubernetes.io", "profile.node.kubernetes.io")
 
 
 def labels(directory: Path, now: datetime | None = None) -> dict[str, str]:
-    """Return the labels that a node gets from a directory; of labels with the same name, the one read last counts."""
+    """Return the labels that a node gets from a directory; if two have the same name, the one read last counts."""
     found: dict[str, str] = {}
     for path in sorted(directory.iterdir()):
         if not path.name.startswith(".") and path.is_file() and path.stat().st_size <= MAX_FILE:

@@ -1,4 +1,4 @@
-"""What node-problem-detector does with a custom plugin monitor (pkg/custompluginmonitor in its sources, 1.36).
+"""node-problem-detector running a custom plugin monitor (pkg/custompluginmonitor in its sources, 1.36).
 
 A field that the program does not know, and would ignore, counts as a mistake here.
 """
@@ -19,7 +19,7 @@ _MAX_BYTES = 4096
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is run, and what follows."""
+    """A script to run, and the effect of its result."""
 
     type: str
     reason: str
@@ -31,7 +31,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A condition of the node, as it is while there is no problem."""
+    """A condition of the node, with its values while there is no problem."""
 
     type: str
     reason: str
@@ -39,7 +39,7 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What applies to all rules; the defaults are the program's."""
+    """The settings of all rules; the defaults are the program's."""
 
     invoke_interval: str = "30s"
     timeout: str = "5s"
@@ -60,7 +60,7 @@ class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
     metricsReporting: bool = True  # noqa: N815 - the program's name
 
     def mistakes(self) -> list[str]:
-        """Return why the program would end when it reads this, and what has no effect in it."""
+        """Return why the program would end when it reads this file, and which parts of the file have no effect."""
         limit, known = seconds(self.settings.timeout), {each.type for each in self.conditions}
         found = [] if self.plugin == "custom" else ["plugin is not custom"]
         if seconds(self.settings.invoke_interval) <= 0:
@@ -91,11 +91,11 @@ def seconds(duration: str) -> float:
 
 @dataclass
 class Detector:
-    """Runs the rules of a monitor, each on request.
+    """A detector that runs the rules of a monitor, each on request.
 
     Args:
         monitor: The monitor.
-        places: What is at another path on this machine, by its path in the monitor.
+        places: The paths on this machine of files that have another path in the monitor, by that path.
         environment: The environment of the scripts.
 
     Attributes:
@@ -115,13 +115,13 @@ class Detector:
         for rule in self.monitor.rules:
             code, message = self.output(rule.path, rule.args)
             if rule.type == "temporary":
-                # A script whose exit code means "unknown" counts too.
+                # A script whose exit code means "unknown" also causes an event.
                 self.events += [(rule.reason, message)] if code else []
             else:
                 self._set_condition(rule, code, message)
 
     def output(self, path: str, args: Sequence[str]) -> tuple[int, str]:
-        """Run a script; return its exit code and what the program takes as its message."""
+        """Run a script; return its exit code and the part of its output that the program uses as the message."""
         words = [self.places.get(word, word) for word in (path, *args)]
         done = subprocess.run(
             words, env=dict(self.environment), capture_output=True, check=False, timeout=60, stdin=subprocess.DEVNULL

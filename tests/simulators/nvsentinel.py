@@ -31,11 +31,11 @@ _MESSAGES: Mapping[str, Sequence[tuple[int, str, str]]] = {
         (16, "processingStrategy", "int"),
     ],
 }
-"""The messages of its API: the number, the name and the type of each field; by default text."""
+"""The messages of the API: the number, the name and the type of each field, by default text."""
 
 
 def event(check: str, entities: Iterable[tuple[str, str]] = (), **fields: Any) -> Any:  # noqa: ANN401 - a message
-    """Make an event; it is fatal unless it is healthy."""
+    """Create an event, which is fatal unless it is healthy."""
     made = _class("HealthEvent")(checkName=check, version=1, **{"isFatal": not fields.get("isHealthy"), **fields})
     for kind, value in entities:
         made.entitiesImpacted.add(entityType=kind, entityValue=value)
@@ -53,21 +53,21 @@ def events_in(content: bytes) -> list[Any]:
 
 
 async def send(socket: Path, content: bytes, method: str = "HealthEventOccurredV1") -> None:
-    """Send a request to a socket, as its gRPC sink and monitors do."""
+    """Send a request to a socket, as NVSentinel's gRPC sink and monitors do."""
     async with grpc.aio.insecure_channel(f"unix://{socket}") as channel:
         call: Any = channel.unary_unary(f"/{SERVICE}/{method}", None, None)
         await call(content, timeout=60, wait_for_ready=True)
 
 
 class Connector:
-    """The connector.
+    """A connector.
 
     Args:
         socket: The path of its socket.
-        method: The name of its method; earlier versions had another one.
+        method: The name of its method, which was different in earlier versions.
 
     Attributes:
-        events: What it has received.
+        events: The events that it has received.
         refuses: Whether it refuses events.
     """
 

@@ -1,6 +1,6 @@
 """A stand-in for the part of the API server that `kubectl dphub` uses: the list of pods, and the pages of their hubs.
 
-What it answers is in a file, which is read for each request: see `Scenario`.
+The answers are in a file, which is read for each request; see `Scenario`.
 """
 
 import asyncio
@@ -27,27 +27,27 @@ class Answer(msgspec.Struct, frozen=True):
     body: str = ""
     code: int = 200
     delay: float = 0.0
-    """Seconds before the answer."""
+    """Seconds until the answer."""
     mode: str = ""
-    """hang: never; drip: byte by byte, without end; huge: without end; raw: the body is not UTF-8; bomb: compressed;
-    short: without the end."""
+    """The kind of fault. hang: never; drip: byte by byte, without end; huge: without end; raw: the body is not UTF-8;
+    bomb: compressed; short: without the end."""
 
 
 class Scenario(msgspec.Struct):
     """A cluster."""
 
     pods: list[dict[str, Any]] = []
-    """As the API server lists them."""
+    """The pods, as the API server lists them."""
     pages: dict[str, Answer] = {}
-    """Keyed by "POD PAGE"; for a page that is not here, the API server answers that it does not exist."""
+    """Answers, by "POD PAGE"; for a page that is not here, the API server answers that it does not exist."""
     execs: dict[str, Answer] = {}
-    """What `kubectl exec` prints, by "POD PAGE"; the code is its exit code."""
+    """The output of `kubectl exec`, by "POD PAGE"; the code is its exit code."""
     listed: Answer = Answer()
     """The answer to a request for the list of pods; if its body is empty, the list is sent instead."""
     proxy_error: str = ""
     """The error with which `kubectl proxy` fails."""
     hosts: list[str] = []
-    """Names by which a request may address a hub; if it is empty, all names."""
+    """The names by which a request may address a hub; empty for any name."""
 
 
 def pod(name: str, node: str, *, created: str = "2026-01-01T00:00:00Z", waiting: str = "") -> dict[str, Any]:
@@ -72,10 +72,10 @@ def read(path: Path) -> Scenario:
 
 
 class ApiServer:
-    """Answers requests.
+    """A server that answers requests.
 
     Args:
-        scenario: The file.
+        scenario: The file with the scenario.
     """
 
     def __init__(self, scenario: Path) -> None:
@@ -120,7 +120,7 @@ def find(scenario: Scenario, url: str, headers: Mapping[str, str]) -> Answer:
     if path.startswith("/api/v1/namespaces/") and path.endswith("/pods"):
         return Answer('{"items": []}')
     name, _, page = path.removeprefix(f"/api/v1/namespaces/{NAMESPACE}/pods/").partition(":9880/proxy")
-    # The real API server passes on to the pod the name by which the client addresses it.
+    # The real API server passes the name by which the client addresses it on to the pod.
     if scenario.hosts and headers.get("host") not in scenario.hosts and "sec-dphub" not in headers:
         return Answer("the hub is not known by this name\n", _MISDIRECTED)
     missing = Answer(json.dumps({"kind": "Status", "message": f'pods "{name}" not found'}), _NOT_FOUND)

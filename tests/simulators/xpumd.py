@@ -19,11 +19,11 @@ _MESSAGES: Mapping[str, Sequence[tuple[int, str, str]]] = {
     "PciInfo": [(1, "bdf", ""), (2, "device_id", ""), (3, "vendor_id", "")],
     "HealthStatus": [(1, "name", ""), (2, "severity", "int"), (3, "reason", ""), (4, "message", "")],
 }
-"""The messages of its API, version v1alpha1: the number, the name and the type of each field; by default text."""
+"""The messages of the API, version v1alpha1: the number, the name and the type of each field, by default text."""
 
 
 class Severity(IntEnum):
-    """How bad something is."""
+    """The severity of a state."""
 
     UNKNOWN = 0
     OK = 1
@@ -33,7 +33,7 @@ class Severity(IntEnum):
 
 
 Health = Sequence[tuple[str, Severity, str]]
-"""The name of a part of a GPU, how bad its state is, and the reason."""
+"""The name of a part of a GPU, the severity of its state, and the reason."""
 
 
 def response(health: Mapping[str, Health]) -> bytes:
@@ -49,7 +49,7 @@ def response(health: Mapping[str, Health]) -> bytes:
 
 
 class Xpumd:
-    """The daemon.
+    """The daemon, on a socket.
 
     Args:
         socket: The path of its socket.
@@ -86,7 +86,7 @@ class Xpumd:
         self.socket.unlink(missing_ok=True)
 
     async def report(self, health: Mapping[str, Health]) -> None:
-        """Send the health of these GPUs to all clients that watch now, and to others when they begin to watch."""
+        """Send the health of these GPUs to all clients that watch now, and to others once they begin to watch."""
         await self.send(response(health))
 
     async def send(self, message: bytes) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_process(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
-    """Fail a test that starts a process, including by asyncio. A real kubelet is a process."""
+    """Fail a test that starts a process, even through asyncio, unless it uses a real kubelet, which is a process."""
 
     def refuse(*_: object, **__: object) -> NoReturn:
         raise AssertionError("a unit test starts a process: move the test to tests/integration")

@@ -1,2 +1,2 @@
-// Which versions of Kubernetes are built, and with which modules, is in the directory versions.
+// The directory versions says which versions of Kubernetes are built, and with which modules.
 module dphub.test/cluster

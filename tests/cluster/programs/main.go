@@ -1,4 +1,4 @@
-// One program that is every program of a Kubernetes node and its control plane, by the name that starts it.
+// One program that acts as every program of a Kubernetes node and its control plane, by the name under which it starts.
 package main
 
 import (

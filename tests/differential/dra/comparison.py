@@ -1,4 +1,4 @@
-"""Runs a script on the DRA side of the fake kubelet and on a real one, and compares them after each step."""
+"""A comparison of the DRA side of the fake kubelet with a real one after each step of a script."""
 
 from hub.testing.dra import DraKubelet
 from hub.testing.dra.process import DraProcess

@@ -14,9 +14,9 @@ _MAX_CLAIMS = 12
 
 
 class Writer:
-    """Writes one script. It knows only what the script itself has done, never how a kubelet has reacted.
+    """A writer of one script. It knows only what the script itself has done, never how a kubelet has reacted.
 
-    A kubelet handles a pod's drivers and claims in any order, so a pod has only one claim where the order would show.
+    A kubelet handles a pod's drivers and claims in any order, so a pod has only one claim where the order would matter.
 
     Args:
         seed: The seed of all choices.
@@ -36,7 +36,7 @@ class Writer:
         return [self._start(DRIVERS[0]), *(self._next() for _ in range(length))]
 
     def _next(self) -> Step:
-        """Choose a step that is possible now; what is more interesting is more frequent."""
+        """Choose a step that is possible now; interesting steps are more frequent."""
         driver = self._dice.choice(DRIVERS)
         choices = [(2, self._restart), (2, self._answer)]
         if len(self._claims) < _MAX_CLAIMS:
@@ -110,6 +110,6 @@ class Writer:
         return name
 
     def _can_forget(self, pod: str) -> bool:
-        """Return whether the claims of a pod that is gone are unprepared at the first attempt: others repeat calls."""
+        """Return whether the first attempt unprepares a deleted pod's claims; otherwise, the kubelet repeats calls."""
         drivers = {self._claims[claim] for claim in self._pods[pod]}
         return all(self._alive[driver] and self._answers[driver] == "usual" for driver in drivers)

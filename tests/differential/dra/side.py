@@ -1,4 +1,4 @@
-"""One kubelet with its drivers and claims, which follow a script, and what can be seen of them."""
+"""One kubelet with its drivers and claims, which follow a script, and their observable state."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _DEVICES = 40
 
 
 class Side:
-    """A node, and the outcomes of what the script asked for."""
+    """A node, and the outcomes of the script's steps."""
 
     def __init__(self, node: DraNode) -> None:
         self._node = node
@@ -33,11 +33,11 @@ class Side:
         self._outcome = ""
 
     async def begin(self) -> None:
-        """Publish devices after the kubelet has deleted all."""
+        """Publish devices after the kubelet has deleted all slices."""
         await self._publish_again(0)
 
     async def perform(self, step: Step) -> None:
-        """Perform a step, and wait until its effects are there."""
+        """Perform a step, and wait until its effects are visible."""
         self._outcome = ""
         for driver in self._drivers.values():
             driver.calls.clear()
@@ -122,7 +122,7 @@ class Side:
         )
         self._names[self._node.uid(claim)] = f"{claim}-{len(self._names)}"
 
-    # What can be seen.
+    # Observable state.
 
     def observe(self) -> dict[str, Any]:
         """Return everything that must be equal on both sides."""
@@ -167,7 +167,7 @@ class Side:
         driver.on_prepare, driver.on_unprepare = answers[self._answers[driver.name]]
 
     async def _started(self) -> None:
-        """Start the kubelet, and let the instances register in the order in which they did before."""
+        """Start the kubelet, and let the instances register in the same order as before."""
         kubelet = self._node.kubelet
         before, notified_before = self._deletions(), {name: len(each.notified) for name, each in self._drivers.items()}
         await kubelet.start()
@@ -180,7 +180,7 @@ class Side:
             await self._registered(each, notified)
 
     async def _registered(self, driver: ScriptedDriver, notified_before: int) -> None:
-        """Wait until an instance was notified once more that it is registered, and is connected."""
+        """Wait until an instance has been notified again of its registration, and is connected."""
         await wait_until(lambda: len(driver.notified) > notified_before, f"the registration of {driver.endpoint}")
         await self._until(driver, connected=True)
 
@@ -194,7 +194,7 @@ class Side:
         return sum(each.method == "DELETE" and each.status == 200 for each in self._node.api.requests)
 
     async def _until(self, driver: ScriptedDriver, *, connected: bool | None) -> None:
-        """Wait until an instance is connected, is not, or is not registered."""
+        """Wait until an instance is connected (True), not connected (False) or not registered (None)."""
         known = self._node.kubelet.instances
         await self._node.kubelet.wait_until(
             lambda _: dict(known(driver.name)).get(driver.endpoint) is connected, what=f"{driver.endpoint} {connected}"

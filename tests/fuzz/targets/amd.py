@@ -24,7 +24,7 @@ from tests.simulators.amdtree import AmdTree
 CARD, OTHER = "0000:05:00.0", "0000:26:00.0"
 
 OWN = re.compile(rf".*/{CARD}/.*|sys/class/kfd/kfd/topology/nodes/[23]/(gpu_id|mem_banks|io_links|p2p_links).*")
-"""Files of one card that cannot affect another one. Properties can: two cards may claim one render node."""
+"""Files of one card that cannot affect another card. Properties can, since two cards may claim one render node."""
 
 CONFIG = {
     "resource_naming_strategy": "mixed",
@@ -77,7 +77,7 @@ class AmdTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan, choose and check: what is wrong with one card affects no other one."""
+        """Scan, choose and check: a fault of one card must not affect another."""
         self._files.change(pieces)
         host = Host(self._files.root)
         signature(host)

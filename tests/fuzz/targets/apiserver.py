@@ -1,4 +1,4 @@
-"""What a broken API server answers the agent of a node, and what annotations may say."""
+"""What a broken API server may answer to a node's agent, and what annotations may contain."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -93,7 +93,7 @@ def response(body: bytes, choices: Choices, status: str = "200 OK") -> bytes:
 
 
 class _Client(ApiClient):
-    """Reads answers from memory, in place of a connection with TLS."""
+    """A client that reads answers from memory instead of from a TLS connection."""
 
     def __init__(self) -> None:
         account: Any = SimpleNamespace(host="::1", port=443, token=lambda: "token")
@@ -101,7 +101,7 @@ class _Client(ApiClient):
         self.answers: Mapping[str, bytes] = {}
         self._next = b""
 
-    def _request(self, method: str, path: str, *others: Any) -> bytes:  # noqa: ANN401 - as they are
+    def _request(self, method: str, path: str, *others: Any) -> bytes:  # noqa: ANN401 - passed on unchanged
         place = path.partition("?")[0].rpartition("/")[2] if method == "GET" else method
         self._next = self.answers[
             {"nodes": "watch", "node-1": "node", "PATCH": "patch", "POST": "post"}.get(place, "pod")
@@ -125,7 +125,7 @@ class _Writer:
 
 
 class ApiAnswers(Target):
-    """Answers to each request of the agent: it acts on them, or gets an error after which it tries again."""
+    """Answers to each request of the agent, which acts on them, or gets an error and tries again later."""
 
     inputs = 1200
     SETTINGS: ClassVar[AgentSettings] = AgentSettings(startup_taint="example.com/devices")

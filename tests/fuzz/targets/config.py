@@ -60,7 +60,7 @@ class CircusIni(Target):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        # Deep enough that a pattern which leads upwards finds little.
+        # The directory is deep enough that a pattern which leads upwards finds few files.
         self._files = Directory(directory / "a/b/c/d", [Piece.of(text, name) for name, text in self.FILES.items()])
 
     def make(self, choices: Choices) -> Input:

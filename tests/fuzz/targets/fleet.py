@@ -1,4 +1,4 @@
-"""What a broken cluster answers `kubectl dphub`."""
+"""What a broken cluster may answer to `kubectl dphub`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -30,7 +30,7 @@ ERROR = forbidden("pods/proxy")
 
 
 class _Proxy:
-    """Reads responses from memory, in place of kubectl's socket."""
+    """A proxy that reads responses from memory instead of from kubectl's socket."""
 
     def __init__(self, answers: Mapping[str, bytes]) -> None:
         self._answers = answers
@@ -44,7 +44,7 @@ class _Proxy:
 
 
 class _Kubectl(Kubectl):
-    """Runs nothing in a pod."""
+    """A kubectl that runs nothing in a pod."""
 
     output: ClassVar[bytes] = b""
 
@@ -54,7 +54,7 @@ class _Kubectl(Kubectl):
 
 
 class FleetAnswers(Target):
-    """Commands show any answer, or why it is invalid: without exceptions and control characters."""
+    """Commands print any answer, or why it is invalid, without exceptions and control characters."""
 
     inputs = 700
     COMMANDS: ClassVar[Sequence[Sequence[str]]] = (
@@ -101,7 +101,7 @@ class FleetAnswers(Target):
         self._answers |= {piece.name: piece.content for piece in answers}
         _Kubectl.output = self._answers.get("exec", b"E no such container")
         printed = self.directory / "printed"
-        # A real file: a command that cannot write replaces its descriptor.
+        # This must be a real file, because a command that cannot write replaces its descriptor.
         with (
             printed.open("w", encoding="utf-8") as out,
             redirect_stdout(out),

@@ -31,7 +31,7 @@ from tests.simulators.generictree import GenericTree
 from tests.simulators.rdma.tree import RdmaTree
 
 ODD_NAMES = ("\xff", "mlx5_\u00b2", "mlx5_\xd9\xa1", "a\x1bb", "x" * 200, "0", "-1", "1e3", ".hidden", "a b\n")
-"""Names of files, as bytes; some have digits that are not ASCII."""
+"""Names of files, one character for each byte; some have digits that are not ASCII."""
 
 PF, VF, OTHER = "0000:07:00.0", "0000:07:00.1", "0000:87:00.0"
 
@@ -91,7 +91,7 @@ class RdmaTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan: what is wrong with one device affects no other one, and never the whole scan."""
+        """Scan: a fault of one device must not affect another, let alone the whole scan."""
         self._files.change(pieces)
         host = Host(self._files.root)
         plugin = IB(self._settings, host, Runtime())
@@ -101,7 +101,7 @@ class RdmaTreeTarget(Target):
         plugin.metrics()
         read_states(host)
         with suppress(ResetFailed):
-            # Where it cannot find out which processes use a device, a reset fails with the reason.
+            # If it cannot be found out which processes use a device, a reset fails with the reason.
             list(Function(host, VF).holders())
         PciTree(host).upstream(VF)
 
@@ -143,7 +143,7 @@ class GenericTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan: what is wrong with one device affects no other one, and never the whole scan."""
+        """Scan: a fault of one device must not affect another, let alone the whole scan."""
         self._files.change(pieces)
         host = Host(self._files.root)
         plugin = Generic(self._settings, host, Runtime())
@@ -203,7 +203,7 @@ class GpuTreeTarget(Target):
 
 
 class CdiDirectory(Target):
-    """CDI files that are already there, in the directory that all vendors share."""
+    """Existing CDI files in the directory that all vendors share."""
 
     inputs = 700
     FILES: ClassVar[Mapping[str, bytes]] = {
@@ -223,12 +223,12 @@ class CdiDirectory(Target):
         return edited_files(choices, self.FILES, self.NAMES)
 
     def consume(self, pieces: Input) -> None:
-        """Bring the directory up to date; where that is impossible, there is an error of the system."""
+        """Bring the directory up to date; the only errors are those of the operating system."""
         self._files.reset()
         self._files.change(pieces)
         specs = {"gpu": cdi_spec("example.com", "gpu", {"0": {"env": ["A=b"]}, "1": {}})}
         try:
             CdiSpecFiles(self._files.root, "example.com").keep(specs)
         except OSError:
-            # Plugins report it as the reason why their devices cannot be used.
+            # Plugins report this error as the reason why their devices cannot be used.
             return

@@ -63,14 +63,14 @@ class IntelConfig(PluginConfig):
 
 
 class XpumdReport(Target):
-    """What xpumd reports about GPUs: any bytes are a report, or an error for the plugin."""
+    """What xpumd reports about GPUs: to the plugin, any bytes are a report or an error."""
 
     def make(self, choices: Choices) -> Input:
-        """Change the bytes of three of four reports."""
+        """Change the bytes of three out of four reports."""
         return [Piece.of(edited(choices, REPORT) if choices.below(4) else REPORT)]
 
     def consume(self, pieces: Input) -> None:
-        """Decide about the health of each GPU; the reasons are text that can be shown."""
+        """Decide about the health of each GPU; the reasons must be printable text."""
         for pci, parts in parse_health(pieces[0].content).items():
             health = judge(parts, Severity.CRITICAL)
             if not f"{pci}{health.fault}{health.warning}".isprintable():
@@ -102,7 +102,7 @@ class IntelTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan: what is wrong with one GPU affects no other one, and never the whole scan."""
+        """Scan: a fault of one GPU must not affect another, let alone the whole scan."""
         self._files.change(pieces)
         try:
             found = scanned(Intel(self._settings, Host(self._files.root)))

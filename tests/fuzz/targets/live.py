@@ -31,7 +31,7 @@ CONFIG = watcher("stub", "cmd = python -m hub.plugin plugins.stub:Stub\n")
 
 
 class LiveTarget(Target):
-    """A hub with the stub plugin; whatever it is sent, it logs no error, does not hang, and serves others."""
+    """A hub with the stub plugin; whatever it receives, it logs no error, does not hang, and serves other clients."""
 
     inputs = 300
 
@@ -61,7 +61,7 @@ class LiveTarget(Target):
         raise NotImplementedError
 
     def server(self) -> int:
-        """Return the process that is attacked."""
+        """Return the process that gets the inputs."""
         return self.pid
 
     def is_expected(self, _event: Mapping[str, Any]) -> bool:
@@ -110,7 +110,7 @@ class LiveTarget(Target):
 
 
 def exchange(family: int, address: Any, chunks: Sequence[bytes]) -> bytes:  # noqa: ANN401 - of either family
-    """Send bytes on a new connection, and return what comes back until the server closes it or is silent."""
+    """Send bytes on a new connection; return what arrives until the server closes the connection or is silent."""
     answer = b""
     with socket.socket(family, socket.SOCK_STREAM) as client:
         client.settimeout(PROBE_SECONDS)
@@ -120,7 +120,7 @@ def exchange(family: int, address: Any, chunks: Sequence[bytes]) -> bytes:  # no
             for chunk in chunks:
                 client.sendall(chunk)
             if family == socket.AF_UNIX and sum(map(len, chunks)) % 4:
-                # Usually end the stream, which is faster than silence; some inputs remain without an end.
+                # Usually end the stream, which is faster than waiting for silence; some inputs stay unterminated.
                 client.shutdown(socket.SHUT_WR)
             while part := client.recv(65_536):
                 answer += part
@@ -155,13 +155,13 @@ class AdminRequests(LiveTarget):
         return [Piece.of(line + b"\n" * (1 - choices.below(8) // 7))]
 
     def send(self, pieces: Input) -> None:
-        """Send it; an answer is a response, never an exception."""
+        """Send the request; the answer must be a response, never an exception."""
         answer = exchange(socket.AF_UNIX, str(self.admin), [piece.content for piece in pieces])
         if b"it failed" in answer:
             raise Fault(f"a request fails: {answer.decode(errors='replace')[:200]}")
 
     def probe(self) -> None:
-        """Ask for something that is always answered."""
+        """Send a request that is always answered."""
         request = b'{"type":"uncordon","device":"none"}\n'
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(PROBE_SECONDS)
@@ -196,19 +196,19 @@ class HttpRequests(LiveTarget):
         return self.hub.pid
 
     def make(self, choices: Choices) -> Input:
-        """Change one to three valid requests, or make one of odd parts."""
+        """Change one to three valid requests, or build one from odd parts."""
         if choices.below(2):
             return [Piece.of(_odd_request(choices))]
         return [Piece.of(edited(choices, choices.of(self.REQUESTS), 2)) for _ in range(1 + choices.below(3))]
 
     def send(self, pieces: Input) -> None:
-        """Send them on one connection; nothing may make the server fail."""
+        """Send the requests on one connection; nothing may make the server fail."""
         answer = exchange(socket.AF_INET, self.address, [*(piece.content for piece in pieces), self.LAST])
         if failed := re.search(rb"HTTP/1\.[01] (5(?!03)\d\d)", answer):
             raise Fault(f"the hub answers {failed[1].decode()}")
 
     def probe(self) -> None:
-        """Ask for the hub's liveness, as the kubelet does."""
+        """Query the hub's liveness, as the kubelet does."""
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(PROBE_SECONDS)
             client.connect(str(self.directory / "run/dphub.http"))

@@ -33,7 +33,7 @@ class PluginSocket(LiveTarget):
             raise Fault("Allocate answers without devices")
 
     def _allocate(self) -> wire.AllocateResponse | None:
-        """Allocate a device; None while there is no server: a method that is not UTF-8 stops it, and another starts."""
+        """Allocate a device; None while no server is running: a method that is not UTF-8 makes it restart."""
         if not is_served(self.socket):
             return None
         request = wire.AllocateRequest(container_requests=[wire.ContainerAllocateRequest(devices_ids=["stub-0"])])
@@ -73,7 +73,7 @@ MESSAGES: Mapping[str, Callable[[Choices], Message]] = {
     "GetPreferredAllocation": _prefer,
     "PreStartContainer": lambda choices: wire.PreStartContainerRequest(devices_ids=_ids(choices)),
 }
-"""How each method's message is made; without decisions, it is a plain one."""
+"""The function that creates each method's message; without decisions, the message is an ordinary one."""
 
 
 class Requests(PluginSocket):
@@ -86,13 +86,13 @@ class Requests(PluginSocket):
         return [Piece.of(content if is_whole else edited(choices, content), method)]
 
     def send(self, pieces: Input) -> None:
-        """Call the method; any status is an answer, but that of an exception is not."""
+        """Call the method; any status is a valid answer, except that of an exception."""
         for piece in pieces:
             call = self.channel.unary_unary(f"/v1beta1.DevicePlugin/{piece.name}")
             try:
                 call(piece.content, timeout=PROBE_SECONDS)
             except grpc.RpcError as error:
-                # gRPC itself answers bytes that are not a message.
+                # If the bytes are not a message, gRPC itself answers.
                 is_parsed = "Error parsing message" not in (error.details() or "")
                 if error.code() in {grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED} and is_parsed:
                     raise Fault(f"{piece.name} answers {error.code()}: {error.details()[:100]}") from None
@@ -163,7 +163,7 @@ class Frames(PluginSocket):
         ]
 
     def send(self, pieces: Input) -> None:
-        """Send them on a connection of their own."""
+        """Send the frames on a separate connection."""
         wait_until(lambda: self._is_sent(pieces), "a connection")
 
     def _is_sent(self, pieces: Input) -> bool:

@@ -1,4 +1,4 @@
-"""What a broken kubelet's pod resources API answers."""
+"""What a broken kubelet's pod resources API may answer."""
 
 import asyncio
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.fuzz.target import Target
 
 
 def answer(choices: Choices) -> bytes:
-    """Create an answer that decodes; without decisions, a plain one."""
+    """Create an answer that decodes; without decisions, the answer is an ordinary one."""
     return wire.ListPodResourcesResponse(
         pod_resources=[
             wire.PodResources(

@@ -31,7 +31,7 @@ STUB = "example.com/stub"
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 PID = 99_999_999
-"""Not a process: reading the memory of one would take longer than everything else."""
+"""The id of no process, because reading the memory of a process would take longer than everything else."""
 
 _DEVICE = DeviceStatus(
     "stub-0",

@@ -1,4 +1,4 @@
-"""What a broken gRPC service of another program answers."""
+"""What a broken gRPC service of another program may answer."""
 
 from hub import message_fields
 from tests.fuzz.choices import Choices, edited
@@ -13,12 +13,12 @@ class ServiceMessage(Target):
     inputs = 700
 
     def make(self, choices: Choices) -> Input:
-        """Create a message, and change the bytes of three of four."""
+        """Create a message, and change the bytes of three out of four."""
         content = answer(choices)
         return [Piece.of(edited(choices, content) if choices.below(4) else content)]
 
     def consume(self, pieces: Input) -> None:
-        """Decode it, and what is in its fields."""
+        """Decode the message, and the messages in its fields."""
         for values in message_fields(pieces[0].content).values():
             for value in values:
                 if isinstance(value, bytes):

@@ -61,7 +61,7 @@ class Reports(Target):
         return edited_files(choices, REPORTS, ("dphub.heartbeat", "x.lock", "serving/other.stub.lock", "\xff.lock"))
 
     def consume(self, pieces: Input) -> None:
-        """Read them; only the hub's own report may be an error."""
+        """Read the files; only the hub's own report may cause an error."""
         self._files.change(pieces)
         run_dir = RunDir(self._files.root)
         running_hubs(run_dir)
@@ -159,7 +159,7 @@ class Commands(Target):
         self._files.change(files)
         words = [*self.COMMANDS[int(command.text)], "--run-dir", str(self._files.root)]
         printed = self.directory / "printed"
-        # A real file: a command that cannot write replaces its descriptor.
+        # This must be a real file, because a command that cannot write replaces its descriptor.
         with (
             printed.open("w", encoding="utf-8") as out,
             redirect_stdout(out),
@@ -186,7 +186,7 @@ class PluginFiles(Target):
         return edited_files(choices, PLUGIN_FILES, ("node/ib.unbound/\xff", "node/ib.unbound/x\x1b"))
 
     def consume(self, pieces: Input) -> None:
-        """Read each of them; only the fault file has errors, since a person writes it."""
+        """Read each file; only the fault file may cause errors, since a person writes it."""
         self._files.change(pieces)
         self._runner.run(self._read(self._files.root))
 
@@ -208,7 +208,7 @@ class PluginFiles(Target):
         read_faults(root / "stub-faults.yaml")
 
     def _read_history(self, root: Path) -> None:
-        """Read what a process finds when it starts, and end all of it, without writing; no counter is negative."""
+        """Read the history as at a process's start, and end its entries without writing; no counter is negative."""
         it = Setup()
         history = History(root / HISTORY_FILE, it.inventory, it.ownership, it.metrics)
         history._load()
@@ -225,7 +225,7 @@ class PluginFiles(Target):
 
 
 def _check_labels(root: Path) -> None:
-    """Read the labels that an earlier process has written: whatever is there, those that are kept are valid."""
+    """Read the labels that an earlier process has written: whatever they are, only valid ones are kept."""
     inventory: Any = SimpleNamespace()
     labels = NodeLabels(root, "stub", inventory, Ownership(None, "stub", root))
     if [name for name, value in labels._labels.items() if label_problem(name, value)]:

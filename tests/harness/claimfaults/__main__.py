@@ -1,4 +1,4 @@
-"""Cause faults, and say what they have broken."""
+"""Cause faults, and report what they have broken."""
 
 import argparse
 import asyncio
@@ -25,7 +25,7 @@ SETTLE_SECONDS = 30.0
 
 
 class Result(NamedTuple):
-    """What has happened."""
+    """The result of a run."""
 
     faults: int
     pods: int
@@ -57,7 +57,7 @@ async def _run(world: World, count: int) -> Result:
     broken = [f"a pod is stuck: {task}" for task in pending]
     broken += [repr(error) for task in done if (error := task.exception())]
     with suppress(AssertionError):
-        # What is left then is in the result.
+        # The result contains what is left after that.
         await wait_until(lambda: not world.left(), "nothing left", SETTLE_SECONDS)
     left = world.left()
     for task in (*keepers, faults, *pods):

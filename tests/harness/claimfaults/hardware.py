@@ -9,16 +9,16 @@ from hub.reset.result import Outcome, ResetResult
 
 
 class Hardware:
-    """Keeps track of the users and resets of devices.
+    """A record of the users and resets of devices.
 
     Args:
-        rng: Decides how long resets take, and which fail.
+        rng: The source of random numbers, which decides how long resets take and which fail.
 
     Attributes:
         users: The pod that has each device.
         dirty: The devices that a pod has had since their last reset.
         faults: What should not have happened.
-        fails: How many of a hundred resets fail.
+        fails: The percentage of resets that fail.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -29,7 +29,7 @@ class Hardware:
         self._rng = rng
 
     def begin_use(self, pod: str, devices: Iterable[str]) -> None:
-        """Let a pod have devices."""
+        """Give devices to a pod."""
         for device in devices:
             if device in self.users:
                 self.faults.append(f"{device} was given to {pod} while {self.users[device]} had it")

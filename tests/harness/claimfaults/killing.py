@@ -18,13 +18,13 @@ class Killed(BaseException):
 
 
 class Process:
-    """What belongs to one process: its tasks, and its changes to files.
+    """A process: its tasks and its changes to files.
 
     Args:
         failed: Called with each error that ends a task.
 
     Attributes:
-        dead: Set once it was killed.
+        dead: Set once the process has been killed.
     """
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
@@ -50,11 +50,11 @@ class Process:
             self._failed(error)
 
     def kill_after(self, steps: int) -> None:
-        """Kill it before or after one of its next changes of a file."""
+        """Kill the process before or after one of its next changes of a file."""
         self._steps = steps
 
     async def kill(self) -> None:
-        """Kill it now, and wait until it is gone."""
+        """Kill the process now, and wait until it is gone."""
         self.dead.set()
         tasks = list(self._tasks)
         for task in tasks:
@@ -65,7 +65,7 @@ class Process:
         """Change a file, unless the process is killed first.
 
         Raises:
-            Killed: it has been killed, perhaps after the change.
+            Killed: the process has been killed, perhaps after the change.
         """
         if self.dead.is_set():
             raise Killed
@@ -86,7 +86,7 @@ _CURRENT: ContextVar[Process | None] = ContextVar("process", default=None)
 
 @contextmanager
 def killable(rng: random.Random) -> Iterator[None]:
-    """Let processes be killed at each change of a file, until the block ends."""
+    """Allow processes to be killed at each change of a file, until the block ends."""
     originals = {name: getattr(Path, name) for name in ("mkdir", "open", "replace", "touch", "unlink")}
     for name, original in originals.items():
         setattr(Path, name, _intercepted(original, rng))

@@ -1,4 +1,4 @@
-"""Faults in real processes: fewer than in one event loop in the same time, but on a whole node.
+"""Faults in real processes: fewer than in one event loop in the same time, but on a complete node.
 
 The plugin and the DRA process are killed, the kubelet is restarted, and the API server fails, while pods get and
 release claims of a stub with resets.
@@ -23,17 +23,17 @@ SETTINGS = f"{{resources: [{{devices: {DEVICES}}}], reset: true, reset_when_rele
 
 
 class ProcessFaults:
-    """Causes faults on a node.
+    """A source of faults on a node.
 
     Args:
         node: The node.
-        rng: Decides everything.
+        rng: The source of all random choices.
 
     Attributes:
-        hardware: The devices, and who has them.
+        hardware: The devices and their users.
         faults: The number of faults so far.
         pods: The number of pods so far.
-        runs: How many of them have got their devices.
+        runs: The number of pods that have got their devices.
         is_over: Whether no more pods are to run.
     """
 
@@ -51,14 +51,14 @@ class ProcessFaults:
         return self._node.start_driver("plugins.stub:Stub", PLUGIN, config=SETTINGS)
 
     async def cause(self, count: int) -> None:
-        """Cause faults, one after the other."""
+        """Cause faults, one after another."""
         kinds: Sequence[Callable[[], Awaitable[None]]] = (
             *(self._kill_plugin, self._kill_plugin, self._kill_plugin),
             *(self._kill_component, self._restart_kubelet, self._fail_api),
         )
         while self.faults < count:
             with suppress(AssertionError):
-                # Something must happen between faults, even on a busy machine; but some follow each other directly.
+                # A pod must run between most faults, even on a busy machine, but some faults follow each other at once.
                 await wait_until(partial(self._has_run_since, self.runs), "a pod", self._rng.choice((0, 0, 5)))
             await asyncio.sleep(self._rng.random())
             await self._rng.choice(kinds)()
@@ -84,7 +84,7 @@ class ProcessFaults:
         self._node.api.faults.add(fault, self._rng.randrange(1, 4))
 
     async def run_pods(self, number: int) -> None:
-        """Run one pod after the other, until `is_over` is set."""
+        """Run one pod after another, until `is_over` is set."""
         while not self.is_over:
             claim = f"claim-{number}-{self.pods}"
             self.pods += 1
@@ -106,12 +106,12 @@ class ProcessFaults:
                 break
 
     def _begin_use(self, claim: str, given: str) -> None:
-        """Let a claim have devices, as its container sees them."""
+        """Note that a claim has devices, as its container sees them."""
         self.runs += 1
         count = len(self._node.allocated(claim))
         if not given or len(given.split(",")) != count:
             self.hardware.faults.append(f"{claim} got {given or 'nothing'}, expected {count} devices")
-        # Which of them was reset is not known here.
+        # Which devices were reset is not known here.
         self.hardware.dirty.clear()
         self.hardware.begin_use(claim, given.split(","))
 

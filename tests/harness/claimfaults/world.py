@@ -21,13 +21,13 @@ NAMES = ("a", "b", "c", "d", "e")
 
 
 class Running(Driver):
-    """One process of the driver, from its start on.
+    """One process of the driver, from its start.
 
     Args:
-        directory: Its node.
+        directory: The directory of the node.
         hardware: The devices.
         api: The previous process, whose API server this one keeps; None for the first.
-        process: What can be killed.
+        process: The process that can be killed.
     """
 
     def __init__(self, directory: Path, hardware: Hardware, api: "Running | None", process: Process) -> None:
@@ -37,12 +37,12 @@ class Running(Driver):
             self.store_api, self.client = api.store_api, api.client
         self.plugin.reset_when_released = True
         self.resets = Resets(hardware)
-        self.parts = self.parts._replace(resets=self.resets)  # type: ignore[arg-type] # it has all that is used
+        self.parts = self.parts._replace(resets=self.resets)  # type: ignore[arg-type] # it has all methods used
         self.released = ReleasedClaims(self.parts, DRIVER, self.records)
         self.preparation = self.new_preparation()
 
     async def serve(self) -> None:
-        """Do what the process does from its start on."""
+        """Do the work of the process from its start."""
         self.records.begin(DRIVER)
         self.preparation.restore()
         self.scan(*map(device, NAMES))
@@ -51,7 +51,7 @@ class Running(Driver):
         self.process.start(self._check())
 
     async def _check(self) -> None:
-        """Notice what the process of an older hub has left, and reset the devices whose resets have failed."""
+        """Notice what an older hub's process has left, and reset the devices whose resets have failed."""
         while True:
             await asyncio.sleep(0.003)
             self.released.changes.bump()
@@ -67,7 +67,7 @@ class World:
 
     Args:
         directory: An empty directory.
-        rng: Decides everything.
+        rng: The source of all random choices.
         upgrades: Whether drivers are also replaced while they still run.
 
     Attributes:
@@ -100,7 +100,7 @@ class World:
         self._component_fails = asyncio.Event()
 
     async def keep_driver(self) -> None:
-        """Start the driver again whenever it was killed, or another one alongside it for an upgrade."""
+        """Start the driver again whenever it has been killed, or another one alongside it for an upgrade."""
         async with asyncio.TaskGroup() as group:
             while True:
                 self._upgrade.clear()
@@ -132,7 +132,7 @@ class World:
                 wait.cancel()
 
     async def _end_later(self, driver: Running) -> None:
-        """End the process of the older hub; until then it goes on with what it has begun."""
+        """End the process of the older hub later; until then it continues the work that it has begun."""
         await asyncio.sleep(self._rng.random() * 0.02)
         await self._end(driver)
 
@@ -146,7 +146,7 @@ class World:
             driver.ownership.others = ["other"] if len(self._running) > 1 else []
 
     async def keep_component(self) -> None:
-        """Start the DRA process again whenever it was killed."""
+        """Start the DRA process again whenever it has been killed."""
         while True:
             self._component_fails.clear()
             await self._up.wait()
@@ -185,7 +185,7 @@ class World:
         driver.client.errors.append(ApiError(code, "a fault"))
 
     async def run_pods(self, number: int) -> None:
-        """Run one pod after the other, until `is_over` is set."""
+        """Run one pod after another, until `is_over` is set."""
         while not self.is_over:
             self.pods += 1
             uid = f"u{number}-{self.pods}"
@@ -196,7 +196,7 @@ class World:
             await self._run_pods_of(uid, devices)
 
     def _free_devices(self) -> Sequence[str]:
-        """Return devices that the scheduler allocates: not those of other claims, nor those with a taint."""
+        """Return devices that the scheduler can allocate: they are in no other claim and have no taint."""
         taken = {name for names in self._claims.values() for name in names}
         tainted = (
             {each.name for each in self.driver.devices.all() if each.content.get("taints")} if self.driver else set()
@@ -225,7 +225,7 @@ class World:
             if uid not in self._claims:
                 return
             if not is_running:
-                # Another pod would have to wait for a minute: a late call may still prepare the claim.
+                # Another pod would have to wait for a minute, since a late call may still prepare the claim.
                 break
         self._forget(uid)
 
@@ -247,7 +247,7 @@ class World:
         return False
 
     async def _ask(self, uid: str, patience: float = 10.0) -> bool:
-        """Call Prepare; a call that takes too long goes on while the next one begins."""
+        """Call Prepare; a call that takes too long continues while the next one begins."""
         await self._up.wait()
         self._calls.bump()
         assert self.driver

@@ -43,7 +43,7 @@ class AgentNode(Node):
         (self.directory_of_files / "agent.yaml").write_text(text)
 
     def faults(self, text: str) -> None:
-        """Set the stub's faults; without text it has none."""
+        """Set the stub's faults; an empty text removes them."""
         replace(self.run_dir.path / "stub-faults.yaml", text)
 
     async def condition(self, status: str, kind: str = CONDITION) -> Object:

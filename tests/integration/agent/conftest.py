@@ -20,6 +20,6 @@ async def api(tmp_path: Path) -> AsyncIterator[FakeApiServer]:
 
 @pytest.fixture
 async def node(tmp_path: Path, api: FakeApiServer) -> AsyncIterator[AgentNode]:
-    """Create a node whose hub is not started yet."""
+    """Create a node whose hub has not been started yet."""
     async with AgentNode(tmp_path, api) as node:
         yield node

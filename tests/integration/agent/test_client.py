@@ -21,7 +21,7 @@ def _client(api: FakeApiServer, timeout: float = 10) -> ApiClient:
 
 
 async def test_a_call(api: FakeApiServer) -> None:
-    """It returns what it reads of the object."""
+    """A call returns the requested part of the object."""
     assert (await _client(api).get(PATH, PartialObject)).metadata.uid == "uid-of-node-1"
 
 
@@ -57,7 +57,7 @@ async def test_another_server_of_the_authority_is_not_trusted(api: FakeApiServer
 
 
 async def test_a_redirect_is_not_followed(api: FakeApiServer) -> None:
-    """It could lead the token to another server."""
+    """A redirect could send the token to another server."""
     api.faults = [Fault(302, {"Location": f"https://127.0.0.1:{api.port}{PATH}"})]
     with pytest.raises(ApiError) as failed:
         await _client(api).get(PATH, PartialObject)
@@ -79,7 +79,7 @@ async def test_a_redirect_is_not_followed(api: FakeApiServer) -> None:
     ],
 )
 async def test_errors(api: FakeApiServer, fault: Fault, is_outage: bool, is_transient: bool) -> None:  # noqa: FBT001 - parameters
-    """Each says whether the same call may succeed later; the time that the server asks for is respected."""
+    """Each error says whether the same call may succeed later; a delay that the server requests is respected."""
     api.faults = [fault]
     with pytest.raises(ApiError) as failed:
         await _client(api, timeout=1).get(PATH, PartialObject)
@@ -88,7 +88,7 @@ async def test_errors(api: FakeApiServer, fault: Fault, is_outage: bool, is_tran
 
 
 async def test_a_server_that_is_unavailable(api: FakeApiServer) -> None:
-    """It is an outage, and not an error of the process."""
+    """This counts as an outage, and not as an error of the process."""
     await api.stop()
     with pytest.raises(ApiError) as failed:
         await _client(api).get(PATH, PartialObject)
@@ -96,7 +96,7 @@ async def test_a_server_that_is_unavailable(api: FakeApiServer) -> None:
 
 
 async def test_a_watch(api: FakeApiServer) -> None:
-    """It yields each change; an end of the server is an error."""
+    """A watch yields each change, and fails with an error when the server stops."""
     events = []
 
     async def watch() -> None:
@@ -114,7 +114,7 @@ async def test_a_watch(api: FakeApiServer) -> None:
 
 
 async def test_the_rate_has_a_limit() -> None:
-    """Whatever goes wrong, a node sends ten requests at once at most, and two a second after that."""
+    """Whatever goes wrong, a node sends at most ten requests at once, and two a second after that."""
     limit = RateLimit(per_second=100, burst=10)
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -124,7 +124,7 @@ async def test_the_rate_has_a_limit() -> None:
 
 
 def test_delays_grow_up_to_a_limit() -> None:
-    """The nodes of a cluster therefore do not keep the API server from recovering."""
+    """With such delays, the nodes of a cluster do not keep the API server from recovering."""
     backoff = Backoff()
     delays = [backoff.delay(ApiError(503, "")) for _ in range(12)]
     assert 0.5 <= delays[0] <= 1
@@ -133,6 +133,6 @@ def test_delays_grow_up_to_a_limit() -> None:
 
 
 def test_a_process_outside_of_a_pod(tmp_path: Path) -> None:
-    """It has no address of the API server; the error names the variable."""
+    """The process has no address for the API server; the error names the missing variable."""
     with pytest.raises(ConfigError, match=HOST_VARIABLE):
         Account(tmp_path, {})

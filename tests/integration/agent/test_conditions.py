@@ -11,7 +11,7 @@ BROKEN = "unhealthy:\n  stub-1: the fan is loud\n"
 
 
 async def test_a_broken_device_is_a_condition(node: AgentNode, api: FakeApiServer) -> None:
-    """The condition names the device and the hub's reason; the conditions of others stay as they are."""
+    """The condition names the device and the hub's reason; conditions of other components stay as they are."""
     await node.start_hub()
     healthy = await node.condition("True")
     assert (healthy["reason"], healthy["message"]) == ("DphubDevicesHealthy", "all devices can be used")
@@ -26,7 +26,7 @@ async def test_a_broken_device_is_a_condition(node: AgentNode, api: FakeApiServe
 
 
 async def test_the_time_of_the_transition(node: AgentNode, api: FakeApiServer) -> None:
-    """It stays the same when another agent takes over the condition, and while only the message changes."""
+    """The time stays the same when another agent takes over the condition, and while only the message changes."""
     await node.start_hub()
     await node.condition("True")
     node.faults(BROKEN)
@@ -55,7 +55,7 @@ def _kill_agent(node: AgentNode) -> None:
 
 
 async def test_what_true_means_is_a_setting(node: AgentNode, api: FakeApiServer) -> None:
-    """The type of the condition is a setting, too, for each plugin."""
+    """The type of the condition is a setting, too, and may differ for each plugin."""
     node.configure("condition_true_means: unhealthy\ncondition_types: {stub: example.com/FanIsLoud}\n")
     await node.start_hub()
     await node.condition("False", "example.com/FanIsLoud")
@@ -65,7 +65,7 @@ async def test_what_true_means_is_a_setting(node: AgentNode, api: FakeApiServer)
 
 
 async def test_a_stopped_agent_leaves_nothing(node: AgentNode, api: FakeApiServer) -> None:
-    """When it is turned off, its conditions disappear, because nothing would keep them up to date."""
+    """When the agent is turned off, its conditions disappear, because nothing would keep them up to date."""
     await node.start_hub()
     await node.condition("True")
     assert (await node.dphub("stop", "agent")).code == 0
@@ -74,7 +74,7 @@ async def test_a_stopped_agent_leaves_nothing(node: AgentNode, api: FakeApiServe
 
 
 async def test_the_condition_of_a_removed_plugin_disappears(node: AgentNode, api: FakeApiServer) -> None:
-    """It disappears even if the plugin was removed while no agent was running."""
+    """The condition disappears even if the plugin was removed while no agent was running."""
     other = STUB.replace(":stub]", ":other]").replace("stub.yaml", "other.yaml")
     files = node.directory_of_files
     (files / "other.yaml").write_text(STUB_YAML.replace("/stub", "/other"))
@@ -90,7 +90,7 @@ async def test_the_condition_of_a_removed_plugin_disappears(node: AgentNode, api
 
 
 async def test_an_unavailable_api_server_only_delays_conditions(node: AgentNode, api: FakeApiServer) -> None:
-    """The condition follows once it is back, and the log has one line at the beginning and one at the end."""
+    """The condition is written once the server is back; the log has one line for the outage and one for its end."""
     await node.start_hub()
     await node.condition("True")
     await api.stop()
@@ -103,7 +103,7 @@ async def test_an_unavailable_api_server_only_delays_conditions(node: AgentNode,
 
 
 async def test_during_an_upgrade_the_newest_agent_acts(node: AgentNode, api: FakeApiServer) -> None:
-    """The old one writes nothing from then on, and removes nothing when it stops."""
+    """The old agent writes nothing once the new one is running, and removes nothing when it stops."""
     await node.start_hub("old")
     await node.condition("True")
     old = node.hub

@@ -16,7 +16,7 @@ async def _listed(node: AgentNode, devices: str) -> None:
 
 
 async def test_the_annotation_cordons_and_releases(node: AgentNode, api: FakeApiServer) -> None:
-    """Devices that it names are not allocated, until it no longer names them."""
+    """Devices that the annotation names are not allocated until it no longer names them."""
     api.annotate(cordon="stub-1, stub-2")
     await node.start_hub()
     await _allocatable(node, 2)
@@ -31,7 +31,7 @@ async def test_the_annotation_cordons_and_releases(node: AgentNode, api: FakeApi
 
 
 async def test_a_cordon_on_the_node_is_independent(node: AgentNode, api: FakeApiServer) -> None:
-    """The annotation does not release what an administrator has cordoned there; the list has both."""
+    """The annotation does not release what an administrator has cordoned on the node; the list has both."""
     await node.start_hub()
     await _allocatable(node, 4)
     await node.dphub("cordon", "stub-0", "--reason", "the fan is loud")
@@ -46,7 +46,7 @@ async def test_a_cordon_on_the_node_is_independent(node: AgentNode, api: FakeApi
 
 
 async def test_a_name_without_a_device_is_an_event(node: AgentNode, api: FakeApiServer) -> None:
-    """The author of the annotation gets one event; the other devices that it names are cordoned."""
+    """The author of the annotation gets one event; the other devices in the annotation are cordoned."""
     await node.start_hub()
     await _allocatable(node, 4)
     api.annotate(cordon="stub-1,stub-9")

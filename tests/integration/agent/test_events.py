@@ -18,7 +18,7 @@ async def _wait_events(node: AgentNode, count: int) -> None:
 
 
 async def test_a_broken_device_is_an_event(node: AgentNode, api: FakeApiServer) -> None:
-    """The event is on the node, with the device and the hub's reason; so is its recovery. Nothing else is an event."""
+    """The node gets an event with the device and the hub's reason, and one when the device recovers, but no other."""
     await node.start_hub()
     await node.condition("True")
     await _break(node, "stub-1")
@@ -38,7 +38,7 @@ async def test_a_broken_device_is_an_event(node: AgentNode, api: FakeApiServer) 
 
 
 async def test_the_pod_with_the_device_has_the_event(node: AgentNode, api: FakeApiServer) -> None:
-    """Its user therefore sees why the pod does not work; a pod with other devices has no event."""
+    """The pod's user therefore sees why it does not work; a pod with other devices has no event."""
     api.add_pod("team", "train")
     await node.start_hub()
     await node.kubelet.wait_for(RESOURCE, 4, timeout=120)
@@ -56,7 +56,7 @@ async def test_the_pod_with_the_device_has_the_event(node: AgentNode, api: FakeA
 
 
 async def _held(node: AgentNode) -> list[str]:
-    """Return the devices that the hub knows to be used by a container."""
+    """Return the devices that, as far as the hub knows, a container uses."""
 
     def find() -> list[str]:
         report = node.run_dir.report("stub").read_text()
@@ -87,7 +87,7 @@ def _counts(api: FakeApiServer) -> list[int]:
 
 
 async def test_a_restart_of_the_agent_repeats_nothing(node: AgentNode, api: FakeApiServer) -> None:
-    """The next agent knows what was announced; it reports a recovery that happened in between."""
+    """The next agent knows which events were sent; it reports a recovery that happened in between."""
     await node.start_hub()
     await node.condition("True")
     await _break(node, "stub-1", "stub-2")
@@ -113,7 +113,7 @@ async def test_an_answer_that_is_lost_repeats_nothing(node: AgentNode, api: Fake
 
 
 async def test_a_cordon_is_not_an_event(node: AgentNode, api: FakeApiServer) -> None:
-    """An administrator who cordons a device has not broken it."""
+    """A cordoned device is not broken, so the cordon is not reported as a fault."""
     await node.start_hub()
     await node.condition("True")
     await node.dphub("cordon", "stub-1")

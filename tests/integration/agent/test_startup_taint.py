@@ -19,7 +19,7 @@ def _show(api: FakeApiServer, count: int) -> None:
 
 
 async def test_the_taint_is_removed_when_the_node_lists_the_devices(node: AgentNode, api: FakeApiServer) -> None:
-    """Registration is not enough: the scheduler relies on the node's status, so the agent waits for that."""
+    """Registration is not enough: the scheduler relies on the node's status, so the agent waits for its update."""
     node.configure(f"startup_taint: {KEY}\n")
     api.node["spec"]["taints"] = [OTHER, TAINT]
     await node.start_hub()
@@ -47,7 +47,7 @@ async def test_taints_that_change_in_between(node: AgentNode, api: FakeApiServer
 
 
 async def test_it_waits_for_the_resources_that_are_named(node: AgentNode, api: FakeApiServer) -> None:
-    """A resource that no plugin registers keeps the taint, whatever else is there."""
+    """As long as no plugin registers a named resource, the taint stays, whatever other resources there are."""
     node.configure(f"startup_taint: {KEY}\nstartup_resources: [example.com/other]\n")
     api.node["spec"]["taints"] = [TAINT]
     _show(api, 4)

@@ -20,7 +20,7 @@ STATES = {FIRST: "healthy", SECOND: "unhealthy", "0000:46:00.0": "UNKNOWN"}
 
 
 def _two_gpus(node: Node) -> tuple[Path, SimulatedExporter]:
-    """Return the root of a node's file system with two GPUs, and an exporter that does not serve yet."""
+    """Return the root of a node's file system with two GPUs, and an exporter that is not serving yet."""
     root = node.directory / "root"
     root.mkdir()
     tree = AmdTree(root)
@@ -30,7 +30,7 @@ def _two_gpus(node: Node) -> tuple[Path, SimulatedExporter]:
 
 
 async def test_a_gpu_that_it_reports(node: Node, kubelet: FakeKubelet) -> None:
-    """It cannot be allocated until the exporter finds nothing wrong; others can."""
+    """The GPU cannot be allocated until the exporter finds nothing wrong; the others can."""
     root, exporter = _two_gpus(node)
     config = f"health: {{exporter: {SOCKET}, interval: 1, unhealthy_after: 0, stable_for: 0}}"
     node.start_plugin("plugins.amd:AMD", name="amd", config=config, env={"DPHUB_HOST_ROOT": str(root)})
@@ -45,7 +45,7 @@ async def test_a_gpu_that_it_reports(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_gpu_that_was_reported_before_the_plugin_starts(node: Node, kubelet: FakeKubelet) -> None:
-    """It is allocatable for no longer than a moment, although nothing changes any more."""
+    """The GPU is allocatable for a moment at most, even though nothing changes after the start."""
     root, exporter = _two_gpus(node)
     exporter.states = STATES
     with exporter.running():
@@ -56,7 +56,7 @@ async def test_a_gpu_that_was_reported_before_the_plugin_starts(node: Node, kube
 
 @pytest.fixture
 def path(directory: Path) -> Path:
-    """Return where the exporter serves."""
+    """Return the path of the exporter's socket."""
     return directory / SOCKET[1:]
 
 
@@ -68,7 +68,7 @@ def polled(directory: Path) -> Exporter:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_both_names_of_its_service(path: Path, polled: Exporter, method: str) -> None:
-    """Exporters do not answer to the name in their own description, so both names are tried."""
+    """Exporters do not answer under the service name in their own API definition, so both names are tried."""
     exporter = SimulatedExporter(path, method.split("/")[1])
     exporter.states = STATES
     with exporter.running():
@@ -78,7 +78,7 @@ def test_both_names_of_its_service(path: Path, polled: Exporter, method: str) ->
 
 @pytest.mark.parametrize("answer", [b"\xff", b"\x0a\x05x", b"\x0a\x01\xff"])
 def test_an_invalid_answer(path: Path, polled: Exporter, answer: bytes) -> None:
-    """The status shows the problem, and the answer says nothing about a GPU; the last reports still count."""
+    """The status shows the problem; since the answer says nothing about any GPU, the last reports still count."""
     exporter = SimulatedExporter(path)
     exporter.states = STATES
     with exporter.running():

@@ -25,7 +25,7 @@ def _start(node: Node, config: str = "") -> PluginProcess:
 
 
 async def test_a_container_gets_its_gpus(node: Node, kubelet: FakeKubelet) -> None:
-    """By default a GPU is a device of amd.com/gpu; a container gets its files and that of KFD, nothing more."""
+    """By default, a GPU is a device of amd.com/gpu; a container gets its device files and that of KFD, nothing more."""
     tree = AmdTree(_root(node))
     tree.add(FIRST, numa=0)
     tree.add(SECOND, numa=1)
@@ -41,7 +41,7 @@ async def test_a_container_gets_its_gpus(node: Node, kubelet: FakeKubelet) -> No
 
 
 async def test_a_card_is_partitioned(node: Node, kubelet: FakeKubelet) -> None:
-    """The plugin notices it without a restart: the new resource appears, the old one remains with no devices."""
+    """The plugin notices this without a restart: the new resource appears, and the old one stays with no devices."""
     tree = AmdTree(_root(node))
     tree.add(FIRST)
     _start(node, "resource_naming_strategy: mixed")
@@ -58,7 +58,7 @@ async def test_a_card_is_partitioned(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_gpu_that_is_not_free(node: Node, kubelet: FakeKubelet) -> None:
-    """The container does not start, and the reason names the process; once it has exited, containers start again."""
+    """The container does not start, and the reason names the process; once that has exited, containers start again."""
     tree = apu(_root(node))
     tree.fill(4711, "0000:c1:00.0", 256 << 20, name="leftover")
     _start(node, "reset: {timeout: 0}")

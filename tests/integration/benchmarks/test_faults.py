@@ -7,7 +7,7 @@ from benchmarks.starts import kill_anything
 
 
 async def test_no_resource_is_lost_when_the_kubelet_restarts() -> None:
-    """However a kubelet ends and whenever the next one starts, all resources return, registered once with each."""
+    """However a kubelet ends and whenever the next one starts, all resources return, and register once with it."""
     seed = secrets.randbelow(2**32)
     rows = await kubelet_restarts(count=100, seed=seed)
     counts = {row.figure: row.value for row in rows[-2:]}

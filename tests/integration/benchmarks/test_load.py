@@ -10,14 +10,14 @@ from benchmarks.rows import Row
 
 
 async def test_every_change_reaches_every_client() -> None:
-    """While devices change all the time, each of many clients of a plugin sees each change, alone or with others."""
+    """While devices change all the time, each of a plugin's many clients sees every change, alone or with others."""
     rows = await load(2, devices=1800, rate=300, streams=9)
     assert _value(rows, "changes that a stream missed") == 0
 
 
 @pytest.mark.timeout(900)
 async def test_a_day_leaves_nothing_behind() -> None:
-    """After restarts, faults, pods and resets the processes have no more descriptors than before, and no more files."""
+    """After restarts, faults, pods and resets, there are no more open descriptors and no more files than before."""
     seed = secrets.randbelow(2**32)
     rows = await day(0.1, seed, hours=3, settled=2)
     left = {figure: _value(rows, f"growth of {figure}") for figure in ("descriptors", "files")}

@@ -24,7 +24,7 @@ _BECOME = (
     f"--reuid={UNPRIVILEGED_ID}",
     f"--regid={UNPRIVILEGED_ID}",
     "--clear-groups",
-    # It may read everything, for the interpreter and the project may be in root's home; it may write nothing else.
+    # The user may read everything, because interpreter and project may be in root's home, but gains no write access.
     "--inh-caps=+dac_read_search",
     "--ambient-caps=+dac_read_search",
 )
@@ -52,12 +52,12 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def dphub(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end as an unprivileged user."""
+    """Run a command to completion as an unprivileged user."""
     return _run(command(*words), **variables)
 
 
 def dphub_that_reads_nothing(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user who cannot read directories of others; all modules are loaded before."""
+    """Run a command as a user who cannot read directories of other users; all modules are loaded beforehand."""
     return _run([sys.executable, "-c", _READ_NOTHING, *map(str, words)])
 
 

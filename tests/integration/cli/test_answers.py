@@ -32,7 +32,7 @@ TWIN = {"twin.yaml": "resources: [{name: twin.com/stub, devices: 2}]"}
 
 
 def _shell(node: OperatedNode, command: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
-    """Return what a shell prints and exits with for a command."""
+    """Run a command in a shell; return its output and exit code."""
     environment = {**os.environ, "DPHUB_RUN_DIR": str(node.run_dir.path), "DPHUB": f"{sys.executable} -m hub"}
     return subprocess.run(
         ["bash", "-c", command], env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
@@ -40,7 +40,7 @@ def _shell(node: OperatedNode, command: str, stdout: int = subprocess.PIPE) -> s
 
 
 def _unread(node: OperatedNode, command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command whose output has lost its reader."""
+    """Run a command with its output connected to a pipe that nothing reads."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -74,7 +74,7 @@ async def test_no_traceback(node: OperatedNode) -> None:
 
 
 async def test_no_line_ends_in_spaces(node: OperatedNode) -> None:
-    """No line does so, not even where a value takes several lines."""
+    """No line of the output ends in spaces, not even where a value takes several lines."""
     await node.dphub("cordon", "stub-1", "--reason", "the fan is loud and we do not know why it is so loud")
     for command, width in product(("status", "devices"), (50, 55, 60)):
         said = await node.dphub(command, width=width)
@@ -97,7 +97,7 @@ async def test_a_hub_that_freezes_while_a_command_waits(node: OperatedNode) -> N
 
 
 async def test_a_second_cordon(node: OperatedNode) -> None:
-    """Without a reason it keeps the reason of the first one, with one it replaces it; both print what was there."""
+    """Without a reason, it keeps that of the first cordon; with one, it replaces it; both print the earlier reason."""
     await node.dphub("cordon", "stub-1", "--reason", "the fan is loud")
     for words, reason, was in (
         ([], "the fan is loud", "the fan is loud"),
@@ -155,7 +155,7 @@ async def test_plugins_that_do_not_answer() -> None:
 
 
 async def test_a_device_that_the_other_hub_serves() -> None:
-    """During an upgrade, while the new plugin does not serve yet, the command says which hub to ask."""
+    """During an upgrade, while the new plugin is not serving yet, the command says which hub to ask."""
     async with operated() as node:
         older = node.run_dir
         config = node.directory / "circus.ini"
@@ -172,7 +172,7 @@ async def test_a_device_that_the_other_hub_serves() -> None:
 
 
 async def test_health_without_http(node: OperatedNode) -> None:
-    """A hub that does not listen on the network responds anyway."""
+    """A hub that does not listen on the network still answers `dphub health`."""
     quiet = RunDir(node.run_dir.path, "quiet")
     flags = (f"--config={node.directory}/circus.ini", f"--plugin-dir={node.plugin_dir}", "--instance=quiet")
     async with node.running("run", "--http=off", *flags):
@@ -182,7 +182,7 @@ async def test_health_without_http(node: OperatedNode) -> None:
 
 
 async def test_an_interrupted_follow(node: OperatedNode) -> None:
-    """It ends without any output."""
+    """Ctrl-C ends the command without an error message."""
     command = (sys.executable, "-m", "hub", "logs", "-f", "-n", "1", "--run-dir", str(node.run_dir.path))
     pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
     async with started(*command, **pipes) as process:

@@ -75,7 +75,7 @@ def test_a_wrong_argument_does_not_disclose_its_value(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", ["--help=hunter2", "-hunter2", "$(circus.env.x)"])
 def test_a_flag_that_takes_no_value_does_not_disclose_one(tmp_path: Path, words: str) -> None:
-    """The same holds if a password comes from a variable, or begins like a flag."""
+    """Nor is a password shown that comes from a variable, or begins like a flag."""
     _write(
         tmp_path,
         circus_ini=f"[watcher:a]\ncmd = python -m hub.plugin plugins.stub:Stub {words}\n[env]\nx = --check=hunter2\n",
@@ -95,7 +95,7 @@ def test_a_command_that_its_variables_break(tmp_path: Path, value: str) -> None:
 
 
 def test_a_circus_ini_that_dphub_run_would_refuse(tmp_path: Path) -> None:
-    """The check reports it in the same words, and checks no plugin."""
+    """`dphub check` reports it in the words of `dphub run`, and checks no plugin."""
     _write(tmp_path, circus_ini="[watcher:a]\ncmd = sleep 9\nnumproceses = 2\n")
     done = _check(tmp_path)
     assert done.returncode == Exit.USAGE
@@ -104,7 +104,7 @@ def test_a_circus_ini_that_dphub_run_would_refuse(tmp_path: Path) -> None:
 
 
 def test_the_file_of_one_plugin(tmp_path: Path) -> None:
-    """A person can check it before it goes into a ConfigMap."""
+    """The file can be checked before it goes into a ConfigMap."""
     _write(tmp_path, good_yaml="version: v1\nflags: {migStrategy: mixed}", bad_yaml="version: v1\nflags: {mig: mixed}")
     good = _check(tmp_path, "--plugin", "plugins.gpu:GPU", "good.yaml")
     assert (good.returncode, good.stdout) == (Exit.OK, "good.yaml: ok\n")
@@ -113,7 +113,7 @@ def test_the_file_of_one_plugin(tmp_path: Path) -> None:
 
 
 def test_a_host_root_that_is_not_there(tmp_path: Path) -> None:
-    """It is not mistaken for a node without devices."""
+    """A missing host root is not mistaken for a node without devices."""
     done = _check(tmp_path, "--plugin", "plugins.stub:Stub", "--scan", "--host-root", "no-such-directory")
     said = f"{tmp_path}/no-such-directory is not a directory, expected the node's file system"
     assert (done.returncode, said in done.stderr) == (Exit.USAGE, True), done.stderr
@@ -133,7 +133,7 @@ def test_a_plugin_that_crashes_when_it_is_made(tmp_path: Path) -> None:
 
 
 def test_a_plugin_that_crashes_when_it_is_asked(tmp_path: Path) -> None:
-    """The checking process crashes, not the command, which names the signal after what the process printed."""
+    """Only the checking process crashes; the command prints its output, and then names the signal."""
     _write(
         tmp_path,
         odd_py="import hub, os, signal\nclass Odd(hub.Plugin):\n    resource = 'example.com/odd'\n"
@@ -166,7 +166,7 @@ def test_a_scan_for_programs(tmp_path: Path) -> None:
 
 
 def test_a_plugin_is_loaded_on_request_only(tmp_path: Path) -> None:
-    """Without --load a circus.ini is safe to check, whatever its source, and the check says what it left out."""
+    """Without --load, a circus.ini from any source is safe to check, and the check says what it left out."""
     _write(tmp_path, odd_py="print('here')\n", circus_ini="[watcher:a]\ncmd = python -m hub.plugin odd.py:Odd\n")
     done = _check(tmp_path)
     note = "its code was not loaded; --load loads and checks it"
@@ -195,7 +195,7 @@ def _devices(directory: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_a_file_would_offer(tmp_path: Path) -> None:
-    """`dphub devices` needs no hub for that: it takes the name of a section, or a class."""
+    """`dphub devices` shows this without a hub, for the name of a section or for a class."""
     _write(tmp_path, stub_yaml="resources: [{name: example.com/x, devices: 2}]", wrong_yaml="resource: []")
     for name in ("stub", "plugins.stub:Stub"):
         done = _devices(tmp_path, "--plugin", name, "--scan", "stub.yaml")

@@ -29,7 +29,7 @@ from plugins.ib.discovery.interfaces import set_up
 code = subprocess.run(sys.argv[1:]).returncode
 sys.exit(code or (0 if set_up("lo") else 99))
 """
-"""Run a check in a new network namespace, whose interface is down, and check that it is still down afterwards."""
+"""A program that runs a check in a new network namespace, and ensures that the interface stays down there."""
 
 
 def _contents(*directories: Path) -> Mapping[Path, object]:
@@ -104,7 +104,7 @@ def test_gpus(node: Checked) -> None:
 
 
 def test_gpus_whose_driver_lacks_libraries(node: Checked) -> None:
-    """What keeps containers from their devices is still reported, where reading is enough to see it."""
+    """Whatever keeps containers from getting their devices is still reported, if it can be found by reading alone."""
     SimulatedNode(node.root, "pair")
     directory = node.root / "usr/lib/x86_64-linux-gnu"
     for path in directory.iterdir():

@@ -162,7 +162,7 @@ async def test_devices_and_who_holds_them(node: OperatedNode) -> None:
 
 
 async def test_the_status_counts_what_is_allocated_now(node: OperatedNode) -> None:
-    """Whatever the plugin last knew, the status agrees with the devices after an admission and after a removal."""
+    """After an admission or a removal, the status has the current number, whatever the plugin last knew."""
 
     async def allocated() -> object:
         said = await node.dphub("status", "gpu", "--json")
@@ -221,7 +221,7 @@ async def test_following_logs(node: OperatedNode) -> None:
 
 
 async def test_watching_the_status(node: OperatedNode) -> None:
-    """The status keeps itself up to date until it is interrupted."""
+    """`dphub status --watch` keeps the status up to date until it is interrupted."""
     async with node.running("status", "--watch") as lines:
         await lines.until("No problems")
         node.stub_faults(unhealthy={"stub-2": "pulled out"})

@@ -1,4 +1,4 @@
-"""What a shell completes, requested as bash does."""
+"""What a shell completes, requested the way bash does it."""
 
 import os
 import shutil
@@ -62,7 +62,7 @@ def _resource(name: str, *devices: DeviceStatus) -> ResourceStatus:
 
 
 def _asked(run_dir: Path, line: str) -> list[str]:
-    """Return what bash has to choose from at the end of a line."""
+    """Return the completions that bash gets for the end of a line."""
     done = subprocess.run(
         ["bash", "-c", _ASK.format(bin=DPHUB.parent), "bash", line],
         env={**os.environ, "DPHUB_RUN_DIR": str(run_dir)},
@@ -108,14 +108,14 @@ def test_a_word_with_a_colon(run_dir: RunDir) -> None:
 
 
 def test_a_word_with_a_space(run_dir: RunDir) -> None:
-    """Members of pools are completed with their resource where their number alone names more than one device."""
+    """Members of pools are completed with their resource if their number alone would name more than one device."""
     assert _asked(run_dir.path, "dphub cordon rdma/o") == [r"rdma/other\ 0"]
     assert _asked(run_dir.path, "dphub cordon 'rdma/pool ") == ["rdma/pool 0", "rdma/pool 1"]
     assert _asked(run_dir.path, r"dphub cordon rdma/pool\ 1") == [r"rdma/pool\ 1"]
 
 
 def test_uncordon_offers_what_it_can_release(run_dir: RunDir) -> None:
-    """It offers the cordoned device, and no healthy one."""
+    """`dphub uncordon` is completed with cordoned devices, and with no healthy one."""
     assert _asked(run_dir.path, "dphub uncordon GPU") == ["GPU-8f11"]
     assert _asked(run_dir.path, "dphub uncordon 0000:3") == ["3d:00.0"]
     assert _asked(run_dir.path, "dphub uncordon ") == ["GPU-8f11", "OLD-1"]

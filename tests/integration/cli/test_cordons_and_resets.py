@@ -57,7 +57,7 @@ async def test_a_cordon_persists(node: OperatedNode) -> None:
 
 
 async def test_a_cordoned_device_that_is_gone(node: OperatedNode) -> None:
-    """It can be uncordoned by its name although it is gone."""
+    """The device can still be uncordoned by its name."""
     await node.dphub("cordon", "stub-3")
     node.stub_faults(devices={STUB: 3})
     await node.kubelet.wait_for(STUB, 3)
@@ -77,7 +77,7 @@ async def test_a_cordon_takes_all_shares() -> None:
 
 
 async def test_reset(node: OperatedNode) -> None:
-    """A free device is reset by the plugin's own reset; one that is held is not, and the holder is named."""
+    """A free device is reset by the plugin's own reset; one in use is not reset, and its container is named."""
     pod = await node.kubelet.admit("trainer", {STUB: 1})
     (held,) = pod.containers["main"].devices[STUB]
     said = await node.dphub("reset", held)
@@ -96,7 +96,7 @@ async def test_reset(node: OperatedNode) -> None:
 
 
 async def test_no_container_gets_a_device_while_it_is_reset(node: OperatedNode) -> None:
-    """From the check of which container has it until the end of the reset, the kubelet does not allocate it."""
+    """The kubelet does not allocate it from the check of which container has it until the end of the reset."""
     node.stub_faults(reset={"stub-0": {"seconds": 1}})
     reset = node.dphub("reset", "stub-0")
     said, _ = await asyncio.gather(reset, node.kubelet.wait_for(STUB, 3))

@@ -1,4 +1,4 @@
-"""`dphub demo`: what a person and a program see of it."""
+"""`dphub demo`: its output for people and for programs."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ def test_the_steps_are_explained() -> None:
 
 
 def test_a_machine_gets_one_document() -> None:
-    """With --json every step is there with its rows and times, and nothing else is printed."""
+    """With --json, every step is there with its rows and times, and nothing else is printed."""
     document = json.loads(_demo("--json"))
     assert document["ok"] is True
     assert [step["title"] for step in document["steps"]] == STEPS
@@ -75,19 +75,19 @@ async def test_an_interrupted_demo_leaves_nothing_behind(number: signal.Signals)
 
 
 async def test_a_second_interrupt_leaves_nothing_behind() -> None:
-    """A second Ctrl-C while it stops changes nothing: it stops gracefully, and its directory is gone."""
+    """A second Ctrl-C changes nothing: the demo stops gracefully, and removes its directory."""
     pipe = asyncio.subprocess.PIPE
     with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as directory:
         environment = {**os.environ, "TMPDIR": directory}
         async with started(DPHUB, "demo", stdout=pipe, stderr=pipe, start_new_session=True, env=environment) as demo:
             assert demo.stdout
-            # The first step: the hub has started, and ends only after all others.
+            # This is the first step: the hub has started, and will be the last process to end.
             async for line in demo.stdout:
                 if b"The hub starts" in line:
                     break
             (hub,) = psutil.Process(demo.pid).children()
             hub.suspend()
-            # A process that is about to stop would still handle a signal that comes now.
+            # Until the suspension has taken effect, the hub would still handle a signal.
             await wait_until(lambda: hub.status() == psutil.STATUS_STOPPED, "the hub to be suspended")
             demo.send_signal(signal.SIGINT)
             await wait_until(lambda: _has_pending(hub.pid, signal.SIGTERM), "the demo to stop the hub")
@@ -96,7 +96,7 @@ async def test_a_second_interrupt_leaves_nothing_behind() -> None:
             async with asyncio.timeout(WAIT_SECONDS):
                 _, said = await demo.communicate()
         assert (demo.returncode, said.strip()) == (1, b"Aborted!")
-        assert os.listdir(directory) == []  # noqa: PTH208 - nothing of the event loop waits for it
+        assert os.listdir(directory) == []  # noqa: PTH208 - nothing in the event loop waits for it
 
 
 def _has_pending(pid: int, number: signal.Signals) -> bool:
@@ -106,7 +106,7 @@ def _has_pending(pid: int, number: signal.Signals) -> bool:
 
 
 def test_an_unknown_command_is_one_clear_error() -> None:
-    """A typo names the word, exits with 2, and starts nothing."""
+    """The error names the mistyped word, and the command exits with 2 and starts nothing."""
     failed = subprocess.run([DPHUB, "dmeo"], check=False, capture_output=True, text=True, timeout=WAIT_SECONDS)
     assert failed.returncode == 2
     assert "dmeo" in failed.stderr

@@ -37,7 +37,7 @@ def _remove(run_dir: RunDir, _hub: ExitStack) -> None:
 
 @pytest.mark.parametrize(("ends", "last"), [(_write_last_line, "hub stopped"), (_remove, "hub started")])
 async def test_it_ends_with_the_hub(directory: Path, ends: Callable[[RunDir, ExitStack], None], last: str) -> None:
-    """It ends after the last line, with a message, and also when the run directory is removed."""
+    """The command prints the last line and a message; it also ends when the run directory is removed."""
     run_dir = RunDir(directory / "run")
     run_dir.create()
     hub = ExitStack()

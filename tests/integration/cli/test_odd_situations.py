@@ -22,7 +22,7 @@ def _flaps(node: OperatedNode) -> bool:
 
 
 async def _until_it_flaps(node: OperatedNode, total: int) -> None:
-    """Have the first GPU report an error that passes, until its recoveries are no longer trusted."""
+    """Make the first GPU fail and recover until its recoveries are no longer trusted."""
     while not _flaps(node):
         seen = len(node.kubelet.lists(GPU))
         node.gpus.xid(0, 12)
@@ -32,7 +32,7 @@ async def _until_it_flaps(node: OperatedNode, total: int) -> None:
 
 @pytest.mark.parametrize("replicas", [1, 2])
 async def test_a_gpu_that_flaps_is_released(replicas: int) -> None:
-    """It is released by its UUID or PCI address, as one device or as several shares; until then it is unhealthy."""
+    """The GPU is unhealthy until it is released by its UUID or PCI address, as one device or as several shares."""
     sharing = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}\n" if replicas > 1 else ""
     files = {"gpu.yaml": f"version: v1\n{sharing}{QUICK['gpu.yaml']}"}
     total = 8 * replicas
@@ -82,7 +82,7 @@ async def test_a_hub_that_was_killed() -> None:
 
 
 async def test_the_devices_of_a_hub_that_was_stopped() -> None:
-    """After a clean stop they are still listed, as the last known state."""
+    """After a clean stop, the devices are still listed, as the last known state."""
     async with operated() as node:
         await node.stop_hub()
         listed = await node.dphub("devices")
@@ -100,7 +100,7 @@ def _is_marked_as_past(shown: str) -> None:
 
 
 async def test_how_old_the_last_known_state_is() -> None:
-    """Its age is that of the hub's last heartbeat, or of its file if the heartbeat is from an earlier boot."""
+    """The age is that of the hub's last heartbeat, or of its file if the heartbeat is from an earlier boot."""
     async with operated() as node:
         await node.stop_hub()
         minutes_ago = time.time() - 3 * 60 - 5
@@ -115,7 +115,7 @@ async def test_how_old_the_last_known_state_is() -> None:
 
 
 async def test_a_plugin_without_a_kubelet_is_not_ready() -> None:
-    """Its status gives the reason, and the exit code of the node says that it is not ready."""
+    """The plugin's status gives the reason, and the exit code says that the node is not ready."""
     async with operated() as node:
         await node.kubelet.stop()
         await node.status_until(lambda status: not status.ok, "the kubelet to be missed")
@@ -124,7 +124,7 @@ async def test_a_plugin_without_a_kubelet_is_not_ready() -> None:
 
 
 async def test_devices_of_a_plugin_that_does_not_run() -> None:
-    """They are not just left out: the output says why they are unknown."""
+    """Such devices are not just left out: the output says why they are unknown."""
     async with operated() as node:
         assert (await node.dphub("stop", "stub")).code == 0
         refused = await node.dphub("cordon", "stub-1")

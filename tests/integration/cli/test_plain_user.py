@@ -104,7 +104,7 @@ def test_a_run_directory_that_cannot_be_made(own: Path, closed: Path) -> None:
 
 
 def test_a_plugin_directory_that_is_closed(own: Path, closed: Path) -> None:
-    """Plugins could not create their sockets in it, so nothing is started."""
+    """Plugins could not create their sockets there, so nothing is started."""
     if os.geteuid() == 0:
         os.chown(closed, 0, 0)
     ended = dphub("run", "--plugin-dir", closed, "--run-dir", own / "run")
@@ -113,7 +113,7 @@ def test_a_plugin_directory_that_is_closed(own: Path, closed: Path) -> None:
 
 
 def test_a_kubelet_in_a_directory_that_is_closed(own: Path, closed: Path) -> None:
-    """The error names each of its two directories, with the flag that changes it."""
+    """The error names each of the kubelet's two directories, with the flag that changes it."""
     ended = dphub("fake-kubelet", "--plugin-dir", closed)
     _is_one_line(ended, Exit.USAGE, closed, "not writable", "--plugin-dir")
     ended = dphub("fake-kubelet", "--plugin-dir", closed / "device-plugins")
@@ -170,7 +170,7 @@ def test_a_directory_for_temporary_files_that_cannot_be_used(own: Path) -> None:
 
 
 LINKS = "mkdir {plugin_dir}/d; cd {plugin_dir}/d; ln -s $OWN/shared a; ln -s $OWN/shared/notes b; chmod 500 ."
-"""Leave links where the user's process may not delete them."""
+"""Code that leaves links where the user's process may not delete them."""
 
 
 def test_a_plugin_that_leaves_links_where_nothing_can_be_deleted(own: Path) -> None:

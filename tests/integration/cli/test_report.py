@@ -45,7 +45,7 @@ async def test_a_device_that_no_plugin_has(node: OperatedNode) -> None:
 
 
 async def test_a_report_that_expires(node: OperatedNode) -> None:
-    """It ends at the time, or after the duration, that was given; a time that has passed is refused."""
+    """A report ends at the given time, or after the given duration; a time in the past is refused."""
     said = await node.dphub("report", "stub-1", *_SOURCE, "--reason", "x", "--until", "2020-01-01T00:00:00Z")
     assert (said.code, said.err) == (1, 'stub-1: "until" has passed\n'), said
     await node.dphub("report", "stub-1", *_SOURCE, "--reason", "x", "--for", "2h")
@@ -58,7 +58,7 @@ async def test_a_report_that_expires(node: OperatedNode) -> None:
 
 
 async def test_a_report_about_a_shared_device() -> None:
-    """All its shares are unhealthy, and it can be named in other words; a report in such words is withdrawn, too."""
+    """All its shares are unhealthy. It can be given by any of its names, both in the report and in its withdrawal."""
     shared = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}"
     async with operated(gpus="pair", files={"gpu.yaml": shared}, wanted={GPU: 8}) as node:
         pci = node.gpus.gpus[1].pci
@@ -69,7 +69,7 @@ async def test_a_report_about_a_shared_device() -> None:
         said = await node.dphub("report", pci, *_SOURCE, "--withdraw")
         assert (said.code, said.out) == (0, f"{pci}: withdrawn\n"), said
         await node.kubelet.wait_for(GPU, 8)
-        # A program that knows the address only.
+        # This stands for a program that knows only the address.
         send(node.run_dir.external_socket, ReportRequest(pci, "memory-test", "row 7 is bad"))
         said = await node.dphub("report", pci, *_SOURCE, "--withdraw")
         assert (said.code, said.out) == (0, f"{pci}: withdrawn\n"), said
@@ -77,7 +77,7 @@ async def test_a_report_about_a_shared_device() -> None:
 
 
 async def test_without_a_hub(node: OperatedNode) -> None:
-    """The error says that no hub is running, or that it does not listen."""
+    """The error says that no hub is running, or that the hub does not answer."""
     node.run_dir.external_socket.unlink()
     said = await node.dphub("report", "stub-1", *_SOURCE, "--reason", "x")
     assert said.code == 2, said

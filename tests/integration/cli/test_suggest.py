@@ -73,7 +73,7 @@ def test_plugins_with_hardware(tmp_path: Path) -> None:
 
 
 def test_a_node_without_hardware(tmp_path: Path) -> None:
-    """The last line says so, and which configuration was read."""
+    """The last line says that there is nothing to do, and which configuration was read."""
     (tmp_path / "circus.ini").write_text(CONFIG)
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "host").mkdir()

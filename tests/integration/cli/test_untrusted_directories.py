@@ -1,4 +1,4 @@
-"""Files around a command that another user may have written never run."""
+"""Commands never run files around them that another user may have written."""
 
 import importlib.util
 import marshal
@@ -262,7 +262,7 @@ def test_a_run_directory_of_another_user_names_no_configuration(ours: Path, thei
     with socket.socket(socket.AF_UNIX) as control:
         control.bind(str(theirs / "dphub.control"))
         control.listen()
-        # It would wait for the hub, which never answers.
+        # Without the check, the command would wait for the hub, which never answers.
         command = [DPHUB, "reload", "--run-dir", theirs]
         with subprocess.Popen(command, cwd=ours, env=_environment(), stderr=subprocess.PIPE, text=True) as reload:
             assert reload.stderr

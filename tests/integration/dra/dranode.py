@@ -1,4 +1,4 @@
-"""A node with the DRA process, an API server, and a kubelet that does what a test says."""
+"""A node with the DRA process, an API server, and a kubelet that a test controls."""
 
 import os
 import subprocess
@@ -45,7 +45,7 @@ class DraNode(Node):
 
     @property
     def registration_sockets(self) -> list[Path]:
-        """The sockets that the kubelet finds."""
+        """The sockets that a kubelet would find."""
         return sorted(self.directory.glob("plugins_registry/*.sock"))
 
     def use(self, config: Path) -> None:
@@ -94,7 +94,7 @@ class KubeletClient:
     """A kubelet's calls to a driver.
 
     Args:
-        info: What the driver has said about itself.
+        info: What the driver has reported about itself.
         channel: A connection to its service.
     """
 

@@ -77,7 +77,7 @@ async def test_each_claim_of_a_pod_has_its_own_answer(node: DraNode) -> None:
 
 
 async def test_metrics_count_the_claims(node: DraNode) -> None:
-    """The claims that hold devices, by state, and the claims that were rejected."""
+    """Metrics have the claims that hold devices, by state, and those that were rejected."""
     plugin = node.start_driver(watchdog=3)
     async with node.registered() as kubelet:
         await wait_until(lambda: node.api.store.devices, "the slices")
@@ -98,7 +98,7 @@ def _claims(plugin: PluginProcess) -> tuple[dict[str, object], list[object]]:
 
 
 async def test_a_device_that_fails_is_tainted_and_its_pod_shows_why(node: DraNode) -> None:
-    """Both are removed when the reason is gone."""
+    """The taint is removed when the reason is gone."""
     node.start_driver()
     async with node.registered() as kubelet, aclosing(kubelet.health()) as stream:
         first = await anext(stream)
@@ -126,7 +126,7 @@ def _created(socket: Path) -> int:
 
 
 async def test_a_killed_plugin_finds_its_claims_again(node: DraNode) -> None:
-    """It answers a repeated call from its record, refuses a second claim for the device, and writes no slice."""
+    """The next process repeats the recorded answer, refuses a second claim for the device, and writes no slice."""
     node.start_driver()
     async with node.registered() as kubelet:
         await wait_until(lambda: node.api.store.devices, "the slices")
@@ -151,7 +151,7 @@ async def test_a_killed_plugin_finds_its_claims_again(node: DraNode) -> None:
 
 
 async def test_slices_are_restored_after_a_kubelet_has_deleted_them(node: DraNode) -> None:
-    """This needs a registered driver: a kubelet deletes slices when it starts, perhaps after the registration."""
+    """A registered driver restores them: a kubelet deletes slices when it starts, perhaps after the registration."""
     node.start_driver()
     async with node.registered():
         await wait_until(lambda: node.api.store.slices, "the slices")
@@ -161,7 +161,7 @@ async def test_slices_are_restored_after_a_kubelet_has_deleted_them(node: DraNod
 
 
 async def test_a_component_that_was_killed_does_not_matter_for_long(node: DraNode) -> None:
-    """Claims that are prepared can be released meanwhile; the plugin connects again by itself."""
+    """While it is gone, prepared claims can be released; the plugin reconnects by itself when it is back."""
     plugin = node.start_driver()
     async with node.registered() as kubelet:
         await wait_until(lambda: node.api.store.devices, "the slices")
@@ -209,7 +209,7 @@ async def test_resets_happen_before_the_pod_gets_its_device(node: DraNode) -> No
 
 
 async def test_a_plugin_without_dra_loads_nothing_of_it(node: DraNode) -> None:
-    """Its memory use does not change."""
+    """A plugin that does not use DRA needs no memory for it."""
     plugin = node.start_plugin(env={"PYTHONVERBOSE": "1"})
     await plugin.resource_until(lambda report: report.name == STUB)
 
@@ -220,7 +220,7 @@ async def test_a_plugin_without_dra_loads_nothing_of_it(node: DraNode) -> None:
 
 @pytest.mark.fake_kubelet("a real one accepts the driver, too, and then deletes its slices")
 async def test_an_administrator_chooses_the_api_and_a_reload_changes_it(node: DraNode) -> None:
-    """One line in circus.ini; the plugin is restarted, and serves the other API with the same devices."""
+    """It takes one line in circus.ini: the plugin is restarted, and serves the other API with the same devices."""
     node.stop_component()
     config = node.directory / "circus.ini"
     component = f"[watcher:dra]\ncmd = python -m hub.dra --account {node.api.account_dir}\n"

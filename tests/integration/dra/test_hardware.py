@@ -28,7 +28,7 @@ def _is_pci(address: str) -> bool:
 
 
 async def test_a_real_gpu_is_given_by_a_claim(node: ClaimNode) -> None:
-    """It is published with its location and its model, and a pod gets its variable and its device file."""
+    """The GPU is published with its location and model, and a pod gets its variable and its device file."""
     config = "{version: v1, flags: {plugin: {passDeviceSpecs: true}}, dphub: {health: {interval: 1}}}"
     plugin = node.start_driver("plugins.gpu:GPU", "gpu", config=config)
     devices = await node.published("gpu", 1)

@@ -63,7 +63,7 @@ async def test_generic_devices_are_given_by_claims(node: ClaimNode) -> None:
 
 
 async def _unhealthy(node: ClaimNode, pod: ClaimPod, reason: str) -> None:
-    """Wait until the status of a pod has a reason."""
+    """Wait until the health in a pod's status has this reason."""
     seen = ""
     while reason not in seen:
         health = await node.kubelet.health(pod)
@@ -180,7 +180,7 @@ async def test_pods_run_unchanged_by_the_name_of_the_resource(node: ClaimNode) -
     driver = SimulatedNode(node.root, "pair")
     _start_gpus(node, driver)
     await node.published("gpu", 2)
-    pod, _ = await node.run("gpu", GPU, "first")  # which creates the class, too
+    pod, _ = await node.run("gpu", GPU, "first")  # this also creates the class
     claim = node.scheduler.extend("job", {CONTAINER: {GPU: 1}}, NODE)
     assert claim is not None
     node.scheduler.reserve(claim.name, "job", "uid-of-job")
@@ -193,7 +193,7 @@ async def test_pods_run_unchanged_by_the_name_of_the_resource(node: ClaimNode) -
 
 
 async def test_the_plugin_of_the_tutorial_serves_both_apis(node: ClaimNode) -> None:
-    """Its code is unchanged, and a container gets the same."""
+    """The plugin's code is unchanged, and a container gets the same from both."""
     for number in range(3):
         (node.root / f"dev/ttyUSB{number}").parent.mkdir(exist_ok=True)
         (node.root / f"dev/ttyUSB{number}").touch()

@@ -1,4 +1,4 @@
-"""The devices of a claim are reset once it is released, if the plugin says that this is worth it: real processes."""
+"""The devices of a claim are reset once it is released, if the plugin says that this is useful; with real processes."""
 
 from collections.abc import AsyncIterator
 
@@ -24,7 +24,7 @@ def _start(node: ClaimNode) -> PluginProcess:
 
 
 async def test_a_device_is_reset_and_given_again(node: ClaimNode) -> None:
-    """It has a taint until then, and the next claim gets it without a failed try."""
+    """The device has a taint until it has been reset, and the next claim gets it at the first attempt."""
     _start(node)
     (name,) = await node.published(PLUGIN, 1)
     node.faults("reset: {'*': {seconds: 1.5}}")
@@ -40,7 +40,7 @@ async def test_a_device_is_reset_and_given_again(node: ClaimNode) -> None:
 
 
 async def test_a_failed_reset_is_a_taint_with_the_reason_until_one_succeeds(node: ClaimNode) -> None:
-    """The pod has terminated anyway."""
+    """The pod terminates even if the reset fails."""
     plugin = _start(node)
     (name,) = await node.published(PLUGIN, 1)
     pod, _ = await node.run(PLUGIN, STUB, "first")
@@ -54,7 +54,7 @@ async def test_a_failed_reset_is_a_taint_with_the_reason_until_one_succeeds(node
 
 
 async def test_a_killed_plugin_resets_the_device_after_its_restart(node: ClaimNode) -> None:
-    """Nothing is stuck, and the device is not free before."""
+    """The claim does not get stuck, and the device is not free before the reset."""
     first = _start(node)
     (name,) = await node.published(PLUGIN, 1)
     pod, _ = await node.run(PLUGIN, STUB, "first")

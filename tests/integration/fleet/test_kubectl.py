@@ -55,7 +55,7 @@ def _dphub(cluster: StandIn, *words: str, timeout: float = 60) -> CommandResult:
 
 
 def test_a_users_options_reach_kubectl(cluster: StandIn) -> None:
-    """The context and the kubeconfig file, for the proxy and for commands in pods."""
+    """The context and the kubeconfig file are passed on, both for the proxy and for commands in pods."""
     scenario = three_nodes()
     scenario.execs["hub-a restart -- gpu"] = Answer("gpu: restarted", 0)
     cluster.set(scenario)
@@ -82,7 +82,7 @@ def test_a_hostile_hub_affects_only_its_own_node(cluster: StandIn, mode: str) ->
 
 @pytest.mark.parametrize("mode", ["hang", "huge"])
 def test_a_hostile_command_in_a_pod_ends(cluster: StandIn, mode: str) -> None:
-    """It is killed at its time limit, or when it has printed too much."""
+    """The command is killed at its time limit, or when it has printed too much."""
     cluster.set(
         Scenario(
             pods=[pod("hub-a", "node-a")],
@@ -97,7 +97,7 @@ def test_a_hostile_command_in_a_pod_ends(cluster: StandIn, mode: str) -> None:
 
 
 def test_without_kubectl(directory: Path) -> None:
-    """One line says so, and nothing was done."""
+    """One line says that kubectl is missing, and nothing is done."""
     (directory / "tmp").mkdir()
     environment = _environment(directory, str(directory))
     done = subprocess.run([*PROGRAM, "status"], env=environment, capture_output=True, text=True, check=False)
@@ -106,7 +106,7 @@ def test_without_kubectl(directory: Path) -> None:
 
 
 def test_kubectl_does_not_start(cluster: StandIn) -> None:
-    """Its own message says why, such as a context that does not exist."""
+    """kubectl's own message says why: for example, that a context does not exist."""
     cluster.set(Scenario(proxy_error='context "x" does not exist'))
     said = _dphub(cluster, "status", "--context", "x")
     assert said == CommandResult(2, "", 'kubectl dphub: kubectl proxy does not start: context "x" does not exist\n')
@@ -114,7 +114,7 @@ def test_kubectl_does_not_start(cluster: StandIn) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_proxy_ends_with_the_command(cluster: StandIn, number: signal.Signals) -> None:
-    """However the command ends, it ends at once, and no process with the user's permissions remains."""
+    """However the command ends, the proxy ends at once, so no process with the user's permissions remains."""
     scenario = three_nodes()
     scenario.pages["hub-a /status"] = Answer(mode="hang")
     cluster.set(scenario)
@@ -125,7 +125,7 @@ def test_the_proxy_ends_with_the_command(cluster: StandIn, number: signal.Signal
     process.send_signal(number)
     assert process.wait(60) != 0
     assert len(children) == 1
-    # The kernel ends it where the command cannot, and init reaps it.
+    # If the command cannot end the proxy, the kernel does, and init reaps it.
     _wait_until(lambda: not Path(f"/proc/{children[0]}").exists() or _is_zombie(children[0]))
     if number is signal.SIGKILL:
         shutil.rmtree(cluster.directory / "tmp")
@@ -147,7 +147,7 @@ def test_nothing_that_only_a_node_needs_is_loaded(cluster: StandIn) -> None:
 
 
 def test_the_first_answers_can_be_decoded_at_the_same_time() -> None:
-    """Several threads can be the first to decode a type; msgspec crashes if nothing prepares the type before."""
+    """Several threads can be the first to decode a type; msgspec crashes unless the type has been prepared."""
     code = """if True:
         import sys
         from hub.model.node import NodeStatus
@@ -186,7 +186,7 @@ async def real(directory: Path) -> AsyncIterator[dict[str, str]]:
 
 
 async def test_with_a_real_kubectl(real: dict[str, str]) -> None:
-    """It knows the options of the proxy, passes on the header that hubs need, and rejects all other paths."""
+    """A real kubectl knows the proxy's options, passes on the header that hubs need, and rejects all other paths."""
     words = ["devices", "--json", "--timeout", "60"]
     process = await asyncio.create_subprocess_exec(
         *PROGRAM, *words, env=real, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -217,7 +217,7 @@ def _wait_for_proxy(cluster: StandIn) -> None:
 
 
 def _wait_until(holds: Callable[[], bool]) -> None:
-    """Wait for what another process does."""
+    """Wait until another process has done something."""
     end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""Programs of health checks and resets."""
+"""Programs that check the health of devices, or reset them."""
 
 from pathlib import Path
 

@@ -14,7 +14,7 @@ VIDEO = "smarter-devices/video0"
 
 
 def _start(node: Node, tree: GenericTree, **keys: object) -> PluginProcess:
-    # The scans are so far apart that none of them is the cause of what a test sees.
+    # The scans are so far apart that no change that a test sees can come from a scan.
     settings = {"scan_interval": 3600, "resources": [{"name": SERIAL, "files": ["/dev/ttyUSB*"], **keys}]}
     env = {"DPHUB_HOST_ROOT": str(tree.root)}
     return node.start_plugin("plugins.generic:Generic", name="generic", config=json.dumps(settings), env=env)

@@ -10,7 +10,7 @@ from tests.simulators.generictree import GenericTree
 ROUNDS, EDITS = 20, 50
 
 SERVED = [resource for resource in SETTINGS["resources"] if "pci" not in resource]
-"""The resources whose devices are files. A driver that takes a function is noticed only at the next scan."""
+"""The resources whose devices are files. A driver that is bound to a PCI function is noticed only at the next scan."""
 
 NAMES = [str(resource["name"]) for resource in SERVED]
 

@@ -22,12 +22,12 @@ class P(GPU):
 CONFIG = "dphub: {health: {interval: 0.05, stable_for: 0, driver_timeout: 1}}"
 HARMLESS, PASSING = (13, 31, 43), (94, 63, 999)
 TIMEOUT = 60.0
-"""Seconds until the list has to be correct; far more than it takes."""
+"""Seconds until the list has to be correct; far more than needed."""
 
 
 @dataclass
 class RandomFaults:
-    """A node on which everything fails, one thing after the other.
+    """A node on which everything fails, one thing after another.
 
     Args:
         node: The node.
@@ -90,7 +90,7 @@ class RandomFaults:
         if self.plugin.process.poll() is not None:
             self._start()
 
-    # The faults, and their ends.
+    # The faults, and how they end.
 
     def _some(self) -> int:
         return self.rng.randrange(len(self.gpus.driver.gpus))
@@ -140,7 +140,7 @@ class RandomFaults:
         self.gpus.driver.clear_faults()
 
     async def _hang(self) -> None:
-        """Make the driver hang for less or more time than the plugin's limit."""
+        """Make the driver hang for a time below or above the plugin's limit."""
         self.gpus.driver.hang(self.rng.choice(["*", "nvmlDeviceGetName", "nvmlEventSetWait_v2"]))
         await asyncio.sleep(self.rng.choice([0.05, 0.3, 1.3]))
         self._keep_alive()

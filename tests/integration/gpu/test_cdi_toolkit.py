@@ -39,7 +39,8 @@ class Node(CdiWriter):
     Args:
         root: Its directory.
         script: What its nvidia-ctk does.
-        sections: The configuration.
+        mig: The MIG layouts of the GPUs.
+        flags: Flags of the plugin's configuration.
     """
 
     def __init__(self, root: Path, script: str = "", mig: Any = None, **flags: object) -> None:  # noqa: ANN401 - the node's
@@ -65,7 +66,7 @@ class Node(CdiWriter):
         self.output.write_text(f"time=1 level=warning msg=x\n{json.dumps(spec)}\ntime=2 level=info msg=y\n")
 
     def file(self) -> dict[str, Any]:
-        """Update the files to the driver's state, and read that of the GPUs."""
+        """Update the CDI files to the driver's state, and return that of the GPUs."""
         gpus = self.gpus()
         self._node_files.refresh(gpus)
         self.update(gpus)
@@ -73,7 +74,7 @@ class Node(CdiWriter):
 
 
 def test_the_toolkit_writes_the_file(tmp_path: Path) -> None:
-    """Its specification is the file, and it is not run again while nothing changes."""
+    """The file has the toolkit's specification, and the toolkit is not run again until something changes."""
     node = Node(tmp_path)
     assert node.file() == node.file() == _spec(node.names())
     assert (node.problem, node.files.note) == ("", "")
@@ -87,7 +88,7 @@ def test_the_toolkit_writes_the_file(tmp_path: Path) -> None:
 
 
 def test_hooks_and_flags_are_passed_on(tmp_path: Path) -> None:
-    """They are passed on as NVIDIA's plugin passes its variables to the same code."""
+    """The toolkit gets them just as NVIDIA's plugin passes its variables to the same code."""
     node = Node(tmp_path)
     settings = node.settings(cdi={"disable_hooks": ["chmod"], "feature_flags": ["x"]})
     toolkit.generate(str(node.tool), settings, node.paths, node.gpus())
@@ -95,14 +96,14 @@ def test_hooks_and_flags_are_passed_on(tmp_path: Path) -> None:
 
 
 def test_paths_are_those_of_the_node(tmp_path: Path) -> None:
-    """The paths that the program finds where this process sees the driver are written as the node sees them."""
+    """The toolkit finds the driver's files at their paths for this process; the file has their paths on the node."""
     node = Node(tmp_path)
     node.write(_spec(node.names(), containerEdits=_edits(str(tmp_path))))
     assert node.file()["containerEdits"] == _edits()
 
 
 def test_gpus_with_mig_are_added(tmp_path: Path) -> None:
-    """The toolkit does not define a GPU that is partitioned, which a container may still get."""
+    """The toolkit does not define GPUs that are partitioned, although containers may still get them."""
     node = Node(tmp_path, mig={1: "mixed"})
     whole, divided = node.driver.gpus
     node.write(_spec([whole.uuid, *(mig.uuid for mig in divided.migs), "all"]))
@@ -128,7 +129,7 @@ def test_gpus_with_mig_are_added(tmp_path: Path) -> None:
 def test_what_is_not_a_specification_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
 ) -> None:
-    """The plugin's own file is written instead, and the reason is noted."""
+    """The plugin's own file is written instead, and the reason is recorded."""
     monkeypatch.setattr(toolkit, "TIMEOUT", 0.3 if "sleep" in script else 60)
     node = Node(tmp_path)
     node.run(script.replace("OUTPUT", str(node.output)))
@@ -139,7 +140,7 @@ def test_what_is_not_a_specification_is_not_used(
 
 
 def test_too_much_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a limited part of it is kept, which is then not valid JSON."""
+    """Only part of the output is kept, which is then not valid JSON."""
     monkeypatch.setattr(toolkit, "MAX_OUTPUT", 100)
     node = Node(tmp_path)
     with pytest.raises(ProgramFailed, match="did not write valid JSON"):

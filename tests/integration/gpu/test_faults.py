@@ -5,11 +5,11 @@ from tests.harness.node import Node, random_source
 from tests.integration.gpu.gpu_faults import RandomFaults
 
 SEQUENCES = 20
-"""The benchmark does a thousand."""
+"""The benchmark runs a thousand."""
 
 
 async def test_random_faults(node: Node, kubelet: FakeKubelet) -> None:
-    """After each of many random sequences every GPU is listed with its actual health, and nothing hangs."""
+    """After each of many random sequences, every GPU is listed with its actual health, and nothing hangs."""
     faults = RandomFaults(node, kubelet, random_source())
     for _ in range(SEQUENCES):
         await faults.sequence()

@@ -82,7 +82,7 @@ ILLEGAL_ADDRESS = 700
 
 @contextmanager
 def _client(*sizes: int, **variables: str) -> Iterator[tuple[int, dict[int, int]]]:
-    """Run that program in the block; yield its process id, and what each allocation returned."""
+    """Run that program during the block; yield its process id, and what each allocation returned."""
     command = [sys.executable, "-c", CLIENT, *map(str, sizes)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, env=os.environ | variables, text=True, **pipes) as process:
@@ -98,7 +98,7 @@ def _run(program: str) -> str:
 
 @pytest.fixture(scope="module")
 def driver() -> Driver:
-    """Load the real driver, once as in the plugin: threads that wait for XIDs wait for each other."""
+    """Load the real driver only once, as the plugin does: threads that wait for XIDs block each other."""
     return Driver(DriverPaths(Host()), lambda _xid: None, lambda: None)
 
 
@@ -110,7 +110,7 @@ def test_discovery(driver: Driver) -> None:
     for gpu in view.gpus:
         assert gpu.uuid.startswith("GPU-")
         assert Path(gpu.device_file).exists()
-        # Unknown on GPUs with the processor's memory.
+        # The size is unknown on GPUs that use the processor's memory.
         assert gpu.memory is None or gpu.memory > 1 << 30
         assert gpu.compute_capability
         assert gpu.compute_capability >= (5, 0)
@@ -159,7 +159,7 @@ async def test_a_gpu_in_use(driver: Driver) -> None:
 
 
 async def test_an_xid_of_a_program(node: Node, kubelet: FakeKubelet, driver: Driver) -> None:
-    """An error that a program causes is reported by the driver, and the GPU returns when it is fine again."""
+    """An error that a program causes is reported by the driver, and the GPU is allocatable once it has recovered."""
     uuid = driver.poll(30).gpus[0].uuid
     config = "dphub: {health: {interval: 1, stable_for: 2, xids: {recover: [31]}}}"
     plugin = node.start_plugin("plugins.gpu:GPU", name="gpu", config=config)

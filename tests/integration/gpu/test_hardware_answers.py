@@ -1,4 +1,4 @@
-"""The simulated driver is asked and answers as a real one is; skipped where no NVIDIA driver is loaded."""
+"""The simulated driver is called like a real one, and answers like it; skipped where no NVIDIA driver is loaded."""
 
 import json
 import os
@@ -60,9 +60,9 @@ def _calls(root: Path, environment: Mapping[str, str]) -> list[tuple[str, int]]:
 
 
 def test_a_poll_of_one_gpu(tmp_path: Path) -> None:
-    """A data center GPU without NVLink: the same calls in the same order, each with the same return code."""
+    """For a data center GPU without NVLink, the calls are the same, in the same order, with the same return codes."""
     real = _calls(Path("/"), {})
     node = SimulatedNode(tmp_path, "single")
-    # Values that a real GPU has; without a threshold, its temperature is not read.
+    # A real GPU has these values; without a threshold, its temperature is not read.
     node.set(0, slowdown=89, temperature=36)
     assert _calls(tmp_path, node.environment) == real

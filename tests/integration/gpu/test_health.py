@@ -10,7 +10,7 @@ from tests.simulators.nvml import UNKNOWN
 
 
 async def test_a_gpu_recovers(node: Node, kubelet: FakeKubelet) -> None:
-    """It recovers after a probe that finds nothing wrong, and the recovery time."""
+    """A GPU is healthy again once a probe has found nothing wrong and the recovery time is over."""
     gpus = GpuNode(node, "pair")
     plugin = await start(gpus, kubelet, "dphub: {health: {interval: 0.1, stable_for: 2}}")
     gpus.driver.xid(0, 94)
@@ -21,7 +21,7 @@ async def test_a_gpu_recovers(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_every_replica_is_affected(node: Node, kubelet: FakeKubelet) -> None:
-    """All shares of the GPU are unhealthy, and none of another GPU."""
+    """All shares of the GPU are unhealthy, and no share of another GPU is."""
     gpus = GpuNode(node, "pair")
     config = f"sharing: {{timeSlicing: {{resources: [{{name: nvidia.com/gpu, replicas: 3}}]}}}}\n{CALM}"
     gpus.start(config)
@@ -128,7 +128,7 @@ async def test_a_device_file_that_is_gone(node: Node, kubelet: FakeKubelet) -> N
 
 
 async def test_a_finding(node: Node, kubelet: FakeKubelet) -> None:
-    """It is a warning at once, makes the GPU unhealthy if it lasts and settings say so, and ends with its cause."""
+    """A finding warns at once, makes the GPU unhealthy if it lasts and the settings say so, and ends with its cause."""
     gpus = GpuNode(node, "pair")
     config = "dphub: {health: {interval: 0.1, stable_for: 0, findings: {unhealthy_after: 0.5}}}"
     plugin = await start(gpus, kubelet, config)

@@ -59,7 +59,7 @@ flags:
 
 
 async def test_time_slicing(node: Node, kubelet: FakeKubelet) -> None:
-    """There are ten shares of each GPU under the usual name; a container gets the GPU itself."""
+    """Each GPU has ten shares under the usual name; a container gets the GPU itself."""
     gpus = GpuNode(node)
     gpus.start(TIME_SLICING.format(rename="false", single="false"))
     await kubelet.wait_for(GPU, 80)
@@ -134,7 +134,7 @@ async def test_mixed_mig(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_cdi(node: Node, kubelet: FakeKubelet) -> None:
-    """The container runtime gets the names, in two ways, and a file that says what they stand for."""
+    """The container runtime gets the names, in two ways, and a file that defines them."""
     gpus = GpuNode(node, "single")
     gpus.start(WITH_CDI)
     await kubelet.wait_for(GPU, 1)

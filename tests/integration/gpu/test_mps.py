@@ -49,7 +49,7 @@ class MpsNode(GpuNode):
         return [line for line in lines if "get_" not in line]
 
     def order(self, action: str) -> None:
-        """Make the program `fail` or `hang`; without an argument it works."""
+        """Make the program `fail` or `hang`, or work if there is no argument."""
         path = self.root / "simulator/mps-orders"
         if action:
             path.write_text(action)
@@ -93,7 +93,7 @@ async def test_a_daemon_and_its_limits(gpus: MpsNode, kubelet: FakeKubelet) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_the_daemon_outlives_the_plugin(gpus: MpsNode, kubelet: FakeKubelet, number: signal.Signals) -> None:
-    """Running containers need it; the next plugin process keeps using it and repeats no command."""
+    """Running containers need the daemon; the next plugin process keeps using it, and repeats no command."""
     plugin = gpus.start(_config())
     await kubelet.wait_for(GPU, 4)
     daemon, commands = gpus.daemon(), gpus.commands()
@@ -106,7 +106,7 @@ async def test_the_daemon_outlives_the_plugin(gpus: MpsNode, kubelet: FakeKubele
 
 
 async def test_a_daemon_that_died(gpus: MpsNode, kubelet: FakeKubelet) -> None:
-    """Another one is started."""
+    """A daemon that has died is replaced by another one."""
     gpus.start(_config())
     await kubelet.wait_for(GPU, 4)
     daemon = gpus.daemon()
@@ -127,7 +127,7 @@ async def test_a_daemon_that_cannot_be_started(gpus: MpsNode, kubelet: FakeKubel
 
 
 async def test_a_program_that_is_missing(gpus: MpsNode, kubelet: FakeKubelet) -> None:
-    """A clear reason is reported for this resource alone."""
+    """The reason is clear, and is reported for this resource alone."""
     (gpus.root / "usr/bin/nvidia-cuda-mps-control").unlink()
     plugin = gpus.start(_config(devices="[0]").replace("replicas: 2", "replicas: 2, rename: nvidia.com/part"))
     await _unhealthy(plugin, "MPS: nvidia-cuda-mps-control is missing on this node", "nvidia.com/part")
@@ -171,7 +171,7 @@ async def test_mps_that_is_no_longer_configured(gpus: MpsNode, kubelet: FakeKube
 
 @pytest.mark.parametrize("attack", ["limits of another GPU", "a zero byte in a name", "a pipe", "a link"])
 async def test_what_a_container_writes_into_the_shared_memory(gpus: MpsNode, kubelet: FakeKubelet, attack: str) -> None:
-    """It names no daemon and no GPU: the settings of other GPUs stay, and daemons keep running."""
+    """No daemon or GPU is taken from such files: the settings of other GPUs stay, and daemons keep running."""
     marker = gpus.root / "run/nvidia/mps/shm/x/.dphub"
     marker.parent.mkdir(parents=True)
     names = {"limits of another GPU": gpus.uuids()[1], "a zero byte in a name": "a\0b"}

@@ -35,7 +35,7 @@ async def test_eight_gpus(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_container(node: Node, kubelet: FakeKubelet) -> None:
-    """It gets the GPUs that the plugin recommended to the kubelet."""
+    """A container gets the GPUs that the plugin recommended to the kubelet."""
     gpus = GpuNode(node, "pcie8")
     gpus.start()
     await kubelet.wait_for(GPU, 8)
@@ -62,7 +62,7 @@ print("pynvml loaded" if "pynvml" in sys.modules else "pynvml not loaded")
 
 
 def test_a_node_without_a_driver_does_not_load_its_bindings(tmp_path: Path) -> None:
-    """The bindings take 2.5 MB. The reason is the same as theirs."""
+    """The bindings would take 2.5 MB. The reported reason is the one that they would give."""
     # In another process: a test may have loaded the simulated driver into this one.
     loads = [sys.executable, "-c", "import ctypes; ctypes.CDLL('libnvidia-ml.so.1')"]
     if subprocess.run(loads, capture_output=True, check=False).returncode == 0:
@@ -119,7 +119,7 @@ async def test_fail_on_init_error(node: Node, kubelet: FakeKubelet) -> None:  # 
 
 
 async def test_a_driver_that_is_removed_later_is_not_an_init_error(node: Node, kubelet: FakeKubelet) -> None:
-    """The driver was there when the plugin started, so its loss does not count as one."""
+    """The driver was there when the plugin started, so its loss does not count as such an error."""
     gpus = GpuNode(node, "pair")
     plugin = gpus.start(f"flags: {{failOnInitError: true}}\n{QUICK}")
     await kubelet.wait_for(GPU, 2)

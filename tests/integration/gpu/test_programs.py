@@ -28,13 +28,13 @@ def test_output_and_input(tmp_path: Path) -> None:
 
 
 def test_a_program_that_is_missing(tmp_path: Path) -> None:
-    """The error says where it was expected on the node."""
+    """The error says where the program was expected on the node."""
     with pytest.raises(ProgramFailed, match="nvidia-smi is missing on this node: there is no /usr/bin/nvidia-smi"):
         run_driver_program(DriverPaths(Host(tmp_path)), NAME, [], timeout=20)
 
 
 def test_the_libraries_of_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program finds them below the driver root, after those that the plugin's own environment names."""
+    """A program looks for them below the driver root, but first in the directories of the plugin's own environment."""
     monkeypatch.setenv("LD_LIBRARY_PATH", "/own")
     paths = _program(tmp_path, 'echo "$LD_LIBRARY_PATH" "$MORE"')
     found = run_driver_program(paths, NAME, [], timeout=20, environment={"MORE": "x"})

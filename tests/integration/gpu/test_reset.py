@@ -25,7 +25,7 @@ CHECK, CLEAN, RESET = ResetLevel.CHECK, ResetLevel.CLEAN, ResetLevel.RESET
 
 
 class GpuResets:
-    """Resets devices of a simulated node in real workers.
+    """Resets of a simulated node's devices in real workers.
 
     Args:
         root: The node's directory.
@@ -53,7 +53,7 @@ class GpuResets:
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN, RESET])
 async def test_a_free_gpu(tmp_path: Path, level: ResetLevel) -> None:
-    """Each level succeeds, without a message."""
+    """A reset of each level succeeds, without a message."""
     gpus = GpuResets(tmp_path)
     result = await gpus.reset(level)
     assert (result.outcome, gpus.printed) == (Outcome.OK, [])
@@ -76,7 +76,7 @@ async def test_a_gpu_in_use(tmp_path: Path, level: ResetLevel) -> None:
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN, RESET])
 async def test_a_gpu_on_which_a_process_renders(tmp_path: Path, level: ResetLevel) -> None:
-    """It is in use, too, although nothing computes on it and hardly any of its memory is taken."""
+    """Such a GPU is in use, too, although nothing computes on it and hardly any of its memory is taken."""
     gpus = GpuResets(tmp_path)
     gpus.driver.graphics_processes(0, (4711, 1 << 20, "/usr/bin/blender"))
     gpus.driver.processes(0, (4712, GB, "/usr/bin/train"))
@@ -128,7 +128,7 @@ async def test_clean(tmp_path: Path) -> None:
 
 
 async def test_what_a_card_does_not_support(tmp_path: Path) -> None:
-    """It is skipped and reported; the rest is done."""
+    """Unsupported steps are skipped and reported; the others are done."""
     gpus = GpuResets(tmp_path)
     gpus.driver.unsupported(0, "nvmlDeviceResetApplicationsClocks", "nvmlDeviceGetPowerManagementDefaultLimit")
     assert (await gpus.reset(CLEAN)).outcome is Outcome.OK
@@ -147,7 +147,7 @@ async def test_what_cannot_be_set(tmp_path: Path) -> None:
 
 
 async def test_a_mig_device(tmp_path: Path) -> None:
-    """Its own processes count, others do not; what belongs to the whole GPU is not changed, which is reported."""
+    """Only its own processes count; settings of the whole GPU are not changed, which is reported."""
     gpus = GpuResets(tmp_path, "a100x2", {1: "1g"})
     first, second = gpus.driver.gpus[1].migs[:2]
     gpus.driver.processes(1, (4711, GB, "python"), gi=second.gi, ci=second.ci)
@@ -161,7 +161,7 @@ async def test_a_mig_device(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("profile", "words"), [("mesh8", "directly by NVLink"), ("pair", "directly by NVLink")])
 async def test_gpus_that_are_only_reset_together(tmp_path: Path, profile: str, words: str) -> None:
-    """They are cleaned, and the log says that the reset was skipped; a reset that should fix a fault fails."""
+    """Such GPUs are cleaned, and the log says that the reset was skipped; a reset that should fix a fault fails."""
     gpus = GpuResets(tmp_path, profile)
     assert (await gpus.reset(RESET)).outcome is Outcome.OK
     assert any(words in line for line in gpus.printed)
@@ -170,7 +170,7 @@ async def test_gpus_that_are_only_reset_together(tmp_path: Path, profile: str, w
 
 
 async def test_a_reset_fixes_a_lost_gpu(tmp_path: Path) -> None:
-    """A broken GPU is reset without any query before."""
+    """A broken GPU is reset without being queried first."""
     gpus = GpuResets(tmp_path)
     gpus.driver.lose(0)
     assert (await gpus.reset(RESET)).outcome is Outcome.FAILED
@@ -187,7 +187,7 @@ async def test_lower_levels_fix_nothing(tmp_path: Path, level: ResetLevel) -> No
 
 
 async def test_nvidia_smi_that_fails(tmp_path: Path) -> None:
-    """Its output is the reason."""
+    """The program's output is the reason."""
     gpus = GpuResets(tmp_path)
     gpus.driver.nvidia_smi("fail GPU 0 is currently in use by another process")
     result = await gpus.reset(RESET)
@@ -195,14 +195,14 @@ async def test_nvidia_smi_that_fails(tmp_path: Path) -> None:
 
 
 async def test_nvidia_smi_that_is_missing(tmp_path: Path) -> None:
-    """The reason says where it was searched."""
+    """The reason says where the program was looked for."""
     gpus = GpuResets(tmp_path)
     (tmp_path / "usr/bin/nvidia-smi").unlink()
     assert "nvidia-smi is missing on this node: there is no /usr/bin/nvidia-smi" in (await gpus.reset(RESET)).message
 
 
 def test_nvidia_smi_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is killed within the time limit of a container's resets, and the reason says so."""
+    """The program is killed within the time limit of a container's resets, and the reason says so."""
     driver = SimulatedNode(tmp_path, "single")
     driver.nvidia_smi("hang")
     monkeypatch.setattr(hardware, "SMI_TIMEOUT", 0.2)
@@ -219,7 +219,7 @@ async def test_a_driver_that_hangs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [LOST, NOT_SUPPORTED])
 async def test_a_gpu_that_does_not_answer(tmp_path: Path, code: int) -> None:
-    """No container starts on it."""
+    """No container starts with such a GPU."""
     gpus = GpuResets(tmp_path)
     gpus.driver.gpus[0].failures["*"] = code
     gpus.driver.apply()

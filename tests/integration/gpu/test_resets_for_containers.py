@@ -12,7 +12,7 @@ GB = 1 << 30
 
 
 async def test_a_container_waits_for_its_gpu(node: Node, kubelet: FakeKubelet) -> None:
-    """A resource with resets refuses a container, naming the holder, and starts it once the GPU is free."""
+    """With resets, a container is refused, with the name of the holder, and starts once the GPU is free."""
     gpus = GpuNode(node, "single")
     plugin = gpus.start("dphub: {reset: {nvidia.com/gpu: clean}}")
     await kubelet.wait_for(GPU, 1)

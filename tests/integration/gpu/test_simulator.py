@@ -80,7 +80,7 @@ def test_links(tmp_path: Path) -> None:
 
 
 def test_mig(tmp_path: Path) -> None:
-    """MIG devices have names, instances and handles; a GPU without them has none."""
+    """MIG devices have names, instances and handles; a GPU without MIG devices lists none."""
     node = SimulatedNode(tmp_path, "a100x2", {1: "compute"})
     found = _run(
         node,
@@ -149,7 +149,7 @@ async def test_every_waiter_gets_each_event(tmp_path: Path) -> None:
 
 
 def test_a_call_that_hangs(tmp_path: Path) -> None:
-    """It hangs until it is released; other calls continue in the meantime."""
+    """The call hangs until it is released; other calls continue in the meantime."""
     node = SimulatedNode(tmp_path, "single")
     node.hang("nvmlDeviceGetMinorNumber")
     assert _run(node, "show(n.nvmlDeviceGetName(handle(0)))") == [node.gpus[0].name]
@@ -160,7 +160,7 @@ def test_a_call_that_hangs(tmp_path: Path) -> None:
 
 
 def test_nvidia_smi(tmp_path: Path) -> None:
-    """It resets a GPU, sets its compute mode, and fails on request."""
+    """The simulated nvidia-smi resets a GPU, sets its compute mode, and fails on request."""
     node = SimulatedNode(tmp_path, "pair")
     node.lose(1)
 

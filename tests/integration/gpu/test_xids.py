@@ -10,7 +10,7 @@ from tests.simulators.nvml import NOT_SUPPORTED, UNKNOWN
 
 
 async def test_an_xid_is_reported_at_once(node: Node, kubelet: FakeKubelet) -> None:
-    """It is reported with its meaning, before any probe."""
+    """An XID is reported with its meaning, before any probe."""
     gpus = GpuNode(node)
     plugin = await start(gpus, kubelet, CALM)
     gpus.driver.xid(3, 94)
@@ -24,7 +24,7 @@ async def test_an_xid_is_reported_at_once(node: Node, kubelet: FakeKubelet) -> N
 
 @pytest.mark.parametrize("code", [13, 31, 43, 45, 68, 109])
 async def test_errors_of_applications_are_ignored(node: Node, kubelet: FakeKubelet, code: int) -> None:
-    """They are logged, and the GPU stays healthy."""
+    """Such errors are logged, and the GPU stays healthy."""
     gpus = GpuNode(node, "pair")
     plugin = await start(gpus, kubelet, CALM)
     gpus.driver.xid(0, code)
@@ -47,7 +47,7 @@ async def test_a_gpu_with_a_fault_does_not_recover(node: Node, kubelet: FakeKube
 
 
 async def test_a_fatal_xid_stays(node: Node, kubelet: FakeKubelet) -> None:
-    """It stays even when the plugin is restarted, until an administrator uncordons it."""
+    """The GPU stays unhealthy, even after a restart of the plugin, until an administrator uncordons it."""
     gpus = GpuNode(node, "pair")
     plugin = await start(gpus, kubelet)
     gpus.driver.xid(0, 79)
@@ -101,7 +101,7 @@ async def test_unmonitored_gpus_are_not_healthy(node: Node, kubelet: FakeKubelet
 
 
 async def test_listening_that_breaks_starts_again(node: Node, kubelet: FakeKubelet) -> None:
-    """While XIDs cannot be received no GPU is healthy; they are received again afterwards."""
+    """While XIDs cannot be received, no GPU is healthy; they are received again afterwards."""
     gpus = GpuNode(node, "pair")
     plugin = await start(gpus, kubelet)
     gpus.driver.fail("nvmlEventSetWait_v2", UNKNOWN)
@@ -125,7 +125,7 @@ async def test_cards_without_xid_reports(node: Node, kubelet: FakeKubelet) -> No
 
 @pytest.mark.parametrize("profile", ["noevents2", "vgpu"])
 async def test_cards_that_report_no_errors(node: Node, kubelet: FakeKubelet, profile: str) -> None:
-    """They are healthy, and this is logged; probes monitor them."""
+    """Such cards are healthy; probes monitor them, and this is logged."""
     gpus = GpuNode(node, profile)
     plugin = await start(gpus, kubelet)
     state = await plugin.resource_until(lambda state: bool(state.devices), GPU)

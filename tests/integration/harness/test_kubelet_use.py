@@ -36,7 +36,7 @@ async def test_a_fixture_is_noticed(request: pytest.FixtureRequest, kubelet: Fak
 
 
 def test_a_function_of_a_module_is_noticed(request: pytest.FixtureRequest) -> None:
-    """A function that runs a node is an example."""
+    """A function that runs a node is an example of this."""
     assert kubelets.node
     assert has_kubelet(request.node)
 

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the hub process."""
+"""Fixtures for the tests of the hub process."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.harness.operated import OperatedNode, operated
 
 @pytest.fixture
 def make_hub(directory: Path) -> Iterator[Callable[[str], HubProcess]]:
-    """Create hubs with a given circus.ini, which are not started yet, and kill them at the end."""
+    """Create hubs with a given circus.ini, which have not been started yet, and kill them at the end."""
     hubs: list[HubProcess] = []
 
     def make(config: str) -> HubProcess:

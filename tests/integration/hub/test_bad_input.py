@@ -1,4 +1,4 @@
-"""Files and flags that the hub cannot use: one line that says so, exit code 2, and nothing is started."""
+"""Files and flags that the hub cannot use: it prints one line that says so, exits with 2, and starts nothing."""
 
 import os
 import stat
@@ -150,7 +150,7 @@ def test_bad_flags(good: Path, arguments: list[str], env: dict[str, str], says: 
 
 
 def test_local_configuration_is_the_default(good: Path) -> None:
-    """Without --config the circus.ini of the working directory is used."""
+    """Without --config, the circus.ini of the working directory is used."""
     (good / "circus.ini").write_text(GOOD + "oops = 1")
     expect_refusal(good, *flags(good)[2:], says=[str(good / "circus.ini"), "oops"])
 
@@ -270,6 +270,6 @@ for thread in threads:
 
 
 def test_threads_that_decode_a_new_type_at_once() -> None:
-    """They do not crash the process, as msgspec does if nothing prepares the type before."""
+    """Such threads do not crash the process, although msgspec alone would, because the type has been prepared."""
     done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -33,7 +33,7 @@ def test_restart_of_one_touches_no_other(make_hub: MakeHub) -> None:
 
 @pytest.mark.parametrize("words", [("restart",), ("reload",), ("restart", "*"), ("reload", "--sequential")])
 def test_restart_of_all_keeps_the_hub(make_hub: MakeHub, words: tuple[str, ...]) -> None:
-    """Without a name all plugins are restarted, and the hub keeps running. circus would exit."""
+    """Without a name, all plugins are restarted, and the hub keeps running, whereas circus would exit."""
     hub = make_hub(watcher("a") + watcher("b")).start()
     hub.wait_plugins("a", "b")
     assert hub.ask(*words, "--waiting") == "ok"
@@ -43,7 +43,7 @@ def test_restart_of_all_keeps_the_hub(make_hub: MakeHub, words: tuple[str, ...])
 
 
 def test_stop_and_start_of_all(make_hub: MakeHub) -> None:
-    """Without a name all plugins are stopped, and started."""
+    """Without a name, all plugins are stopped, or started."""
     hub = make_hub(watcher("a") + watcher("b")).start()
     hub.wait_plugins("a", "b")
     assert hub.ask("stop", "--waiting") == "ok"

@@ -23,7 +23,7 @@ ODD_LOGS = {
     "no time zone": """file.write_text('{"event": "", "level": "error", "timestamp": "0001-01-01T00:00"}')""",
     "a line nested too deeply": """file.write_text('{"event": ' + '[' * 60000)""",
 }
-"""What a plugin may leave in place of its log: each is a line of Python."""
+"""What a plugin may leave in place of its log; each value is a line of Python that writes it."""
 
 FORGER = """
 import os
@@ -68,7 +68,7 @@ def test_a_killed_plugin_is_back_at_once(make_hub: MakeHub) -> None:
         hub.wait_event("plugin started", plugin=name, count=2)
         exited = hub.events("plugin exited", plugin=name)[0]
         assert (exited["signal"], exited["restart_in_seconds"]) == ("SIGKILL", 0)
-    # Three polls would take two of their intervals at least.
+    # Three polls would take at least two poll intervals.
     assert time.monotonic() - begin < REAP_INTERVAL
     assert hub.plugin_pid("d") == other
     assert is_alive(other)

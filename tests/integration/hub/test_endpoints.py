@@ -80,7 +80,7 @@ async def test_json_is_what_the_schema_says(node: OperatedNode) -> None:
 
 
 async def test_the_status_is_packed(node: OperatedNode) -> None:
-    """It is compressed for clients that accept it: thousands of devices are megabytes, requested every two seconds."""
+    """Clients that accept it get it compressed: thousands of devices are megabytes, requested every two seconds."""
     status = node.status()
     assert status
     client, url = AsyncHTTPClient(), f"http://{status.hub.report.http}/status"
@@ -102,7 +102,7 @@ async def test_other_addresses(node: OperatedNode) -> None:
 
 
 async def test_no_other_page_can_frame_it(node: OperatedNode) -> None:
-    """Every answer, even to a HEAD request, forbids the browser to show it in another site's page.
+    """Every answer, even to a HEAD request, forbids browsers to show it in another site's page.
 
     Nor may that page load it as an image or a script, which succeeds or fails with the status code of /readyz.
     """

@@ -23,7 +23,7 @@ with contextlib.suppress(BrokenPipeError):
     client.sendall(b'{{"device": "GPU-1", "source": "x", "reason": "y"}}\\n')
 print(client.makefile().readline())
 """
-"""A client that is refused may have its response before it has sent its request."""
+"""A client that accepts a refusal even before it has sent its request."""
 
 
 def _ask(path: Path, **request: object) -> str:

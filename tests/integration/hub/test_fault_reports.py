@@ -72,7 +72,7 @@ async def test_driver_removed(node: OperatedNode) -> None:
 
 
 async def test_xid(node: OperatedNode) -> None:
-    """A GPU that fell off the bus is named with its XID; when it is back, the status says what to do."""
+    """A GPU that has fallen off the bus is named with its XID; when it is back, the status says what to do."""
     gpu = node.gpus.gpus[3]
     node.gpus.xid(3, 79)
     problem = await _reported(
@@ -187,7 +187,7 @@ async def test_refused_registration(node: OperatedNode) -> None:
 
 
 async def test_kubelet_down(node: OperatedNode) -> None:
-    """All plugins wait for it, and this is not reported as their fault."""
+    """All plugins wait for the kubelet, and this is not reported as their fault."""
     starts = await node.metric("dphub_kubelet_starts_total")
     await node.kubelet.stop()
     await _reported(node, "kubelet", f"there is no kubelet at {node.plugin_dir}; gpu, ib, stub are waiting for it")
@@ -201,7 +201,7 @@ async def test_kubelet_down(node: OperatedNode) -> None:
 
 
 async def test_kubelet_killed(node: OperatedNode) -> None:
-    """It leaves its socket behind: status and metrics report once, not for each plugin, that the socket is dead."""
+    """The kubelet leaves its socket behind: status and metrics report once, not per plugin, that the socket is dead."""
     await node.kubelet.crash()
     await _reported(
         node,
@@ -234,7 +234,7 @@ BAD = [
 
 @pytest.mark.parametrize(("name", "text", "words"), BAD, ids=[row[0] for row in BAD])
 async def test_bad_configuration_on_reload(node: OperatedNode, name: str, text: str, words: list[str]) -> None:
-    """It is refused as a whole with the location of the mistake, the plugins keep running, and the status shows it."""
+    """The file is refused as a whole, with the location of the mistake; plugins keep running; the status shows it."""
     before = node.status()
     good = node.rewrite(name, text)
     said = await node.dphub("reload")

@@ -71,13 +71,13 @@ def _process(hub: HubProcess, name: str) -> psutil.Process:
 
 
 def _private_memory(process: psutil.Process) -> int:
-    """Return how many kB of memory no other process shares."""
+    """Return how many kB of memory the process shares with no other."""
     rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii")
     return int(re.findall(r"Private_Dirty: +(\d+)", rollup)[0])
 
 
 def _is_forked(process: psutil.Process) -> bool:
-    """Return whether it was forked: the kernel then still shows the environment of the fork server for it."""
+    """Return whether a process was forked: in that case, the kernel still shows the environment of the fork server."""
     return process.environ()["DPHUB_PLUGIN"] == ""
 
 
@@ -145,7 +145,7 @@ def test_forked_processes_take_less_memory(make_hub: MakeHub) -> None:
 
 
 def test_a_forked_process_exits_with_the_hub(make_hub: MakeHub) -> None:
-    """Even if the hub is killed: otherwise, it would keep the next hub's plugin from getting the resources."""
+    """It exits even if the hub is killed; otherwise, it would keep the next hub's plugin from getting the resources."""
     hub = make_hub(watcher("a", STUB)).start()
     forked = _process(hub, "a")
     assert _is_forked(forked)
@@ -164,7 +164,7 @@ def test_variables_that_a_process_reads_when_it_starts(make_hub: MakeHub) -> Non
 
 @pytest.mark.parametrize(("program", "event"), FAILING.values(), ids=FAILING)
 def test_a_fork_server_that_fails(make_hub: MakeHub, program: list[str], event: str) -> None:
-    """The plugins are started by their commands; the log says so, and nothing remains of it."""
+    """The plugins are started by their commands; the log says so, and no fork server remains."""
     code = (
         "from hub.supervisor import forkserver as module\n"
         "real = module.own_python\n"
@@ -211,7 +211,7 @@ def _runs_in(process: psutil.Process, run_dir: Path) -> bool:
 
 
 def test_a_process_that_cannot_be_prepared(make_hub: MakeHub) -> None:
-    """The error is that of the command; other plugins start, and their processes are forked."""
+    """The error is the one that the command would give; other plugins start, and their processes are forked."""
     hub = make_hub(watcher("bad", f"{STUB}\nworking_dir = /nonexistent") + watcher("good", STUB)).start()
     assert "/nonexistent" in hub.wait_event("plugin start failed", plugin="bad")["reason"]
     assert _is_forked(_process(hub, "good"))

@@ -11,7 +11,7 @@ from tests.harness.operated import STUB, OperatedNode
 
 
 async def test_every_plugin_reports_its_last_heartbeat(node: OperatedNode) -> None:
-    """The status and a metric have it, and it is repeated as long as the plugin works."""
+    """The status and a metric have the heartbeat's time, which advances as long as the plugin works."""
     said = json.loads((await node.dphub("status", "--json")).out)
     signs = {plugin["name"]: plugin["last_heartbeat"] for plugin in said["plugins"]}
     assert sorted(signs) == ["gpu", "ib", "stub"]
@@ -45,7 +45,7 @@ async def test_a_frozen_hub(node: OperatedNode) -> None:
 
 
 async def test_streams_of_lists_are_counted(node: OperatedNode) -> None:
-    """They are counted when they end, with the way they ended; so each of the kubelet's methods is counted."""
+    """A stream is counted when it ends, with the way it ended; so calls of all of the kubelet's methods are counted."""
     assert await node.metric("dphub_rpc_duration_seconds_count", method="ListAndWatch") == 0
     await node.kubelet.restart()
     await node.kubelet.wait_for(STUB, 4)

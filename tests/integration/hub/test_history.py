@@ -28,7 +28,7 @@ async def _history(node: OperatedNode, *words: str) -> list[Line]:
 
 
 async def _history_with(node: OperatedNode, field: str, *words: str) -> Line:
-    """Return the only allocation, once it has a field; a real kubelet notices each change a moment later."""
+    """Return the only allocation once it has this field; a real kubelet notices each change a moment later."""
     async with asyncio.timeout(WAIT_SECONDS):
         while True:
             found = await _history(node, *words)
@@ -38,7 +38,7 @@ async def _history_with(node: OperatedNode, field: str, *words: str) -> Line:
 
 
 async def test_the_life_of_a_device() -> None:
-    """It survives restarts of the plugin and the hub, and agrees with the metrics."""
+    """Its history survives restarts of the plugin and the hub, and agrees with the metrics."""
     async with operated(CONFIG, wanted={STUB: 4}) as node:
         pod = await node.kubelet.admit("trainer", {STUB: 1}, namespace="team-a")
         (device,) = pod.containers["main"].devices[STUB]

@@ -22,7 +22,7 @@ from tests.harness.hub_process import (
 
 
 def dphub(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command to completion."""
     return subprocess.run([sys.executable, "-m", "hub", *words], capture_output=True, text=True, check=False)
 
 

@@ -8,14 +8,14 @@ from hub.testing.node import Node
 from hub.testing.waiting import WAIT_SECONDS
 
 WINDOW = 10.0
-"""Seconds of a measurement: everything regular happens once in it, or more often."""
+"""The length of a measurement in seconds: all regular work happens at least once in that time."""
 
 MOST = {"hub": 0.5, "gpu": 2.4, "ib": 2.2, "stub": 1.8}
-"""Wake-ups a second of all threads of a process but gRPC's. Regular work happens together every five seconds, which is
-0.2 for each thread that takes part. The IB plugin reads its ports every second."""
+"""The most wake-ups a second of a process, over all threads except gRPC's. Regular work is done together every five
+seconds, which makes 0.2 for each thread that takes part. The IB plugin reads its ports every second."""
 
 MAX_CALLS = 12.0
-"""Reads and writes a second of a process."""
+"""The most reads and writes a second of a process."""
 
 
 async def test_an_idle_node_sleeps() -> None:

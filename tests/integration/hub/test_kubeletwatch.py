@@ -46,7 +46,7 @@ def test_the_hub_stops_when_its_plugin_directory_was_removed(make_hub: Callable[
 
 
 def test_every_plugin_is_signalled_once(make_hub: Callable[[str], HubProcess], directory: Path) -> None:
-    """One start of a kubelet is one SIGHUP for every plugin, which does not kill one that is still starting."""
+    """Each start of a kubelet is one SIGHUP for every plugin, which does not kill a plugin that is still starting."""
     script, go = directory / "recorder.py", directory / "go"
     script.write_text(RECORDER)
     hub = make_hub(
@@ -65,7 +65,7 @@ def test_every_plugin_is_signalled_once(make_hub: Callable[[str], HubProcess], d
     wait_until(lambda: all(file.exists() and file.read_text() == "hup\n" for file in heard), "each heard of the first")
     kubelet.start()
     wait_until(lambda: all(file.read_text() == "hup\n" * 2 for file in heard), "each heard of the second")
-    # The hub logs it after the signals.
+    # The hub logs the start after it has sent the signals.
     hub.wait_event("kubelet started", count=2)
     assert [hub.plugin_pid(name) for name in "ab"] == pids
     kubelet.close()
@@ -73,7 +73,7 @@ def test_every_plugin_is_signalled_once(make_hub: Callable[[str], HubProcess], d
 
 
 def test_sighup_does_not_affect_the_hub(make_hub: Callable[[str], HubProcess]) -> None:
-    """A SIGHUP to the hub changes nothing, where circusd restarts everything."""
+    """A SIGHUP to the hub changes nothing, whereas circusd restarts everything."""
     hub = make_hub("[watcher:a]\ncmd = sleep 1000\n").start()
     hub.wait_plugins("a")
     os.kill(hub.pid, signal.SIGHUP)

@@ -53,7 +53,7 @@ class LabelledNode:
         (self.directory / "circus.ini").write_text(text.format(directory=self.directory))
 
     async def has(self, labels: dict[str, str], *, later: timedelta = timedelta()) -> None:
-        """Wait until it has these labels, or will have them later if nothing else happens."""
+        """Wait until the node has these labels, or will have them later if nothing else happens."""
 
         def found() -> bool:
             return nfd.labels(self.features, datetime.now(UTC) + later) == labels
@@ -65,9 +65,9 @@ class LabelledNode:
 
 
 async def test_labels_come_and_go_with_plugins(tmp_path: Path) -> None:
-    """Each plugin has its own, unless they are switched off for it; a restart changes none.
+    """Each plugin has its own labels, unless they are switched off for it; a restart changes none.
 
-    Those of a plugin go at once when a reload removes it, and those of all, minutes after the hub has stopped.
+    A plugin's labels go at once when a reload removes the plugin, and all labels go minutes after the hub has stopped.
     """
     it = LabelledNode(tmp_path)
     async with it.node as node:
@@ -96,7 +96,7 @@ async def test_a_plugin_that_was_removed_while_no_hub_ran(tmp_path: Path) -> Non
 
 
 async def test_an_upgrade_changes_no_label(tmp_path: Path) -> None:
-    """The new hub's plugins keep using the files of the old one's, which only gives them an expiry time."""
+    """The new hub's plugins keep using the files of the old hub, which only adds an expiry time to them."""
     it = LabelledNode(tmp_path)
     async with it.node as node:
         await node.start_hub("old")

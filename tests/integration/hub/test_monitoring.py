@@ -17,7 +17,7 @@ from tests.harness.tools import tool
 MONITORING = PROJECT / "container" / "monitoring"
 SUFFIXES = ("_bucket", "_count", "_sum")
 ONLY_WITH_DRA = {"dphub_claims_rejected_total"}
-"""Metrics that rules use and that a node has only if a plugin serves dynamic resource allocation."""
+"""Metrics in the rules that a node has only if one of its plugins serves dynamic resource allocation."""
 
 
 def _promtool(*words: str, text: str | None = None) -> None:
@@ -45,7 +45,7 @@ def _queries() -> list[str]:
 
 
 TESTS = ("rules_test.yaml", "rules_week_test.yaml")
-"""The tests of the rules: over minutes, and over days."""
+"""The tests of the rules, over minutes and over days."""
 
 
 def test_the_alert_rules() -> None:
@@ -127,7 +127,7 @@ def test_the_queries_of_the_page(tmp_path: Path) -> None:
 
 
 async def test_metrics_of_a_whole_node() -> None:
-    """Prometheus finds no mistake in them, and every metric that a rule or a panel uses is there."""
+    """Prometheus finds no mistake in the metrics, and every metric that a rule or a panel uses is there."""
     async with operated() as node:
         await node.kubelet.admit("trainer", {GPU: 2, HCA: 1})
         counters = node.root / "sys/class/infiniband/mlx5_0/ports/1/counters"

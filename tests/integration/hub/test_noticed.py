@@ -24,7 +24,7 @@ async def _noticed(node: OperatedNode, words: str) -> Problem:
 
 
 async def test_a_device_that_is_removed_while_a_container_uses_it(node: OperatedNode) -> None:
-    """Its pod has lost it: the status names the container, and the log says which devices are gone.
+    """The pod has lost the device: the status names the container, and the log says which devices are gone.
 
     The node's capacity counts it as long as the pod exists.
     """
@@ -66,7 +66,7 @@ async def test_where_a_plugin_crashed(node: OperatedNode) -> None:
 
 
 async def test_the_use_of_devices_is_known_from_the_start(node: OperatedNode) -> None:
-    """This holds after a restart of the hub, too; until the kubelet has answered, the status says nothing about it."""
+    """This holds after a restart of the hub, too; until the kubelet has answered, the status leaves the use open."""
     await node.kubelet.admit("holder", {STUB: 2, GPU: 1})
     await node.stop_hub()
     await node.start_hub()
@@ -123,7 +123,7 @@ async def test_containers_that_get_nothing(node: OperatedNode) -> None:
 
 
 async def test_allocations_that_fail_each_time(node: OperatedNode) -> None:
-    """They are an error in the status, with an alert, until one succeeds; the node stays ready for rollouts."""
+    """These are an error in the status, with an alert, until one succeeds; the node stays ready for rollouts."""
     node.stub_faults(allocate={"fail": "the licence server is unavailable"})
     for number in range(3):
         with pytest.raises(AdmissionError):

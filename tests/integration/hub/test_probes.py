@@ -20,7 +20,7 @@ ROUNDS = 5
 
 
 def _probe(hub: HubProcess, path: str) -> subprocess.CompletedProcess[str]:
-    """Run the program of the manifests' probes, with the interpreter of this test."""
+    """Run the program that the manifests' probes run, with the interpreter of this test."""
     return subprocess.run(
         ["/usr/bin/env", "python3", "-IS", str(PROBE), path],
         capture_output=True,
@@ -82,9 +82,9 @@ def test_probes_have_a_queue_of_their_own(make_hub: MakeHub) -> None:
 
 
 def test_a_probe_of_a_hub_that_is_gone(make_hub: MakeHub) -> None:
-    """It fails and prints a line with the reason, and so does a probe of a plugin that does not serve."""
+    """The probe fails and prints a line with the reason, and so does a probe of a plugin that does not serve."""
     hub = make_hub(watcher("a", "cmd = /no/such/program\n")).start()
-    # Until then, the reason is that nothing answers, or that the plugin has not been started yet.
+    # At first, the reason is that nothing answers, or that the plugin has not been started yet.
     reason = re.compile("a: .*no such file", re.IGNORECASE)
     failed = wait_until(lambda: probe if reason.match((probe := _probe(hub, "/readyz")).stdout) else None, "the reason")
     assert failed

@@ -20,7 +20,7 @@ PLUGIN = "[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub\nwatchdog
 
 
 def dphub(hub: HubProcess, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command to completion."""
     command = [sys.executable, "-m", "hub", *words, f"--run-dir={hub.run_dir}"]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -47,7 +47,7 @@ def test_another_program_is_not_a_fault(make_hub: MakeHub) -> None:
 
 
 def test_commands_do_not_wait_for_another_program(make_hub: MakeHub) -> None:
-    """A restart of it, or a reload that changes it, has succeeded when it is running."""
+    """A restart of such a program, or a reload that changes it, has succeeded when it is running."""
     hub = make_hub(PROGRAM).start()
     hub.wait_plugins("other")
     said = dphub(hub, "restart", "other")
@@ -70,7 +70,7 @@ def test_what_another_program_means_by_its_exit_code(make_hub: MakeHub) -> None:
 
 
 def test_the_watchdog_ignores_another_program(make_hub: MakeHub) -> None:
-    """It has no heartbeat, and is not killed for that, while a hanging plugin alongside it is."""
+    """A program without a heartbeat is not killed for that, while a hanging plugin alongside it is."""
     hub = make_hub(PROGRAM + PLUGIN).start()
     hub.wait_plugins("other", "stub")
     other, stub = hub.plugin_pid("other"), hub.plugin_pid("stub")
@@ -95,7 +95,7 @@ def test_a_plugin_that_becomes_another_program(make_hub: MakeHub) -> None:
 
 
 def test_the_status_shows_a_requested_start(make_hub: MakeHub) -> None:
-    """When a start, stop or restart is answered, the status shows it: no earlier state counts as its outcome."""
+    """When a start, stop or restart is answered, the status shows it, so no earlier state counts as its outcome."""
     hub = make_hub(PROGRAM).start()
     hub.wait_plugins("other")
     path = RunDir(hub.run_dir).hub_report

@@ -9,7 +9,7 @@ from tests.harness.operated import CONFIG, STUB, WATCHDOG, OperatedNode, operate
 
 
 async def test_reload_changes_what_changed(node: OperatedNode) -> None:
-    """A plugin whose own file changed is restarted, a new one started, a removed one stopped, no other touched."""
+    """A plugin whose own file changed is restarted, a new one started, a removed one stopped, and no other touched."""
     gpu, ib = node.plugin("gpu"), node.plugin("ib")
     node.rewrite("stub.yaml", "resources: [{devices: 6}]")
     extra = "\n[watcher:extra]\ncmd = python -m hub.plugin plugins.stub:Stub --config {directory}/extra.yaml\n"

@@ -73,7 +73,7 @@ def test_reloadconfig_leaves_a_stopped_plugin_stopped(make_hub: MakeHub) -> None
 
 
 def test_plugins_of_a_reload_are_supervised(make_hub: MakeHub) -> None:
-    """A plugin that a reload added has the back-off and the respawn of any other."""
+    """A plugin that a reload has added is restarted, with back-off, like any other."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
     hub.config.write_text(watcher("a") + watcher("b", "cmd = false"))

@@ -46,7 +46,7 @@ async def _all_devices(node: BootedNode) -> None:
 
 
 async def test_it_is_ready_without_a_kubelet() -> None:
-    """Its plugins know their devices by then; only the hub itself reports to systemd, also when it stops."""
+    """Its plugins know their devices by then; only the hub itself reports to systemd, even when it stops."""
     async with _node() as node:
         await asyncio.to_thread(node.service.start)
         reports = [read_report(node.run_dir.report(name)) for name in NAMES]
@@ -68,7 +68,7 @@ def _environment(process: psutil.Process) -> dict[str, str]:
 
 
 async def test_a_plugin_that_crashes_or_hangs_does_not_block_the_kubelet() -> None:
-    """The hub is ready when the others have scanned."""
+    """The hub is ready when the other plugins have scanned."""
     async with _node() as node:
         (node.directory / "odd.py").write_text(
             "import os, time\nfrom hub import Plugin\n"
@@ -80,17 +80,17 @@ async def test_a_plugin_that_crashes_or_hangs_does_not_block_the_kubelet() -> No
             for name in ("Crashing", "Slow"):
                 config.write(f"[watcher:{name}]\ncmd = python -m hub.plugin {node.directory}/odd.py:{name}\n")
         await asyncio.to_thread(node.service.start)
-        # It is logged after the report to systemd.
+        # The line is logged after the report to systemd.
         ready = await wait_until(
             lambda: next((line for line in node.log.read_text().splitlines() if '"service ready"' in line), None),
             "the line in the log",
         )
-        # Once its scan has taken too long, the hanging one is not awaited either.
+        # Once its scan has taken too long, the hub does not wait for the hanging plugin either.
         assert set(json.loads(ready)["still_scanning"]) <= {"Slow"}, ready
 
 
 async def test_a_hub_in_a_pod_leaves_the_devices_to_the_service() -> None:
-    """It is ready and registers nothing, in whichever order they start; the status of both says so."""
+    """The hub in the pod is ready and registers nothing, whichever of them starts first; the status of both says so."""
     async with _node() as node, node:
         await asyncio.to_thread(node.service.start)
         await _all_devices(node)
@@ -105,7 +105,7 @@ async def test_a_hub_in_a_pod_leaves_the_devices_to_the_service() -> None:
         assert "the node's service (hub dphub) serves this node's devices, so this hub does not" in said.out, said
         code, text = await asyncio.to_thread(ask, str(pod.http_socket), "/readyz")
         assert code == 200, text
-        # Commands go to the service, also those that name no hub.
+        # Commands go to the service, even those that name no hub.
         assert (await node.dphub("cordon", "red-0")).code == 0
         refused = await node.dphub("cordon", "red-1", "--instance", "pod")
         assert "the node's service (hub dphub) owns this node: repeat the command with --instance dphub" in refused.err

@@ -20,7 +20,7 @@ from tests.harness.hub_process import (
     watcher,
 )
 
-AS_SUBREAPER = "import ctypes; ctypes.CDLL(None).prctl(36, 1); "  # PR_SET_CHILD_SUBREAPER: orphans come to the hub
+AS_SUBREAPER = "import ctypes; ctypes.CDLL(None).prctl(36, 1); "  # PR_SET_CHILD_SUBREAPER: the hub inherits orphans
 
 
 def test_starts_all_and_stops_all(make_hub: MakeHub) -> None:
@@ -47,7 +47,7 @@ SOCKETS = {"dphub.control", "dphub.events", "dphub.http", "external.sock"}
 
 
 def test_a_clean_end_leaves_no_socket(make_hub: MakeHub) -> None:
-    """No socket is left that no process listens on; the files that show the last known state are kept."""
+    """No socket is left on which no process listens; the files that show the last known state are kept."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
     wait_until(lambda: _sockets(hub) == SOCKETS, "the hub listens")
@@ -133,7 +133,7 @@ def test_plugins_end_with_a_killed_hub(make_hub: MakeHub) -> None:
 
 
 def test_orphans_are_reaped(make_hub: MakeHub, directory: Path) -> None:
-    """As process 1 the hub inherits orphans, and leaves no zombies."""
+    """As process 1, the hub inherits orphans, and leaves no zombies."""
     orphan = directory / "orphan"
     script = directory / "plugin.sh"
     script.write_text(f"(sh -c 'echo $$ > {orphan}; exec sleep 0.3' &)\nexec sleep 1000\n")

@@ -21,7 +21,7 @@ def _detector(node: OperatedNode) -> Detector:
 
 
 async def _until(detector: Detector, **statuses: str) -> None:
-    """Wait until conditions of the node have these statuses."""
+    """Wait until the node's conditions have these statuses."""
 
     def holds() -> bool:
         detector.run()

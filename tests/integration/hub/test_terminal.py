@@ -20,7 +20,7 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 signal.signal(signal.SIGHUP, getattr(signal, sys.argv[1]))
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
-"""Run Python with its standard input as its controlling terminal, and with this action of SIGHUP."""
+"""A program that runs Python with standard input as its controlling terminal, and a given action for SIGHUP."""
 
 StartHub = Callable[[str], HubProcess]
 
@@ -32,7 +32,7 @@ class Terminal:
         self._emulator, self._inside = pty.openpty()
 
     def run(self, hub: HubProcess, action: str) -> None:
-        """Run a hub in it."""
+        """Run a hub in the terminal."""
         with hub.log.open("ab") as log:
             hub.process = subprocess.Popen(
                 [sys.executable, "-c", IN_TERMINAL, action, "-c", HUB, *hub.arguments(), "--http=off"],
@@ -43,7 +43,7 @@ class Terminal:
             )
 
     def close(self) -> None:
-        """Close it, as a terminal emulator does when its window is closed."""
+        """Close the terminal, as a terminal emulator does when its window is closed."""
         for end in (self._inside, self._emulator):
             if end >= 0:
                 os.close(end)

@@ -1,4 +1,4 @@
-"""Commands, when files of a running hub have been removed or replaced."""
+"""Commands after files of a running hub have been removed or replaced."""
 
 import subprocess
 import sys

@@ -12,7 +12,7 @@ VENDOR = "rdma.device-plugin-hub"
 
 
 async def test_names_instead_of_files(node: Node, kubelet: FakeKubelet) -> None:
-    """Both can be used at once; the file defines the names and is removed with the devices; other files stay."""
+    """Names and files can be used at once; the CDI file is removed with the devices, and other files stay."""
     tree = two_connectx6(node.directory / "root")
     directory = tree.root / "var/run/cdi"
     directory.mkdir(parents=True)

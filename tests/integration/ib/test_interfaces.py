@@ -12,7 +12,7 @@ print(set_up("lo"), set_up("lo"))
 
 
 def test_an_interface_that_is_down() -> None:
-    """It is brought up once; in a new network namespace, lo is down."""
+    """The interface is brought up once. The test uses lo, which is down in a new network namespace."""
     new = ["unshare", "--net", "--map-root-user"]
     if subprocess.run([*new, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this process may not create network namespaces")

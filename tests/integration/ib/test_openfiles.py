@@ -20,7 +20,7 @@ from plugins.ib.reset import openfiles
 from plugins.ib.reset.openfiles import processes_with_open
 
 ZERO = (1, 5)
-"""The number of /dev/zero, which no other process of the tests keeps open or mapped."""
+"""The device number of /dev/zero, which no other process of the tests keeps open or mapped."""
 
 HIDE = """
 import ctypes, os, threading, time
@@ -93,14 +93,14 @@ def running(script: str) -> Iterator[subprocess.Popen[bytes]]:
     ],
 )
 def test_a_process_that_holds_a_device(how: str) -> None:
-    """It is found even if only a thread has the file, if its first thread has exited, or if it is only mapped."""
+    """It is found even if only a thread has the file, if its first thread has exited, or if the file is only mapped."""
     with running(HIDE + how) as process:
         found = list(processes_with_open(Host(Path("/")), {ZERO}))
     assert [text for text in found if text.startswith(f"process {process.pid} (")] != [], found
 
 
 def test_a_process_that_only_names_a_device() -> None:
-    """Any user can do that (O_PATH), even one who may not open the device, so it does not count."""
+    """Any user can do that (O_PATH), even without the right to open the device, so such a process does not count."""
     with running(HIDE.replace("O_RDWR", "O_PATH") + "hold()\nstay()") as process:
         found = list(processes_with_open(Host(Path("/")), {ZERO}))
     assert [text for text in found if text.startswith(f"process {process.pid} (")] == [], found
@@ -172,7 +172,7 @@ def test_a_process_that_forks_all_the_time() -> None:
 
 
 def test_a_process_whose_files_the_kernel_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may have the device mapped, so it counts; the others are still searched."""
+    """Such a process may have the device mapped, so it counts; the others are still searched."""
     for pid in ("11", "12"):
         (tmp_path / "proc" / pid).mkdir(parents=True)
         (tmp_path / "proc" / pid / "comm").write_text(f"name{pid}\n")
@@ -194,7 +194,7 @@ def test_a_process_whose_files_the_kernel_does_not_show(tmp_path: Path, monkeypa
 
 
 def test_a_process_with_very_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does not count as a user of the device if checking its files takes too long: any user can start one."""
+    """Such a process does not count as a holder if checking its files takes too long: any user can start one."""
     (tmp_path / "proc/11").mkdir(parents=True)
     patience = 1.0
 

@@ -12,7 +12,7 @@ from tests.simulators.rdma.tree import RdmaTree, dgx, two_connectx6
 
 
 async def test_each_hca_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
-    """By default, its id is its PCI address; it has its NUMA node, its own files and the variables that name it."""
+    """By default, its id is the PCI address; it has its NUMA node, its own files and the variables that name it."""
     two_connectx6(root_of(node))
     start(node)
     await kubelet.wait_for(HCA, 2)
@@ -38,7 +38,7 @@ async def test_each_hca_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_port_that_goes_down(node: Node, kubelet: FakeKubelet) -> None:
-    """It does not count at once; then the HCA is unhealthy with port and state, until the port was up for a while."""
+    """After a delay, the HCA is unhealthy, with port and state as reason, until the port has been up for a while."""
     tree = two_connectx6(root_of(node))
     plugin = start(node, {**EACH, "health": {"down": 0.5, "up": 0.5}})
     await kubelet.wait_for(HCA, 2)
@@ -52,7 +52,7 @@ async def test_a_port_that_goes_down(node: Node, kubelet: FakeKubelet) -> None:
 
 @pytest.mark.parametrize(("rule", "healthy"), [("any", 1), ("all", 0)])
 async def test_two_ports(node: Node, kubelet: FakeKubelet, rule: str, healthy: int) -> None:
-    """An HCA with one port up is healthy or not, as the pool says."""
+    """Whether an HCA with only one port up is healthy depends on the pool's settings."""
     tree = RdmaTree(root_of(node))
     tree.add("mlx5_0", "0000:07:00.0", ports=2)
     tree.set_port("mlx5_0", "DOWN", 2)

@@ -45,7 +45,7 @@ async def test_the_shared_plugins_pools(node: Node, kubelet: FakeKubelet, suffix
 
 
 async def test_shares_of_an_hca(node: Node, kubelet: FakeKubelet) -> None:
-    """They are replicas of one HCA; one container gets shares of different HCAs."""
+    """The shares are replicas of one HCA; one container gets shares of different HCAs."""
     tree = RdmaTree(root_of(node))
     tree.add("mlx5_0", "0000:07:00.0")
     tree.add("mlx5_1", "0000:08:00.0")
@@ -60,7 +60,7 @@ async def test_shares_of_an_hca(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
-    """Each is listed with its reason: no pool, functions with virtual ones, no driver, the node's own interface."""
+    """Each is listed with its reason: no pool, virtual functions of its own, no driver, or the node's own interface."""
     root = root_of(node)
     tree = RdmaTree(root)
     tree.add("mlx5_0", "0000:01:00.0")
@@ -96,7 +96,7 @@ async def test_overlapping_pools(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_virtual_functions(node: Node, kubelet: FakeKubelet) -> None:
-    """Each is for one container; by default it is healthy though its port is down until a pod sets it up."""
+    """Each is for one container; by default, it is healthy although its port is down until a pod sets it up."""
     tree = sixty_four_vfs(root_of(node))
     pool = {"resourceName": "vf", "resourcePrefix": "nvidia.com", "mode": "vf", "selectors": {"pfNames": ["ib0#0-3"]}}
     strict = {**pool, "resourceName": "strict", "selectors": {"pfNames": ["ib0#4-5"]}}
@@ -113,7 +113,7 @@ async def test_virtual_functions(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_variables_are_switches(node: Node, kubelet: FakeKubelet) -> None:
-    """A container gets those that are switched on; missing files are left out, and uverbs never is."""
+    """A container gets what is switched on; missing files are left out, and the uverbs file never is."""
     tree = two_connectx6(root_of(node))
     (tree.root / "dev/infiniband/rdma_cm").unlink()
     start(node, {**EACH, "ncclIbHca": False, "ucxNetDevices": False, "nodes": ["rdma_cm"]})
@@ -124,7 +124,7 @@ async def test_variables_are_switches(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_pools_that_name_the_same_interface(node: Node) -> None:
-    """They are refused, with both names."""
+    """Such pools are refused, with both names."""
     root_of(node)
     first, second = ({**EACH, "resourceName": name, "selectors": {"ifNames": [name, "ib0"]}} for name in "ab")
     plugin = start(node, first, second)
@@ -152,7 +152,7 @@ async def test_pools_that_name_the_same_interface(node: Node) -> None:
     ],
 )
 async def test_wrong_configurations(node: Node, pool: dict[str, object], words: str) -> None:
-    """They are refused, with the location of the mistake."""
+    """Wrong configurations are refused, with the location of the mistake."""
     root_of(node)
     plugin = start(node, pool)
     assert await plugin.exited() == Exit.USAGE

@@ -28,7 +28,7 @@ PATIENT = VfTimeouts(unbind=5, reset=5, bind=5, ready=5)
 
 
 class Kernel:
-    """Does what is written into sysfs: pipes stand for the files that a kernel reacts to.
+    """A kernel that reacts to what is written into sysfs, where pipes stand for the files.
 
     Args:
         tree: The node.
@@ -38,9 +38,9 @@ class Kernel:
         self.tree = tree
         self.did: list[str] = []
         self.ignored: set[str] = set()
-        """What it does not react to."""
+        """The files that the kernel does not react to."""
         self.renames = False
-        """Whether another device has taken the number in the meantime."""
+        """Whether another device takes the function's number while it is unbound."""
         driver = tree.root / "sys/bus/pci/drivers/mlx5_core"
         self._pipes: dict[int, str] = {}
         # In the order in which a reset writes them, so that the first one is checked first.
@@ -80,7 +80,7 @@ class Kernel:
 
 @pytest.fixture
 def kernel(node: Node) -> Iterator[Kernel]:
-    """Create a node with a virtual function that is up, and what reacts to sysfs."""
+    """Create a node with a virtual function that is up, and a kernel that reacts to sysfs."""
     (node.directory / "root").mkdir()
     tree = RdmaTree(node.directory / "root")
     tree.add("mlx5_0", "0000:07:00.0")
@@ -119,7 +119,7 @@ async def test_a_physical_function(kernel: Kernel) -> None:
 
 
 def _open_by_a_process(kernel: Kernel, number: str = "1:3") -> Path:
-    """Have a process hold /dev/null open, whose number is that of the function unless a test specifies another."""
+    """Make a process hold /dev/null open, and give the function the device number of /dev/null, or another one."""
     directory = kernel.tree.root / "sys/bus/pci/devices" / VF / "infiniband_verbs/uverbs1"
     (directory / "dev").write_text(f"{number}\n")
     process = kernel.tree.root / "proc/4711"
@@ -134,7 +134,7 @@ def _open_by_a_process(kernel: Kernel, number: str = "1:3") -> Path:
 
 
 async def test_a_function_that_is_open_elsewhere(kernel: Kernel) -> None:
-    """It is not reset, and the reason names the process; the name of the device file does not matter."""
+    """The function is not reset, and the reason names the process; the name of the device file does not matter."""
     _open_by_a_process(kernel)
     assert "other processes have it open: process 4711 (trainer)" in (await _reset(kernel)).message
     assert kernel.did == []
@@ -158,7 +158,7 @@ async def test_processes_that_only_look_like_holders(kernel: Kernel) -> None:
 
 
 async def test_the_name_of_a_holder_need_not_be_text(kernel: Kernel) -> None:
-    """The reason still gives the name."""
+    """The reason gives the name even if it is not valid text."""
     (_open_by_a_process(kernel) / "comm").write_bytes(b"\xff\n")
     assert "process 4711 (\\xff)" in (await _reset(kernel)).message
 
@@ -181,16 +181,16 @@ async def test_a_reset_that_hangs(kernel: Kernel) -> None:
 
 
 async def test_a_driver_that_is_not_bound_again(kernel: Kernel) -> None:
-    """The bind is tried again and again until the limit."""
+    """The bind is retried until its time limit."""
     kernel.ignored.add("bind")
     assert "the driver was not bound" in (await _reset(kernel, limits=replace(PATIENT, bind=1))).message
 
 
 async def test_a_first_bind_that_fails(kernel: Kernel) -> None:
-    """It may fail with an input/output error, and is then tried again."""
+    """A bind may fail with an input/output error, and is then retried."""
     bind = kernel.tree.root / "sys/bus/pci/drivers/mlx5_core/bind"
     bind.rename(bind.with_name("later"))
-    bind.mkdir()  # to write to it fails
+    bind.mkdir()  # so that writing to it fails
     later = threading.Timer(0.4, lambda: (bind.rmdir(), bind.with_name("later").rename(bind)))
     later.start()
     result = await _reset(kernel)
@@ -210,7 +210,7 @@ async def test_a_port_that_does_not_come_up(kernel: Kernel) -> None:
 
 
 async def test_device_files_with_other_names(kernel: Kernel) -> None:
-    """The container was given files that are another device's now, so it must not start."""
+    """The container was given files that now belong to another device, so it must not start."""
     kernel.renames = True
     assert "the names of its device files changed: uverbs1 no longer exist" in (await _reset(kernel)).message.replace(
         "umad2, ", ""
@@ -223,7 +223,7 @@ def _spawn(node: Node, kernel: Kernel) -> PluginProcess:
 
 
 async def test_through_the_kubelet(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
-    """If the pool has resets, a container starts once its function was reset, and does not if that failed."""
+    """If the pool has resets, a container starts once its function has been reset, and not if that fails."""
     _spawn(node, kernel)
     await kubelet.wait_for("rdma/vf", 1)
     pod = await kubelet.admit("job", {"rdma/vf": 1})
@@ -231,7 +231,7 @@ async def test_through_the_kubelet(node: Node, kubelet: FakeKubelet, kernel: Ker
     _open_by_a_process(kernel)
     async with asyncio.timeout(WAIT_SECONDS):
         while "does not exist" in (error := await _start_error(kubelet, pod)):  # noqa: ASYNC110 - each is a call
-            # Without its driver, the function was no device for a moment.
+            # Without its driver, the function is not a device for a moment.
             await asyncio.sleep(0.05)
     assert "other processes have it open" in error
 
@@ -253,7 +253,7 @@ async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubel
     killed.kill()
     with pytest.raises(ContainerStartError):
         await admission
-    # Its reset may be about to bind.
+    # The reset of the killed plugin may be about to bind.
     psutil.wait_procs(family, timeout=WAIT_SECONDS)
     kernel.ignored.clear()
     _spawn(node, kernel)
@@ -268,7 +268,7 @@ async def test_a_driver_that_is_never_bound_again(node: Node, kubelet: FakeKubel
     notes.mkdir(parents=True)
     (notes / VF).write_text("mlx5_core")
     kernel.tree.unbind("mlx5_1")
-    # What binds is a directory, so it fails at once.
+    # The bind file is a directory, so each bind fails at once.
     bind = kernel.tree.root / "sys/bus/pci/drivers/mlx5_core/bind"
     bind.rename(bind.with_name("later"))
     bind.mkdir()

@@ -26,7 +26,7 @@ def start_intel(node: Node, **settings: object) -> PluginProcess:
 
 
 async def test_each_gpu_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
-    """Its id is its PCI address; it has its NUMA node, its own files and links."""
+    """A device's id is its GPU's PCI address; it has its NUMA node, its own files and links."""
     two_flex(intel_root(node))
     start_intel(node)
     await kubelet.wait_for(I915, 2)
@@ -60,7 +60,7 @@ async def test_two_drivers_and_monitoring(node: Node, kubelet: FakeKubelet) -> N
 
 
 async def test_shares_of_one_container_are_of_different_gpus(node: Node, kubelet: FakeKubelet) -> None:
-    """They are taken from the GPUs on the NUMA node to which the kubelet has aligned the container."""
+    """The shares are taken from the GPUs on the NUMA node to which the kubelet has aligned the container."""
     tree = IntelTree(intel_root(node))
     for number, pci in enumerate(("0000:4d:00.0", "0000:4e:00.0", "0000:b7:00.0")):
         tree.add(pci, numa=number // 2)
@@ -71,7 +71,7 @@ async def test_shares_of_one_container_are_of_different_gpus(node: Node, kubelet
 
 
 async def test_a_gpu_is_divided(node: Node, kubelet: FakeKubelet) -> None:
-    """Its virtual functions are served as soon as their files are there, and the GPU itself is not."""
+    """Its virtual functions are served as soon as their files are there, and the GPU itself is no longer served."""
     tree = two_flex(intel_root(node))
     start_intel(node)
     await kubelet.wait_for(I915, 2)
@@ -91,7 +91,7 @@ async def test_a_node_without_gpus_gets_one(node: Node, kubelet: FakeKubelet) ->
 
 
 async def test_a_gpu_that_is_too_hot(node: Node, kubelet: FakeKubelet) -> None:
-    """It is not allocated."""
+    """Such a GPU is not allocated."""
     tree = four_vfs(intel_root(node))
     tree.set_temperature("0000:b7:00.0", 105)
     plugin = start_intel(node, health_management=True)

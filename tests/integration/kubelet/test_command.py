@@ -110,7 +110,7 @@ async def test_a_person_can_follow_and_direct_it() -> None:
 
 
 async def test_a_refused_registration_is_logged_with_the_kubelets_words() -> None:
-    """A plugin's author sees there what is wrong."""
+    """The log shows a plugin's author what is wrong."""
     async with session() as it:
         plugin = await ScriptedPlugin(it.directory, "stub").serve()
         with pytest.raises(Exception, match="is invalid"):
@@ -145,7 +145,7 @@ async def test_a_mistake_is_answered_and_ends_nothing() -> None:
 
 
 async def test_the_end_of_standard_input_ends_nothing() -> None:
-    """It keeps running in the background of a script."""
+    """The command keeps running as a background job of a script."""
     async with session() as it:
         assert it.process.stdin
         it.process.stdin.close()
@@ -179,7 +179,7 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
 
 async def test_the_plugin_directory_of_a_running_kubelet_is_left_alone() -> None:
-    """A kubelet deletes all sockets there when it starts, which would disconnect the plugins of the other one."""
+    """A kubelet deletes all sockets there when it starts, which would disconnect the plugins of the running one."""
     async with session() as it:
         plugin = await ScriptedPlugin(it.directory, listed=[device("a")]).serve()
         arguments = [*COMMAND, "--plugin-dir", os.fspath(it.directory)]

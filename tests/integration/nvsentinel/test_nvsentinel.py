@@ -36,7 +36,7 @@ class SentinelNode(Node):
         super().__init__(directory, directory / "circus.ini", {"DPHUB_NODE_NAME": NODE})
 
     def faults(self, text: str) -> None:
-        """Set the stub's faults; without text it has none."""
+        """Set the stub's faults; an empty text removes them."""
         replace(self.run_dir.path / "stub-faults.yaml", text)
 
     async def device(self, name: str, reason: str) -> None:
@@ -57,7 +57,7 @@ class SentinelNode(Node):
             raise AssertionError(f"{error}; log:\n{self.log.read_text()[-4000:]}") from None
 
     def pid(self) -> int:
-        """Return the process for NVSentinel; 0 before it has started."""
+        """Return the id of the process for NVSentinel; 0 before it has started."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
         found = [line for line in lines if line["event"] == "plugin started" and line["plugin"] == "nvsentinel"]
         return int(found[-1]["pid"]) if found else 0
@@ -73,7 +73,7 @@ async def node(directory: Path) -> AsyncIterator[SentinelNode]:
 
 
 async def test_what_nvsentinel_reports(node: SentinelNode) -> None:
-    """The device is taken away, with NVSentinel's words as the reason, until its healthy event; by either method."""
+    """By either method, a device is unhealthy, with NVSentinel's message as the reason, until its healthy event."""
     await node.wait(node.ours.is_socket, "the socket")
     about = [("GPU_UUID", "stub-1")]
     await send(node.ours, request(event("GpuMemWatch", about, message="row 7 is bad", nodeName=NODE)))
@@ -88,7 +88,7 @@ async def test_what_nvsentinel_reports(node: SentinelNode) -> None:
 
 
 async def test_a_malformed_request(node: SentinelNode) -> None:
-    """It is rejected, and the next one is carried out."""
+    """Such a request is rejected, and the next one is carried out."""
     await node.wait(node.ours.is_socket, "the socket")
     with pytest.raises(grpc.aio.AioRpcError, match="expected a message of NVSentinel's API"):
         await send(node.ours, b"\xff")

@@ -21,7 +21,7 @@ from tests.simulators.nvsentinel import event, request, send
 
 @asynccontextmanager
 async def _process(directory: Path, name: str, taken: list[str]) -> AsyncIterator[None]:
-    """Run the receiver of a hub of this name, which notes what it receives."""
+    """Run the receiver of a hub of this name, which records what it receives."""
     run_dir = RunDir(directory, name)
     lock = ServingLock(run_dir, COMPONENT)
     lock.acquire()
@@ -37,7 +37,7 @@ async def _process(directory: Path, name: str, taken: list[str]) -> AsyncIterato
 
 
 async def test_the_newest_hub_receives(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """During an upgrade the new hub's process takes the socket over; when it is gone, the old one's has it again."""
+    """During an upgrade, the new hub's process takes over the socket; when it ends, the old hub's takes it back."""
     monkeypatch.setattr(receiver, "CHECK_SECONDS", 0.05)
     path = directory / "nvsentinel.sock"
     taken: list[str] = []
@@ -71,7 +71,7 @@ def _names(directory: Path) -> list[str]:
 
 @pytest.mark.parametrize("what", ["file", "link", "directory"])
 async def test_something_else_in_its_place(directory: Path, what: str) -> None:
-    """It is replaced, and a link to a file elsewhere is not followed."""
+    """Anything else there is replaced, and a link to a file elsewhere is not followed."""
     path, elsewhere = directory / "nvsentinel.sock", directory / "elsewhere"
     elsewhere.write_text("mine")
     match what:

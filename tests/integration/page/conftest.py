@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the page."""
+"""Fixtures for the tests of the page."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

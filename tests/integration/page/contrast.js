@@ -1,4 +1,4 @@
-// The pieces of text whose contrast is less than WCAG AA asks (4.5, or 3 for large text), as "ratio: text".
+// The pieces of text whose contrast is below WCAG AA (4.5, or 3 for large text), as "ratio: text".
 (() => {
   const parts = (color) => color.match(/[\d.]+/g).map(Number);
   const luminance = (color) => {

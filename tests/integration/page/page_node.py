@@ -33,7 +33,7 @@ def bad(number: int, reason: str, **more: object) -> DeviceStatus:
 
 
 def counts(devices: Sequence[DeviceStatus]) -> dict[str, int]:
-    """Return what a plugin writes about this many devices."""
+    """Return the numbers that a plugin reports about these devices."""
     return {
         "capacity": len(devices),
         "allocatable": sum(each.healthy for each in devices),
@@ -107,7 +107,7 @@ class PageNode:
         self._run_dir = RunDir(directory)
         self.url = ""
 
-    def says(self, state: PluginReport, kubelet: bool = True) -> None:  # noqa: FBT001, FBT002 - a fact, no switch
+    def says(self, state: PluginReport, kubelet: bool = True) -> None:  # noqa: FBT001, FBT002 - a fact, not a switch
         """From now on, report the plugin in this state."""
         process = ProcessReport(
             "stub",
@@ -130,7 +130,7 @@ class PageNode:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Serve it until the block ends."""
+        """Serve the page until the block ends."""
         heard: list[tuple[str, str]] = []
         reader = Reader(self._run_dir)
         server = asyncio.create_task(serve_web("127.0.0.1:0", reader, lambda *said: heard.append(said), [ELSEWHERE]))

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_the_worst_devices_come_first(browser: Browser, page_node: PageNode) -> None:
-    """Devices that cannot be used are on top, with the reason; one that fails later goes there by itself."""
+    """Devices that cannot be used are on top, with the reason; one that fails later moves there by itself."""
     async with opened(browser, page_node.url) as page:
         states = await page.locator(".device .state").all_inner_texts()
         assert [state.split("\n")[0] for state in states] == [
@@ -26,7 +26,7 @@ async def test_the_worst_devices_come_first(browser: Browser, page_node: PageNod
 
 
 async def test_no_device_is_cut_silently(browser: Browser, page_node: PageNode) -> None:
-    """Of a thousand devices the worst are drawn; the page gives the total, and shows the rest on request."""
+    """Of a thousand devices, the worst are drawn; the page gives the total, and shows the rest on request."""
     page_node.says(large_node(1000))
     async with opened(browser, page_node.url) as page:
         await expect(page.locator("#count")).to_have_text("1,000 devices; the worst 200 are shown")
@@ -41,7 +41,7 @@ async def test_no_device_is_cut_silently(browser: Browser, page_node: PageNode) 
 
 
 async def test_the_largest_node(browser: Browser, page_node: PageNode) -> None:
-    """One of 16,384 devices is found by a search, and a filter shows those that are not healthy."""
+    """A search finds one of 16,384 devices, and a filter shows those that are not healthy."""
     page_node.says(large_node(16_384))
     async with opened(browser, page_node.url) as page:
         await expect(page.locator(".device")).to_have_count(200)
@@ -53,7 +53,7 @@ async def test_the_largest_node(browser: Browser, page_node: PageNode) -> None:
 
 
 async def test_search_and_filters_are_in_the_address(browser: Browser, page_node: PageNode) -> None:
-    """The search covers ids, pods, addresses and reasons; a link to the results shows another user the same."""
+    """The search covers ids, pods, addresses and reasons; a link to the results shows the same to another user."""
     async with opened(browser, page_node.url) as page:
         search = page.get_by_role("searchbox", name="Search devices")
         for words, names in (
@@ -81,7 +81,7 @@ async def test_search_and_filters_are_in_the_address(browser: Browser, page_node
 
 
 async def test_the_keyboard_reaches_every_fact(browser: Browser, page_node: PageNode) -> None:
-    """With Tab and Enter alone everything in `/status` on plugins and devices can be read; nothing is a tooltip."""
+    """With Tab and Enter alone, everything in `/status` on plugins and devices can be read; nothing is a tooltip."""
     async with opened(browser, page_node.url) as page:
         for _ in range(await page.locator("summary").count()):
             await _tab_to(page, "details:not([open]) > summary")
@@ -100,7 +100,7 @@ async def test_the_keyboard_reaches_every_fact(browser: Browser, page_node: Page
 
 
 async def test_touch_reaches_the_facts(browser: Browser, page_node: PageNode) -> None:
-    """A tap opens a device, and another one closes it, even at the width of a phone."""
+    """A tap opens a device, and another tap closes it, even at the width of a phone."""
     async with opened(browser, page_node.url, 390, touch=True) as page:
         line = page.locator(".device summary", has_text="Stub 3000")
         await line.tap()
@@ -110,7 +110,7 @@ async def test_touch_reaches_the_facts(browser: Browser, page_node: PageNode) ->
 
 
 async def test_commands_are_for_a_shell(browser: Browser, page_node: PageNode) -> None:
-    """Where two resources have a device of the same id, problem and device have the same command, quoted as a whole."""
+    """If two resources have a device with the same id, problem and device show the same command, quoted as a whole."""
     one, other = (
         plugin([bad(0, "broken", id="0", source="broken")]).resources[0],
         plugin([device(0, id="0")]).resources[0],
@@ -133,7 +133,7 @@ async def _tab_to(page: Page, selector: str) -> Locator:
 
 
 def _texts(part: object) -> Iterator[str]:
-    """Return every text of a part of the status, except those that stand for an order or an outcome."""
+    """Yield every text in a part of the status, except the value of `health`, which the page need not repeat."""
     if isinstance(part, dict):
         for name, value in part.items():
             if name != "health":

@@ -23,14 +23,14 @@ new MutationObserver(() => {
   left = seconds;
 }).observe(line, {childList: true, characterData: true, subtree: true});
 """
-"""Collects how long the page intends to wait after each attempt."""
+"""Code that records how long the page intends to wait after each attempt."""
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
-"""Finds the text that has too little contrast."""
+"""Code that finds text with too little contrast."""
 
 
 async def test_the_node_and_its_problems_come_first(browser: Browser, page_node: PageNode) -> None:
-    """Title and head name the node and count its problems; below the totals are the problems, then the rest."""
+    """The title and the header name the node and count its problems; the problems follow the totals, then the rest."""
     async with opened(browser, page_node.url) as page:
         await expect(page).to_have_title("2 problems - node-a - Device Plugin Hub")
         await expect(page.get_by_role("heading", level=1)).to_have_text("node-a")
@@ -47,7 +47,7 @@ async def test_the_node_and_its_problems_come_first(browser: Browser, page_node:
 
 
 async def test_a_node_that_is_not_ready_says_so(browser: Browser, page_node: PageNode) -> None:
-    """A plugin that serves nothing is more than one problem of many: the node is not ready, or has no kubelet."""
+    """A plugin that serves nothing is more than just another problem: the node is not ready, or has no kubelet."""
     page_node.says(plugin([device(0)], resources=(), reason="the driver does not answer", fault=True))
     async with opened(browser, page_node.url) as page:
         await expect(page.locator("#verdict")).to_have_text("1 problem, not ready")
@@ -57,7 +57,7 @@ async def test_a_node_that_is_not_ready_says_so(browser: Browser, page_node: Pag
 
 
 async def test_the_skip_link(browser: Browser, page_node: PageNode) -> None:
-    """The first Tab offers to skip to the devices; that keeps the filters, and the focus is visible."""
+    """The first Tab offers to skip to the devices; doing so keeps the filters, and the focus is visible."""
     async with opened(browser, f"{page_node.url}#q=stub") as page:
         await page.keyboard.press("Tab")
         await expect(page.get_by_role("link", name="Skip to the devices")).to_be_in_viewport()
@@ -107,12 +107,12 @@ async def test_the_hub_is_gone(browser: Browser, page_node: PageNode) -> None:
         await expect(page).to_have_title("No answer - node-a - Device Plugin Hub")
         await expect(page.locator(".device")).to_have_count(7)
         assert await _colors(page) == set()
-        # It can still be searched, and asked to try at once.
+        # The page can still be searched, and asked to try at once.
         await page.get_by_role("searchbox").fill("stub-3")
         await expect(page.locator(".device .name")).to_have_text(["stub-3"])
-        # It may have tried by itself in the meantime.
+        # The page may have tried by itself in the meantime.
         while len(pauses := await page.evaluate("pauses")) < 6:
-            # The longest pause is followed by one of the same length, which counts as another only after a second.
+            # The longest pause is followed by one of the same length, which is noticed as another only after a second.
             await _holds(page, "left < 30")
             await page.get_by_role("button", name="Try now").click()
             await _holds(page, f"pauses.length > {len(pauses)}")
@@ -157,7 +157,7 @@ async def test_external_text_is_not_markup(browser: Browser, page_node: PageNode
 
 
 async def test_text_cannot_imitate_other_text(browser: Browser, page_node: PageNode) -> None:
-    """Characters that reverse the direction of writing, and control characters, are replaced."""
+    """Characters that reverse the writing direction, and control characters, are replaced."""
     page_node.says(plugin([bad(0, reason="fan\u202eduol si\u2066 \x9b31m\x1b[2J\nend")]))
     async with opened(browser, page_node.url) as page:
         await expect(page.locator(".device.unhealthy .reason")).to_have_text(
@@ -168,7 +168,7 @@ async def test_text_cannot_imitate_other_text(browser: Browser, page_node: PageN
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [320, 500, 1400])
 async def test_it_fits_and_can_be_read(browser: Browser, page_node: PageNode, width: int, dark: bool) -> None:  # noqa: FBT001 - of the test's cases
-    """Nothing is scrolled sideways, and all text has the contrast of WCAG AA, whether the hub answers or not."""
+    """Nothing needs sideways scrolling, and all text has the contrast of WCAG AA, whether the hub answers or not."""
     async with opened(browser, page_node.url, width, dark=dark) as page:
         for view in ("List", "Topology"):
             await page.get_by_role("button", name=view).click()

@@ -43,7 +43,7 @@ async def test_nonsense_on_the_socket(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: FakeKubelet) -> None:
-    """A container still has it, so the physical device is not reset; after a restart any device may be that one."""
+    """A container still has it, so its physical device is not reset; after a restart, any device may be that one."""
     code = (
         "import os\n"
         "from hub import Device\n"
@@ -108,12 +108,12 @@ async def test_invalid_metrics_affect_nothing_else(node: Node, kubelet: FakeKube
 
 
 async def test_a_heartbeat_on_a_full_disk(node: Node, kubelet: FakeKubelet) -> None:
-    """Even if nothing can be written to a full disk, the file's time shows that the process is running."""
+    """Even if nothing can be written, the time of the heartbeat file shows that the process is running."""
     plugin = node.start_plugin(env={"DPHUB_WATCHDOG": "0.3"})
     await kubelet.wait_for(STUB, 4)
     path = node.run_dir.heartbeat("stub")
     _fill_disk(plugin)
-    # A file that is written gets another inode, and its time is set once more.
+    # Writing replaces the file by one with another inode, whose time is then set once more.
     signs = defaultdict[int, set[int]](set)
 
     def lives() -> bool:

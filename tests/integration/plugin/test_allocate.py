@@ -74,7 +74,7 @@ async def test_ids_are_checked(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_an_allocation_that_no_kubelet_receives(node: Node, kubelet: FakeKubelet) -> None:
-    """It is an error of the plugin: the pod's events give the reason, and after several the plugin is failing."""
+    """The plugin is at fault: the pod's events give the reason, and after several calls the plugin is failing."""
     plugin = await serving(
         node,
         """
@@ -95,7 +95,7 @@ class P(Plugin):
 
 
 async def test_a_slow_allocation_is_waited_for(node: Node, kubelet: FakeKubelet) -> None:
-    """A plugin may take any time within its limit."""
+    """An allocation may take any time within the plugin's limit."""
     node.faults("allocate: {delay: 0.3}")
     await node.start_plugin().registered()
     await kubelet.wait_for(STUB, 4)
@@ -124,7 +124,7 @@ async def test_a_hanging_allocation_fails_at_its_limit(node: Node, kubelet: Fake
 
 
 async def test_hanging_allocations_do_not_pile_up(node: Node, kubelet: FakeKubelet) -> None:
-    """After a number of calls that never returned, none is started until one returns, as each holds a thread."""
+    """After a number of calls that never return, no other is started until one returns, because each holds a thread."""
     plugin = await serving(node, LIMITED)
     for _ in range(16):
         assert (await refused(node, "hangs"))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -206,7 +206,7 @@ async def test_a_long_list_of_devices_in_an_error_is_cut(node: Node, kubelet: Fa
 
 
 async def test_an_allocation_makes_no_log_line(node: Node, kubelet: FakeKubelet) -> None:
-    """No call is logged above debug; a rejection is logged once, not for each of many tries."""
+    """No call is logged above debug; a rejection is logged once, not at every attempt."""
     plugin = node.start_plugin()
     await plugin.registered()
     await kubelet.wait_for(STUB, 4)

@@ -109,7 +109,7 @@ WHEN_ASKED: dict[str, Mistake] = {
 
 @pytest.mark.parametrize(("code", "words"), WHEN_ASKED.values(), ids=WHEN_ASKED)
 async def test_what_fails_when_it_is_asked(node: Node, kubelet: FakeKubelet, code: str, words: str) -> None:
-    """`dphub check --scan`, the log and the status use the same words for it."""
+    """`dphub check --scan`, the log and the status report the failure in the same words."""
     file = written(node.directory, code)
     said = expected(words, file)
     report = await asyncio.to_thread(checked, file, scan=True)
@@ -187,7 +187,7 @@ ALLOCATE = f"""{RESOURCE}    allocate_timeout = LIMIT
 )
 async def test_allocate(node: Node, kubelet: FakeKubelet, device: str, words: str) -> None:
     """The pod's events, the log and the status give the location; a check cannot find what only a pod causes."""
-    # Long enough for an answer of a busy machine, if there is one.
+    # If there is an answer, the limit leaves a busy machine enough time for it.
     file = written(node.directory, ALLOCATE.replace("LIMIT", "0.2" if device == "blocks" else "10"))
     assert (await asyncio.to_thread(checked, file)).problems == ()
     plugin = node.start_plugin(f"{file}:P")
@@ -244,7 +244,7 @@ async def test_all_mistakes_are_reported_at_once(node: Node) -> None:
 
 
 async def test_status_says_why_plugins_do_not_work() -> None:
-    """It covers a plugin that does not start, one that fails when it is called, and one whose file is missing."""
+    """The reasons include a plugin that does not start, one that fails when it is called, and a missing device file."""
     with tempfile.TemporaryDirectory(prefix="dp") as short:
         directory = Path(short)
         starts = directory / "starts.py"

@@ -48,7 +48,7 @@ async def main():
 
 asyncio.run(main())
 """
-"""What a plugin process does before a container starts."""
+"""A program that runs a reset as a plugin process does before a container starts."""
 
 
 @pytest.fixture

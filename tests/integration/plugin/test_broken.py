@@ -39,7 +39,7 @@ def reset(device, settings):
 
 
 class Breakable:
-    """A plugin that reports once what is in a file."""
+    """A plugin that reports the content of a file once."""
 
     def __init__(self, node: Node, settings: str = "reset = 'thereset:reset'") -> None:
         self._node = node
@@ -48,7 +48,7 @@ class Breakable:
         self.plugin = self.start()
 
     def start(self) -> PluginProcess:
-        """Start another process of it."""
+        """Start another process of the plugin."""
         self.plugin = self._node.start_plugin(self._target, env={"PYTHONPATH": str(self._node.directory)})
         return self.plugin
 
@@ -82,7 +82,7 @@ async def test_a_broken_device_stays_broken_until_it_is_uncordoned(node: Node, k
 
 
 async def test_a_reset_fixes_a_broken_device(node: Node, kubelet: FakeKubelet) -> None:
-    """It is tried while no container uses the device, it gets the reason, and its success makes the device healthy."""
+    """The reset is tried while no container uses the device, is given the reason, and makes the device healthy."""
     breakable = Breakable(node)
     await kubelet.wait_for(STUB, 2)
     breakable.say_once("[Device('d0', broken='smoke was seen')]")
@@ -95,7 +95,7 @@ async def test_a_reset_fixes_a_broken_device(node: Node, kubelet: FakeKubelet) -
 
 
 async def test_a_reset_that_does_not_fix_leaves_it_to_an_administrator(node: Node, kubelet: FakeKubelet) -> None:
-    """If resets do not clear a broken state, containers' devices are reset, and broken devices stay broken."""
+    """If resets do not clear a broken state, devices are reset only for containers, and broken devices stay broken."""
     breakable = Breakable(node, "reset = 'thereset:reset'; reset_clears_broken = ()")
     (node.directory / "fixable").touch()
     await kubelet.wait_for(STUB, 2)
@@ -124,7 +124,7 @@ async def test_a_container_that_starts_again_on_a_broken_device(node: Node, kube
 
 
 async def test_resources_without_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """Only for the resources that a plugin names does the kubelet call it before a container starts."""
+    """Before a container starts, the kubelet calls the plugin only for the resources that the plugin has named."""
     settings = "reset = 'thereset:reset'; reset_resources = ['example.com/other']"
     breakable = Breakable(node, settings)
     breakable.say_once("[Device('o', resource='example.com/other')]")
@@ -155,7 +155,7 @@ async def test_what_is_left_out_is_in_the_state(node: Node, kubelet: FakeKubelet
 
 @pytest.mark.parametrize("where", ["devices", "watch"])
 async def test_a_process_that_cannot_go_on(node: Node, kubelet: FakeKubelet, where: str) -> None:
-    """It exits with a code of its own, and its last report has the reason."""
+    """The process exits with a code of its own, and its last report has the reason."""
     hopeless = "raise NeedsRestart('the driver was exchanged')"
     watch = f"def watch(self, changed):\n        while not Path('go').exists(): time.sleep(0.01)\n        {hopeless}\n"
     breakable = Breakable(node, watch if where == "watch" else "")
@@ -174,7 +174,7 @@ async def test_a_process_that_cannot_go_on(node: Node, kubelet: FakeKubelet, whe
 
 
 async def test_a_variable_names_the_configuration(node: Node, kubelet: FakeKubelet) -> None:
-    """A plugin may define a variable that names it, which applies if no flag does."""
+    """A plugin may define a variable that names its configuration file if no flag does."""
     (node.directory / "other.yaml").write_text("resources: [{name: example.com/stub, devices: 7}]")
     target = node.write_plugin("from plugins.stub import Stub\nclass P(Stub):\n    config_env = 'STUB_FILE'\n")
     plugin = node.start_plugin(target, env={"STUB_FILE": str(node.directory / "other.yaml")})

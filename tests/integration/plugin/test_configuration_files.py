@@ -85,7 +85,7 @@ async def test_a_wrong_configuration_in_json(node: Node, text: str, reason: str)
 
 
 async def test_a_configuration_that_is_not_a_readable_file(node: Node) -> None:
-    """A file that is missing, a directory, not text or not readable for the user has a message of its own."""
+    """A file that is missing, a directory, not text or not readable by the user has a message of its own."""
     missing, binary, secret = (node.directory / name for name in ("missing.yaml", "binary.yaml", "secret.yaml"))
     binary.write_bytes(b"faults: \xff\n")
     assert await refusal(node.start_plugin(config=missing)) == f"{missing}: no such file"

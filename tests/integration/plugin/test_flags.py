@@ -17,7 +17,7 @@ from tests.harness.node import Node
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """A directory with a file in it, whose path is short enough for sockets."""
+    """Create a directory with a file in it; its path is short enough for sockets."""
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         (Path(directory) / "file").touch()
         yield Path(directory)
@@ -56,7 +56,7 @@ import hub.base.paths
 hub.base.paths.PLUGIN_DIR = Path(sys.argv.pop(1))
 runpy.run_module("hub.plugin", run_name="__main__", alter_sys=True)
 """
-"""A plugin process whose usual plugin directory is not that of a kubelet that may be running here."""
+"""A plugin process whose default plugin directory is not that of a kubelet that may be running on this machine."""
 
 
 @pytest.mark.parametrize(("named", "hints"), [(False, 1), (True, 0)])
@@ -78,7 +78,7 @@ def test_no_kubelet_at_the_default_directory(root: Path, *, named: bool, hints: 
 
 @pytest.mark.parametrize("instance", ["", "a_b", "a/b", "-", "A"])
 def test_a_name_that_no_hub_may_have(root: Path, instance: str) -> None:
-    """It would make the names of sockets ambiguous, or lead out of the directory, so it is refused."""
+    """A name that would make the names of sockets ambiguous, or lead out of the directory, is refused."""
     ran = _run(root, [], DPHUB_INSTANCE=instance)
     assert ran.returncode == 2
     assert "DPHUB_INSTANCE" in ran.stderr
@@ -86,7 +86,7 @@ def test_a_name_that_no_hub_may_have(root: Path, instance: str) -> None:
 
 @pytest.mark.parametrize("flags", [["--no-such-flag"], ["--config"], ["another"]])
 def test_a_wrong_flag(root: Path, flags: list[str]) -> None:
-    """It is named, with the usage of the command."""
+    """The flag is named, with the usage of the command."""
     ran = _run(root, flags)
     assert ran.returncode == 2
     assert "usage: python -m hub.plugin" in ran.stderr

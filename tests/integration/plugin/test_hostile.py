@@ -116,7 +116,7 @@ async def test_clients_that_leave_early(plugin: PluginProcess, node: Node, kubel
 
 
 async def test_unknown_methods_and_broken_messages(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
-    """Their sender gets an error, and nothing is logged."""
+    """The sender gets an error, and nothing is logged."""
     async with grpc.aio.insecure_channel(f"unix:{node.sockets()[0]}") as channel:
         for method in ("/v1beta1.DevicePlugin/Destroy", "/v1beta1.Registration/Register", "/", "/v1/x"):
             with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -130,7 +130,7 @@ async def test_unknown_methods_and_broken_messages(plugin: PluginProcess, node: 
 
 
 async def test_a_request_of_ten_megabytes(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
-    """It is refused without being read."""
+    """The request is refused without being read."""
     async with dialled(node.sockets()[0]) as client:
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await client.Allocate(asking_for("x" * 10_000_000))
@@ -139,7 +139,7 @@ async def test_a_request_of_ten_megabytes(plugin: PluginProcess, node: Node, kub
 
 
 async def test_a_thousand_unread_streams(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
-    """They take memory in proportion to their number, but all other clients are served."""
+    """Unread streams take memory in proportion to their number, but all other clients are served."""
     before = psutil.Process(plugin.pid).memory_info().rss
     async with dialled(node.sockets()[0], http2_lookahead_bytes=65_535) as client:
         streams = [client.ListAndWatch(wire.Empty()) for _ in range(1000)]
@@ -154,19 +154,19 @@ async def test_a_thousand_unread_streams(plugin: PluginProcess, node: Node, kube
 
 
 async def test_many_connections(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
-    """They do not use up the plugin's file descriptors, and the kubelet, which is connected, is served."""
+    """Many connections do not use up the plugin's file descriptors, and the connected kubelet is served."""
     with contextlib.ExitStack() as clients:
-        # A user's limit is 1,024 open files, on most machines.
+        # On most machines, a user's limit is 1,024 open files.
         for _ in range(5 * MAX_CONNECTIONS):
             client = clients.enter_context(socket.socket(socket.AF_UNIX))
-            # A full backlog must not block the event loop, which is the kubelet's too.
+            # A full backlog must not block the event loop, which also runs the kubelet.
             await asyncio.to_thread(client.connect, str(node.sockets()[0]))
         await wait_until(lambda: psutil.Process(plugin.pid).num_fds() < 2 * MAX_CONNECTIONS, "no more connections")
         await still_serves(plugin, kubelet)
 
 
 async def test_a_method_that_is_not_text(node: Node, plugin: PluginProcess, kubelet: FakeKubelet) -> None:
-    """It stops gRPC's server; the plugin starts another one, whether a kubelet is running or not."""
+    """Such a method stops gRPC's server; the plugin starts another one, whether or not a kubelet is running."""
     (path,) = node.sockets()
     for _ in range(2):
         before = len(kubelet.lists(STUB))
@@ -188,7 +188,7 @@ async def test_a_method_that_is_not_text(node: Node, plugin: PluginProcess, kube
 
 
 async def _stop_server(path: Path) -> None:
-    # Not the inode number alone, which the next socket may have again.
+    # The inode number alone is not enough: the next socket may have the same one.
     before = kubelet_identity(path)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
@@ -197,7 +197,7 @@ async def _stop_server(path: Path) -> None:
 
 
 async def test_requests_for_very_many_containers(node: Node, kubelet: FakeKubelet) -> None:
-    """They are refused: the answers come from the event loop, which would serve no other client in the meantime."""
+    """Such requests are refused: answering them would keep the event loop from serving any other client."""
     node.start_plugin(node.write_plugin(WITHOUT_ANSWERS), name="p")
     await kubelet.wait_for("example.com/p", 1)
     many = 1_000_000

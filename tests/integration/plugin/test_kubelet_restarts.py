@@ -29,7 +29,7 @@ async def test_a_kubelet_that_lost_its_socket_keeps_its_devices(node: Node, kube
 
 @pytest.mark.parametrize("recreated", [False, True])
 async def test_a_plugin_directory_that_is_recreated_ends_the_process(node: Node, recreated: bool) -> None:  # noqa: FBT001 - a case
-    """The process reports it and exits with a code of its own, since a mount never shows the new directory."""
+    """The process reports this and exits with a code of its own, since a mount never shows the new directory."""
     async with FakeKubelet(node.plugin_dir) as kubelet:
         plugin = node.start_plugin()
         await kubelet.wait_for(STUB, 4)
@@ -65,7 +65,7 @@ async def test_a_restart_without_a_signal_is_noticed(node: Node, kubelet: FakeKu
 
 
 async def test_a_restart_without_a_signal_is_noticed_at_once(node: Node, kubelet: FakeKubelet) -> None:
-    """It need not wait for the regular check, which never comes here."""
+    """The plugin need not wait for the regular check, which never runs in this test."""
     rare = (
         "import hub.plugin.process\nhub.plugin.process.FILE_CHECK_INTERVAL = 3600\nfrom plugins.stub import Stub as P\n"
     )
@@ -86,7 +86,7 @@ async def test_each_kubelet_start_gets_one_registration_per_resource(node: Node,
     accepted = []
     for _ in range(25):
         await asyncio.sleep(rng.choice([0, 0, rng.uniform(0, 0.2)]))
-        # A real one that stops ends its streams first, and accepts registrations until it closes its socket.
+        # A real kubelet that stops ends its streams first, and accepts registrations until it closes its socket.
         accepted.append(registered_in(kubelet, kubelet.starts))
         await rng.choice([kubelet.stop, kubelet.crash])()
         await asyncio.sleep(rng.choice([0, rng.uniform(0, 0.1)]))

@@ -11,7 +11,7 @@ from tests.unit.kubelet.test_odd_answers import kubelet_answering, message, pod
 
 
 def _most_of(unit: bytes) -> bytes:
-    """Repeat a part of a message until the message has the largest size that is accepted."""
+    """Repeat a part of a message up to the largest size that is accepted."""
     room = podresources.MESSAGE_BYTES - 64
     return unit * (room // len(unit))
 
@@ -26,7 +26,7 @@ LARGEST = {
     "CDI devices": pod(devices=message(5, message(4, _most_of(b"\x22\x00")))),
     "processors": pod(devices=message(3, _most_of(b"\x01"))),
 }
-"""The smallest parts of which an answer can consist: each takes the most memory for its size."""
+"""The largest answers, made of the smallest possible parts, which take the most memory for their size."""
 
 MEASURE = """
 import asyncio, resource, sys
@@ -39,15 +39,15 @@ before = used()
 asyncio.run(podresources.list_holders(Path(sys.argv[1])))
 print(used() - before)
 """
-"""Print by how many KiB an answer makes a process grow."""
+"""A program that prints by how many KiB an answer makes its process grow."""
 
 MEMORY_BYTES = 200 << 20
-"""The maximum that an answer may take."""
+"""The most memory that an answer may take."""
 
 
 @pytest.mark.parametrize("answer", LARGEST.values(), ids=LARGEST)
 async def test_the_largest_answer_takes_little_memory(tmp_path: Path, answer: bytes) -> None:
-    """Whatever a broken kubelet answers, its size in memory is limited."""
+    """Whatever a broken kubelet answers, the memory that the answer takes is limited."""
     socket = tmp_path / "kubelet.sock"
     async with kubelet_answering(socket, answer):
         measuring = await asyncio.create_subprocess_exec(

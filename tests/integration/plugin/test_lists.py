@@ -39,7 +39,7 @@ class OfferingPlugin:
 
 
 async def test_every_stream_sees_every_change(node: Node, kubelet: FakeKubelet) -> None:
-    """No listener takes a change from another, and one that comes late begins with the current list."""
+    """No client takes a change away from another, and one that connects late begins with the current list."""
     plugin = node.start_plugin()
     await plugin.registered()
 
@@ -73,7 +73,7 @@ async def test_nothing_is_sent_when_nothing_changed(node: Node, kubelet: FakeKub
 
 
 async def test_a_device_may_disappear_while_it_is_allocated(node: Node, kubelet: FakeKubelet) -> None:
-    """It leaves the list when no container has it: a real kubelet would crash without it, and its node with it."""
+    """It stays in the list while a container has it: without it, a real kubelet would crash, and its node with it."""
     target = node.write_plugin("""
 class P(Plugin):
     resource = "example.com/stub"
@@ -99,7 +99,7 @@ class P(Plugin):
     (node.directory / "answer").touch()
     assert sorted((await admission).containers["main"].devices[STUB]) == ["a", "b"]
     await kubelet.remove("trainer")
-    # With this, the kubelet writes that the device is no longer in use.
+    # Through this admission, the kubelet records that the device is no longer in use.
     pod = await kubelet.admit("next", {STUB: 1})
     assert len(pod.containers["main"].devices[STUB]) == 1
     await kubelet.wait_until(lambda kubelet: len(kubelet.devices(STUB)) == 2, what="the list without it")
@@ -195,7 +195,7 @@ async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKub
 async def test_a_device_that_no_kubelet_takes_is_left_out(
     node: Node, kubelet: FakeKubelet, offer: str, problem: str
 ) -> None:
-    """Log and status name it once with its mistake; the others are served."""
+    """Log and status name such a device once, with its mistake; the others are served."""
     offering = OfferingPlugin(node, f"[Device('good'), {offer}, Device('other')]")
     await kubelet.wait_for(STUB, 2)
     state = await offering.plugin.resource_until(lambda state: bool(state.problems))
@@ -251,7 +251,7 @@ async def test_a_resource_that_no_kubelet_takes_is_left_out(
 
 
 async def test_a_resource_may_come_go_and_come_back(node: Node, kubelet: FakeKubelet) -> None:
-    """A new one is registered, one that disappears stays registered with no devices, and its return is a new list."""
+    """A new resource is registered; one that disappears stays registered without devices; its return is a new list."""
     offering = OfferingPlugin(node, "[Device('a')]")
     await kubelet.wait_for(STUB, 1)
     offering.offer("[Device('a'), Device('b', resource='example.com/late')]")

@@ -62,7 +62,7 @@ class P(Plugin):
 
 
 async def test_a_plugin_process_starts_no_program(node: Node, kubelet: FakeKubelet) -> None:
-    """It does not even start one to find a library: each program takes longer than the rest of a start."""
+    """It starts none even to find a library: starting a program takes longer than the rest of the start."""
     programs, watches = node.directory / "programs", node.directory / "watches"
     code = WATCHED.replace("PROGRAMS", str(programs)).replace("WATCHES", str(watches))
     node.start_plugin(node.write_plugin(code))
@@ -169,7 +169,7 @@ async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
 
 
 async def test_a_plugin_that_cannot_be_made(node: Node) -> None:
-    """An error in its constructor is a crash: the log line gives the location and the traceback."""
+    """An error in the plugin's constructor is a crash: the log line gives the location and the traceback."""
     target = node.write_plugin("""
 class P(Plugin):
     def __init__(self, *args):
@@ -186,7 +186,7 @@ class P(Plugin):
 
 
 async def test_a_plugin_directory_too_deep_for_sockets(node: Node) -> None:
-    """No socket fits into it, so the resource is reported as impossible, with the excess length."""
+    """The path of a socket would be too long, so the resource is reported as invalid, with the excess length."""
     deep = node.directory / ("d" * 100)
     deep.mkdir()
     node.plugin_dir = deep

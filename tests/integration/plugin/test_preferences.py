@@ -10,7 +10,7 @@ from tests.integration.plugin.served import LIMITED, serving
 
 
 async def preferred(node: Node, size: int, required: tuple[str, ...] = ()) -> list[list[str]]:
-    """Return the plugin's answer to the question of which devices of d0 to d3 to take."""
+    """Return which of the devices d0 to d3 the plugin prefers."""
     container = wire.ContainerPreferredAllocationRequest(
         available_deviceIDs=["d0", "d1", "d2", "d3"], must_include_deviceIDs=required, allocation_size=size
     )
@@ -50,7 +50,7 @@ async def test_an_invalid_preference_leaves_the_choice_to_the_kubelet(
 ) -> None:
     """An error, a hang or nonsense gives an empty answer, since an error fails the pod; the reason is logged once."""
     timeout = "0.2" if "0.2 s" in reason else "10"
-    # An alternative return, since a method that can only return what is wrong is refused at the start.
+    # The method has a second return, because one that can only return a wrong value is refused at the start.
     code = f"if available: {code}\n        return []"
     plugin = await serving(node, PREFERRING.replace("CODE", code).replace("TIMEOUT", timeout))
     file = node.directory / "thirdparty.py"
@@ -74,7 +74,7 @@ async def test_a_preference_is_followed(node: Node, kubelet: FakeKubelet) -> Non
 
 
 async def test_options_follow_from_the_code(node: Node, kubelet: FakeKubelet) -> None:
-    """Without a preference or a reset, the options do not advertise its call, so the kubelet does not make it."""
+    """Without a preference or a reset, the options do not advertise that call, so the kubelet does not make it."""
     await serving(node, LIMITED)
     async with dialled(node.sockets()[0]) as client:
         assert await client.GetDevicePluginOptions(wire.Empty()) == wire.DevicePluginOptions()

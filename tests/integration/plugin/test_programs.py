@@ -30,7 +30,7 @@ def test_output_and_input(tmp_path: Path) -> None:
 
 
 def test_the_environment_is_the_plugins_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default the program gets none of the plugin's variables but PATH."""
+    """By default, the program gets none of the plugin's variables but PATH."""
     monkeypatch.setenv("SECRET", "x")
     command = _program(tmp_path, 'echo "$SECRET$GIVEN$(pwd)"')
     assert run_program(command, timeout=20) == "/\n"
@@ -39,7 +39,7 @@ def test_the_environment_is_the_plugins_choice(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_long_output(tmp_path: Path, code: int) -> None:
-    """Only the beginning is kept, and the program can write the rest."""
+    """Only the beginning is kept, but the program can write the rest."""
     command = _program(tmp_path, f"echo begin; head -c 10000000 /dev/zero | tr '\\0' x; exit {code}")
     try:
         text = run_program(command, timeout=20)
@@ -51,7 +51,7 @@ def test_long_output(tmp_path: Path, code: int) -> None:
 
 
 def test_endless_output(tmp_path: Path) -> None:
-    """It ends with the program's time limit, and takes no memory."""
+    """The output ends with the program's time limit, and takes no memory."""
     command = _program(tmp_path, "exec cat /dev/zero")
     before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises(ProgramFailed, match="prog did not finish within 1 s"):
@@ -62,7 +62,7 @@ def test_endless_output(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("script", ["exec sleep 600", "exec >&- 2>&-; exec sleep 600"])
 def test_a_program_that_does_not_end(tmp_path: Path, script: str) -> None:
-    """It is killed at its limit, whether it has closed its output or not."""
+    """The program is killed at its limit, whether or not it has closed its output."""
     with pytest.raises(ProgramFailed, match=r"prog did not finish within 0\.5 s"):
         run_program(_program(tmp_path, script), timeout=0.5)
 
@@ -75,7 +75,7 @@ FAILURES = {
 
 @pytest.mark.parametrize(("script", "words"), FAILURES.values(), ids=FAILURES)
 def test_a_program_that_fails(tmp_path: Path, script: str, words: str) -> None:
-    """The error has its exit code or signal, and its output as one line of plain text."""
+    """The error has the program's exit code or signal, and its output as one line of plain text."""
     with pytest.raises(ProgramFailed) as raised:
         run_program(_program(tmp_path, script), timeout=20)
     assert str(raised.value) == words
@@ -83,14 +83,14 @@ def test_a_program_that_fails(tmp_path: Path, script: str, words: str) -> None:
 
 @pytest.mark.parametrize("command", [["/no/such/prog"], ["/bin/sh", "a\0b"]])
 def test_a_program_that_cannot_be_started(command: Sequence[str]) -> None:
-    """The error says that it is missing, or that an argument is impossible."""
+    """The error says that the program is missing, or that an argument is impossible."""
     with pytest.raises(ProgramFailed, match="cannot be executed: "):
         run_program(command, timeout=20)
 
 
 @pytest.mark.parametrize("daemons", [False, True])
 async def test_children_that_it_leaves_running(tmp_path: Path, *, daemons: bool) -> None:
-    """They are not waited for, and end with it unless they are started to stay."""
+    """The plugin does not wait for them, and they end with the program unless they are started to stay."""
     # The child has the program's output open.
     command = _program(tmp_path, f"sleep 600 & echo $! > {tmp_path}/child")
     run_program(command, timeout=20, daemons=daemons)

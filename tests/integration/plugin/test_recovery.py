@@ -23,7 +23,7 @@ from tests.integration.plugin.resetting import (
 
 
 async def test_retries_that_fail_are_reported_once(node: Node, kubelet: FakeKubelet) -> None:
-    """A device that stays broken does not fill the log; the status says what reported the fault, and when."""
+    """A device that stays broken does not flood the log; the status says what reported the fault, and when."""
     plugin = await resetting_plugin(node, kubelet)
     node.faults("reset: {stub-0: {do: fail, text: no answer}}")
     begin = time.time()
@@ -43,7 +43,7 @@ async def test_retries_that_fail_are_reported_once(node: Node, kubelet: FakeKube
 
 
 async def test_a_held_device_is_not_reset_while_another_is(node: Node, kubelet: FakeKubelet) -> None:
-    """A device that a pod uses is never reset again, however often others are; once the pod is gone, it is."""
+    """A device that a pod uses is not reset, however often others are; once the pod is gone, the reset is retried."""
     plugin = await resetting_plugin(node, kubelet)
     pod = await kubelet.admit("pod", {STUB: 1})
     node.faults("reset: {stub-0: {do: raise, text: held}, stub-1: {do: fail, text: free}}")
@@ -60,7 +60,7 @@ async def test_a_held_device_is_not_reset_while_another_is(node: Node, kubelet: 
 
 
 async def test_nothing_is_reset_while_a_kubelet_is_new(node: Node, kubelet: FakeKubelet) -> None:
-    """The kubelet may not know yet which container holds which device."""
+    """A kubelet that has just started may not know yet which container holds which device."""
     plugin = await resetting_plugin(node, kubelet, settling=1.5)
     node.faults("reset: {stub-0: {do: fail}}")
     await wait_until(plugin.state, "the state")
@@ -73,7 +73,7 @@ async def test_nothing_is_reset_while_a_kubelet_is_new(node: Node, kubelet: Fake
 
 
 async def test_without_pod_resources_nothing_is_reset(node: Node) -> None:
-    """It is unknown which devices are in use, so any may be; the log says so once."""
+    """Without that API, any device may be in use; the log says so once."""
     async with FakeKubelet(node.plugin_dir, pod_resources_socket=node.directory / "elsewhere") as kubelet:
         plugin = await resetting_plugin(node, kubelet)
         node.faults("reset: {stub-0: {do: fail}, stub-1: {do: fail}}")
@@ -86,7 +86,7 @@ async def test_without_pod_resources_nothing_is_reset(node: Node) -> None:
 
 
 async def test_hanging_retries_do_not_delay_resets_for_containers(node: Node, kubelet: FakeKubelet) -> None:
-    """Two are retried at a time, and eight containers' resets run alongside them."""
+    """Two resets are retried at a time, and those for eight containers run alongside them."""
     config = "{reset: true, reset_timeout: 20, resources: [{devices: 12}]}"
     plugin = await resetting_plugin(node, kubelet, devices=12, config=config)
     broken = [f"stub-{n}" for n in range(4)]
@@ -108,7 +108,7 @@ async def test_hanging_retries_do_not_delay_resets_for_containers(node: Node, ku
 
 
 async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
-    """After three recoveries a device stays unhealthy, says how to release it, and can be released that way."""
+    """After three recoveries, a device stays unhealthy, says how to release it, and can be released that way."""
     plugin = await resetting_plugin(node, kubelet)
     for _ in range(3):
         node.faults("unhealthy: {stub-0: too hot}")

@@ -20,7 +20,7 @@ async def test_a_plugin_registers_what_it_serves(node: Node, kubelet: FakeKubele
     """The kubelet gets name, version and socket; the socket is named after the resource."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
-    # A real one may report the registration only after the list.
+    # A real kubelet may report the registration only after the list.
     await kubelet.wait_until(lambda kubelet: bool(kubelet.registrations))
     (registration,) = kubelet.registrations
     assert (registration.resource, registration.error) == (STUB, "")
@@ -37,7 +37,7 @@ async def test_every_resource_has_a_socket_of_its_own(node: Node, kubelet: FakeK
 
 
 async def test_a_plugin_waits_for_the_kubelet(node: Node) -> None:
-    """Without a kubelet it serves, reports what it is waiting for, and registers when there is one."""
+    """Without a kubelet, a plugin serves, reports what it is waiting for, and registers when there is one."""
     plugin = node.start_plugin()
     waiting = await plugin.resource_until(lambda state: bool(state.detail))
     assert waiting.registration is RegistrationStatus.WAITING
@@ -48,7 +48,7 @@ async def test_a_plugin_waits_for_the_kubelet(node: Node) -> None:
 
 
 async def test_a_plugin_waits_for_the_plugin_directory(node: Node) -> None:
-    """It waits even for a directory that does not exist yet, and reports that it is missing."""
+    """The plugin waits even for a directory that does not exist yet, and reports that it is missing."""
     node.plugin_dir.rmdir()
     plugin = node.start_plugin()
     waiting = await plugin.resource_until(lambda state: bool(state.detail))
@@ -89,7 +89,7 @@ async def test_a_hanging_kubelet_does_not_delay_the_next(node: Node) -> None:
 
 
 async def test_a_rejection_is_reported_in_the_kubelets_words(node: Node) -> None:
-    """Log and status show them, the log only once however often it is tried; a kubelet that accepts ends it."""
+    """Log and status show these words, the log only once for all attempts; a kubelet that accepts ends the problem."""
     async with ScriptedKubelet(node.plugin_dir, "no plugins on Sundays").listening() as odd:
         plugin = node.start_plugin()
         rejected = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
@@ -105,7 +105,7 @@ async def test_a_rejection_is_reported_in_the_kubelets_words(node: Node) -> None
 
 
 async def test_a_rejected_plugin_tries_again_when_asked(node: Node) -> None:
-    """SIGHUP makes it try at once, however long the delay has become, and resets the delays."""
+    """SIGHUP makes the plugin try at once, however long the delay has become, and resets the delays."""
     async with ScriptedKubelet(node.plugin_dir, "not now").listening() as odd:
         plugin = node.start_plugin()
         # The pauses double from 0.05 s to 30 s: without the signal, six more tries take longer than a test waits.
@@ -116,7 +116,7 @@ async def test_a_rejected_plugin_tries_again_when_asked(node: Node) -> None:
 
 
 async def test_a_registration_without_a_stream_does_not_count(node: Node) -> None:
-    """It does not count unless the kubelet listens to the plugin, and this is reported."""
+    """The plugin counts as registered only if the kubelet opens its stream; otherwise, this is reported."""
     async with ScriptedKubelet(node.plugin_dir, "").listening():
         plugin = node.start_plugin()
         state = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
@@ -124,7 +124,7 @@ async def test_a_registration_without_a_stream_does_not_count(node: Node) -> Non
 
 
 async def test_the_request_says_what_the_plugin_can_do(node: Node) -> None:
-    """It has version, socket, resource and options, as the kubelet's API requires."""
+    """The request has version, socket, resource and options, as the kubelet's API requires."""
     async with ScriptedKubelet(node.plugin_dir, "").listening() as odd:
         node.start_plugin()
         await wait_until(lambda: odd.requests, "a registration")
@@ -182,7 +182,7 @@ async def test_a_deleted_socket_is_made_again(node: Node, kubelet: FakeKubelet) 
 
 
 async def test_a_stream_before_the_kubelets_is_not_taken_for_it(node: Node) -> None:
-    """A client that listens before a kubelet is there does not count as one: its stream ends, the kubelet's is new."""
+    """A client that connects before any kubelet does not count as one: its stream ends, and the kubelet's is new."""
     plugin = node.start_plugin()
     await plugin.resource_until(lambda state: bool(state.detail))
     async with dialled(node.sockets()[0]) as curious:

@@ -34,7 +34,7 @@ class Offering:
         await self.plugin.registered()
 
     async def restart(self, offer: str) -> None:
-        """Start another process, which has never seen the offers of the one before."""
+        """Start another process, which has not seen the offers of the previous one."""
         await self.plugin.stop()
         await self.start(offer)
 
@@ -88,7 +88,7 @@ async def test_a_plugin_starts_while_a_removed_device_is_held(offering: Offering
 
 
 async def test_a_removed_device_leaves_with_its_pod(offering: Offering) -> None:
-    """The next pod gets another device, and the kubelet then writes that nothing holds the removed one."""
+    """The next pod gets another device, and the kubelet then records that nothing holds the removed one."""
     await offering.start("a b c")
     pod = await offering.admit()
     offering.offer("b c")
@@ -103,7 +103,7 @@ async def test_a_removed_device_leaves_with_its_pod(offering: Offering) -> None:
 
 
 async def test_a_removed_device_returns(offering: Offering) -> None:
-    """It is healthy again at once, and still belongs to its pod."""
+    """The device is healthy again at once, and still belongs to its pod."""
     await offering.start("a b c")
     pod = await offering.admit()
     offering.offer("b c")

@@ -65,7 +65,7 @@ async def _state(plugin: PluginProcess, holds: Callable[[PluginReport], bool]) -
 
 
 async def _last_reset(plugin: PluginProcess, device: str) -> ResetReport:
-    """Return the last reset of a whole device of the stub's, or of a physical one."""
+    """Return the last reset of one of the stub's devices, whole or physical."""
     names = (device, f"{STUB} {device}")
     state = await _state(plugin, lambda state: any(name in state.resets for name in names))
     return next(state.resets[name] for name in names if name in state.resets)
@@ -91,7 +91,7 @@ async def test_a_reset_that_fails(node: Node, kubelet: FakeKubelet, fault: str, 
 
 @pytest.mark.parametrize("action", HARMLESS)
 async def test_a_reset_that_succeeds(node: Node, kubelet: FakeKubelet, action: str) -> None:
-    """The container starts, whatever the reset printed and whichever processes it left; those are killed."""
+    """The container starts, whatever the reset printed and whatever processes it left behind, which are killed."""
     plugin = await _plugin(node, kubelet, PATIENT)
     _fault(node, "stub-0", f"do: {action}")
     pod = await kubelet.admit("pod", {STUB: 1})
@@ -103,7 +103,7 @@ async def test_a_reset_that_succeeds(node: Node, kubelet: FakeKubelet, action: s
 
 
 async def test_without_a_reset_the_kubelet_does_not_ask(node: Node, kubelet: FakeKubelet) -> None:
-    """A plugin without a reset declares that to the kubelet, which then does not call it before a start."""
+    """A plugin without a reset declares this to the kubelet, which then does not call it before a container starts."""
     plugin = await _plugin(node, kubelet, "{}")
     await kubelet.admit("pod", {STUB: 1})
     async with dialled(node.sockets()[0]) as client:
@@ -112,7 +112,7 @@ async def test_without_a_reset_the_kubelet_does_not_ask(node: Node, kubelet: Fak
 
 
 async def test_resets_that_fail_again_and_again_make_a_device_unhealthy(node: Node, kubelet: FakeKubelet) -> None:
-    """After three failures the device is not allocated; a reset that succeeds while it is unused restores it."""
+    """After three failures, the device is not allocated; a reset that succeeds while it is unused restores it."""
     plugin = await _plugin(node, kubelet)
     _fault(node, "stub-0", "do: fail, text: no answer")
     for n in range(3):
@@ -128,7 +128,7 @@ async def test_resets_that_fail_again_and_again_make_a_device_unhealthy(node: No
 
 
 async def test_a_device_that_a_pod_holds_is_reset_by_its_next_start(node: Node, kubelet: FakeKubelet) -> None:
-    """A reset that succeeds there makes the device healthy again."""
+    """A reset that succeeds at that start makes the device healthy again."""
     plugin = await _plugin(node, kubelet)
     _fault(node, "stub-0", "do: fail, text: no answer")
     with pytest.raises(ContainerStartError) as refused:
@@ -208,10 +208,10 @@ async def test_a_reset_without_its_settings_fails(node: Node, kubelet: FakeKubel
 async def test_a_killed_plugin_ends_its_resets(node: Node, kubelet: FakeKubelet) -> None:
     """SIGKILL of the plugin in the middle of a reset leaves no process behind."""
     plugin = await _plugin(node, kubelet, PATIENT)
-    # Whichever device the kubelet chooses: on a busy machine, it may not wait for the plugin's preference.
+    # All devices hang, because on a busy machine the kubelet may choose one without the plugin's preference.
     node.faults("\n".join(["reset:", *(f"  stub-{number}: {{do: leave and hang}}" for number in range(4))]))
     admission = asyncio.create_task(kubelet.admit("pod", {STUB: 1}))
-    # The guard, the worker, and the two that it leaves.
+    # These are the guard, the worker, and the two processes that the worker leaves behind.
     family = await wait_until(lambda: found if len(found := _children(plugin)) >= 4 else None, "the reset")
     plugin.kill()
     with pytest.raises(ContainerStartError):
@@ -221,7 +221,7 @@ async def test_a_killed_plugin_ends_its_resets(node: Node, kubelet: FakeKubelet)
 
 
 async def test_a_kubelet_that_gives_up_ends_the_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """Its result is not needed any more, so it is ended; another kubelet finds all devices."""
+    """The result is no longer needed, so the reset is ended; another kubelet finds all devices."""
     plugin = await _plugin(node, kubelet, PATIENT)
     _fault(node, "stub-0", "do: hang in C")
     admission = asyncio.create_task(kubelet.admit("pod", {STUB: 1}))
@@ -272,6 +272,6 @@ async def test_resets_leave_no_descriptor_behind(node: Node) -> None:
             await reset()
         await wait_until(lambda: held() <= before, f"{before} descriptors")
     state = await _state(plugin, lambda state: state.reset_counts.get("ok") == 153)
-    # The reset of the device that fails is also retried, and fails then; how often depends on how long all this takes.
+    # The failing reset is also retried, and fails again; how often depends on how long all this takes.
     assert state.reset_counts.keys() == {"ok", "crashed"}
     assert state.reset_counts["crashed"] >= 51

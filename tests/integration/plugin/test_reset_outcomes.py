@@ -43,7 +43,7 @@ IGNORING_SIGNALS = "    import hub.reset.process as process\n    process.ResetPr
 async def test_a_stuck_reset(
     node: Node, kubelet: FakeKubelet, stopped: list[psutil.Process], *, cancelled: bool
 ) -> None:
-    """Its device is unhealthy, even for the next plugin process, until it has exited; no process touches the device."""
+    """Until it has exited, its device is unhealthy, even for the next plugin process, and no process touches it."""
     plugin = await resetting_plugin(node, kubelet, more=IGNORING_SIGNALS)
     node.faults("reset: {stub-0: {do: hang in C}}")
     async with dialled(node.sockets()[0]) as client:
@@ -84,7 +84,7 @@ async def test_a_stop_during_a_reset(node: Node, kubelet: FakeKubelet) -> None:
         )
         begin = time.monotonic()
         assert await plugin.stop() == 0
-        # Far less time than the resets would have had.
+        # This is far less time than the resets would have had.
         assert time.monotonic() - begin < 15
         with pytest.raises((Exception, asyncio.CancelledError)):
             await call
@@ -115,8 +115,8 @@ SHARED = (
 async def test_a_plugin_that_says_what_may_be_reset(
     node: Node, kubelet: FakeKubelet, body: str, outcome: str, words: str
 ) -> None:
-    """Its answer decides; if it cannot answer, nothing is reset, and the container starts."""
-    # With an alternative return, since a method that can only return what is wrong is refused at the start.
+    """The plugin's answer decides; if it cannot answer, nothing is reset, and the container starts."""
+    # The method has a second return, because one that can only return a wrong value is refused at the start.
     more = f"{SHARED}    def reset_blocked(self, shares):\n        if shares: {body}\n        return ''\n"
     plugin = await resetting_plugin(node, kubelet, devices=2, more=more)
     file = node.directory / "thirdparty.py"
@@ -129,7 +129,7 @@ async def test_a_plugin_that_says_what_may_be_reset(
 
 
 async def test_a_reset_time_beyond_the_kubelets_is_refused(node: Node) -> None:
-    """It is refused at the start, with the allowed range."""
+    """Such a time is refused at the start, with the allowed range."""
     plugin = node.start_plugin(config="{reset: true, reset_timeout: 27}")
     assert await plugin.exited() == 2
     assert "reset_timeout is 27 s, expected more than 0 and at most 26 s" in plugin.log

@@ -21,7 +21,7 @@ from tests.harness.node import Node
 STATES = wire.ListPodResourcesResponse(
     pod_resources=[wire.PodResources(name="a", namespace="n"), wire.PodResources(name="b")]
 )
-"""Any messages inside a message."""
+"""An example of a message with messages inside."""
 
 _Method = Callable[[bytes, grpc.ServicerContext], object]
 
@@ -54,14 +54,14 @@ def path(directory: Path) -> Path:
 
 
 def test_a_response(path: Path) -> None:
-    """It has the request's content, and arrives unchanged."""
+    """The response has the request's content, and arrives unchanged."""
     with _service(path, Echo=lambda request, _: request):
         assert call_service(path, "/test.Service/Echo", b"\x0a\x01x") == b"\x0a\x01x"
         assert call_service(path, "/test.Service/Echo") == b""
 
 
 def test_a_stream(path: Path) -> None:
-    """Its first message is the response, and the service is notified that no other is needed."""
+    """The first message is the response, and the service is notified that no other is needed."""
     over = threading.Event()
 
     def states(_: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -125,7 +125,7 @@ def test_no_service(path: Path) -> None:
 
 
 def test_fields_of_a_message() -> None:
-    """They are listed by number, each with all its values; a message inside is bytes, and has fields itself."""
+    """Fields are listed by number, each with all its values; a message inside is bytes, and has fields itself."""
     pods = message_fields(STATES.SerializeToString())[1]
     assert [message_fields(bytes(pod)) for pod in pods if isinstance(pod, bytes)] == [
         {1: [b"a"], 2: [b"n"]},
@@ -137,7 +137,7 @@ def test_fields_of_a_message() -> None:
 
 @pytest.mark.parametrize("content", [b"\xff", b"\x0a\x05x", b"\x07"])
 def test_what_is_not_a_message(content: bytes) -> None:
-    """It is an error, and so is a message with very many fields."""
+    """Other bytes are an error, and so is a message with very many fields."""
     with pytest.raises(ServiceError, match="not a Protocol Buffers message"):
         message_fields(content)
     with pytest.raises(ServiceError, match="fields, expected at most"):
@@ -156,7 +156,7 @@ class P(Plugin):
 
 
 async def test_a_plugin_asks_at_each_scan(node: Node, kubelet: FakeKubelet) -> None:
-    """It keeps serving the kubelet, even while the service does not respond, and stops as promptly as usual."""
+    """The plugin keeps serving the kubelet, even while the service does not respond, and stops as promptly as usual."""
     names, answers = [b"a"], threading.Event()
     answers.set()
 

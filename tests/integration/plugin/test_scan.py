@@ -86,7 +86,7 @@ async def test_a_scan_that_fails_from_the_start_is_served(node: Node, kubelet: F
 
 
 async def test_a_hanging_scan_makes_the_devices_unhealthy(node: Node, kubelet: FakeKubelet) -> None:
-    """They become unhealthy after its limit; the scan is not started twice, and they recover when it returns."""
+    """The devices are unhealthy after the scan's limit; it is not started twice, and they recover when it returns."""
     scripted = ScriptedScans(node, timeout=0.2)
     await kubelet.wait_for(STUB, 1)
     scripted.order("while not Path('free').exists(): time.sleep(0.01)")
@@ -147,7 +147,7 @@ class P(Plugin):
 
 
 async def test_a_watch_may_end(node: Node, kubelet: FakeKubelet) -> None:
-    """A watch that returns has nothing to watch, which is not a failure."""
+    """A plugin whose watch returns has nothing to watch, which is not a failure."""
     target = node.write_plugin("""
 class P(Plugin):
     resource = "example.com/stub"

@@ -14,7 +14,7 @@ from tests.harness.node import Node, asking_for, dialled, random_source, sockets
 
 
 async def test_hup_without_a_change(node: Node, kubelet: FakeKubelet) -> None:
-    """There is neither a new registration nor a new list, however often it is sent."""
+    """There is neither a new registration nor a new list, however often SIGHUP is sent."""
     plugin = node.start_plugin()
     await plugin.registered()
     await kubelet.wait_for(STUB, 4)
@@ -44,7 +44,7 @@ class P(Plugin):
 
 
 async def test_hup_at_any_moment_of_the_start_kills_no_process(node: Node, kubelet: FakeKubelet) -> None:
-    """If the parent has blocked it, as the hub does, SIGHUP waits until there is a handler, which then runs."""
+    """If the parent has blocked SIGHUP, as the hub does, the signal waits until there is a handler, which then runs."""
     rng = random_source()
     for number in range(6):
         plugin = node.start_plugin(name=f"stub{number}", hup_blocked=True)
@@ -84,7 +84,7 @@ async def stopped(plugin: PluginProcess) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_stop_ends_streams_and_sockets(node: Node, kubelet: FakeKubelet, number: signal.Signals) -> None:
-    """The kubelet sees the stream end, the socket is removed, the exit code is 0, and the report is up to date."""
+    """The kubelet's stream ends, the socket is removed, the exit code is 0, and the report is up to date."""
     plugin = node.start_plugin()
     await plugin.registered()
     await kubelet.wait_for(STUB, 4)
@@ -114,7 +114,7 @@ async def test_a_stop_at_random_moments_after_the_start(node: Node, kubelet: Fak
 
 
 async def test_a_stop_with_open_streams(node: Node, kubelet: FakeKubelet) -> None:
-    """It disconnects all listeners, however many there are."""
+    """A stop disconnects all clients, however many there are."""
     plugin = node.start_plugin()
     await plugin.registered()
     async with dialled(node.sockets()[0]) as client:

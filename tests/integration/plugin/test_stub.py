@@ -71,7 +71,7 @@ async def test_it_prefers_devices_that_are_close(node: Node, kubelet: FakeKubele
 
 
 async def test_health_is_switched(node: Node, kubelet: FakeKubelet) -> None:
-    """The fault file makes devices unhealthy at once, with the reason in the status; without it they are healthy."""
+    """The fault file makes devices unhealthy at once, with the reason in the status; without it, they are healthy."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults("unhealthy: {stub-1: fell off the bus, stub-3: too hot}")
@@ -85,7 +85,7 @@ async def test_health_is_switched(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_the_number_of_devices_is_switched(node: Node, kubelet: FakeKubelet) -> None:
-    """It can be raised, lowered and set to zero."""
+    """The number can be raised, lowered and set to zero."""
     node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     for count in (7, 1, 0, 4):
@@ -94,7 +94,7 @@ async def test_the_number_of_devices_is_switched(node: Node, kubelet: FakeKubele
 
 
 async def test_a_failing_scan(node: Node, kubelet: FakeKubelet) -> None:
-    """All devices are unhealthy as long as it fails."""
+    """All devices are unhealthy as long as the scan fails."""
     node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults("scan: driver is gone")
@@ -104,7 +104,7 @@ async def test_a_failing_scan(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_allocate_fails_or_is_slow(node: Node, kubelet: FakeKubelet) -> None:
-    """It fails with the requested text, or answers after the requested time."""
+    """The call fails with the requested text, or is answered after the requested time."""
     node.faults("allocate: {fail: out of luck}")
     node.start_plugin()
     await kubelet.wait_for(STUB, 4)
@@ -131,7 +131,7 @@ async def test_allocate_hangs(node: Node, kubelet: FakeKubelet) -> None:
 
 @pytest.mark.parametrize("fault", ["fail: no idea", "hang: true"])
 async def test_prefer_fails_or_hangs(node: Node, kubelet: FakeKubelet, fault: str) -> None:
-    """The pod is admitted anyway."""
+    """The pod is admitted even then."""
     node.faults(f"prefer: {{{fault}}}")
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
@@ -144,7 +144,7 @@ async def test_prefer_fails_or_hangs(node: Node, kubelet: FakeKubelet, fault: st
     [("{}", 1), ("{exit: 7}", 7), ("{signal: 9}", -signal.SIGKILL), ("{signal: 11}", -signal.SIGSEGV)],
 )
 async def test_it_crashes(node: Node, kubelet: FakeKubelet, fault: str, status: int) -> None:
-    """It exits with the requested code or signal, and its devices disappear with it."""
+    """The stub exits with the requested code or signal, and its devices disappear with it."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults(f"crash: {fault}")

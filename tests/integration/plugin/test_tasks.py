@@ -29,7 +29,7 @@ class P(Plugin):
 
 
 async def test_tasks_that_fail(node: Node, kubelet: FakeKubelet) -> None:
-    """Each is restarted and reported; the process stays, and so does every other resource, with all its devices."""
+    """A failed task is restarted and reported; the process stays, and so do all other resources, with their devices."""
     node.run_dir.create()
     (node.directory / "thirdparty.py").write_text(f"from hub import *\n{FAILING}")
     plugin = node.start_plugin(f"{node.directory}/thirdparty.py:P")

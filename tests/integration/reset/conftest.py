@@ -1,4 +1,4 @@
-"""Fixtures of the tests of resets."""
+"""Fixtures for the tests of resets."""
 
 from collections.abc import Iterator
 
@@ -18,5 +18,5 @@ def runs() -> Iterator[ResetRuns]:
     left = runs.processes()
     runs.kill()
     assert not left
-    # Files of other owners may be closed in the meantime: gRPC closes its own at any time.
+    # Other code may close its files in the meantime: gRPC, for example, does so at any time.
     assert not open_descriptors().items() - before.items()

@@ -14,7 +14,7 @@ from hub import ResetDevice, ResetFailed
 
 
 def report_all(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
-    """Print the facts around a reset, one a line."""
+    """Write facts about the process of a reset to a file, as JSON."""
     facts = {
         "device": [device.id, list(device.nodes), device.host_root],
         "settings": settings,
@@ -35,7 +35,7 @@ def report_all(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a 
 
 
 def stop_guard(_device: ResetDevice, _settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
-    """Stop the process that should end this one, so that neither ends."""
+    """Suspend the process that should end this one, so that neither ends."""
     os.kill(os.getppid(), signal.SIGSTOP)
     while True:
         signal.pause()
@@ -63,13 +63,13 @@ def take_a_while(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - 
 
 
 def wait_for_file(_device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
-    """End when a file is there."""
+    """Return when a file exists."""
     while not Path(settings["file"]).exists():
         time.sleep(0.01)
 
 
 async def never_awaited(_device: ResetDevice, _settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
-    """A coroutine, which is not a reset."""
+    """Do nothing: a coroutine is not a reset."""
 
 
 def surrogates(_device: ResetDevice, _settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings

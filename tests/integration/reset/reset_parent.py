@@ -12,7 +12,7 @@ from tests.integration.reset.reset_support import STUB, VARIABLE
 
 
 async def main(mark: str, action: str) -> None:
-    """Serve, report that, and reset; orphaned processes become children of this one."""
+    """Serve, print that, and reset; orphaned processes become children of this one."""
     become_subreaper()
     server = grpc.aio.server()
     await server.start()

@@ -21,17 +21,17 @@ LONG = 60.0
 """A deadline that no test reaches."""
 
 SHORT = 5.0
-"""A deadline that is reached, but only after a process has started."""
+"""A deadline that tests reach, but only after a process has started."""
 
 ALLOWANCE = 10.0
 """Seconds that a test lets pass beyond a deadline and the time for ending; a busy machine needs some."""
 
 
 class ResetRuns:
-    """Creates reset runners, and finds the processes of their resets by a mark that all of them inherit.
+    """A factory of reset runners, which finds the processes of their resets by a mark that all of them inherit.
 
     Args:
-        log: What is logged, as it comes.
+        log: The list that receives the log entries.
     """
 
     def __init__(self, log: list[MutableMapping[str, Any]]) -> None:
@@ -79,7 +79,7 @@ def children() -> list[psutil.Process]:
 def open_descriptors() -> dict[str, str]:
     """Return the open files of this process, by number."""
     found = {}
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - a Path for each would be no gain
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - a Path for each would gain nothing
         with suppress(FileNotFoundError):
             found[name] = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115 - as above
     return found

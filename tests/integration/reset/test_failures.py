@@ -47,7 +47,7 @@ FAILURES: list[tuple[dict[str, object], Outcome, str]] = [
 
 @pytest.mark.parametrize(("fault", "outcome", "words"), FAILURES, ids=[str(fault["do"]) for fault, *_ in FAILURES])
 async def test_every_kind_of_failure(runs: ResetRuns, fault: dict[str, object], outcome: Outcome, words: str) -> None:
-    """It ends in time, with a readable message, and leaves nothing behind.
+    """A failing reset ends in time, with a readable message, and leaves nothing behind.
 
     No process, zombie or descriptor remains. The call's other device, and its next reset, succeed.
     """
@@ -95,7 +95,7 @@ async def test_a_function_that_is_not_a_reset(runs: ResetRuns, function: str, ou
 
 
 async def test_a_fault_that_the_stub_does_not_know(runs: ResetRuns) -> None:
-    """It is a failure, with the location of the mistake."""
+    """Such a fault is a failure, with the location of the mistake."""
     result = (await reset(runs.stub({"bad": {"do": "no such action"}}), "bad"))["bad"]
     assert result.outcome is FAILED
     assert "ValidationError: Invalid enum value 'no such action' - at `$.reset[...].do`" in result.message
@@ -108,7 +108,7 @@ async def test_only_memory_that_is_used_is_limited(runs: ResetRuns) -> None:
 
 
 async def test_a_guard_that_is_stopped(runs: ResetRuns) -> None:
-    """Whatever stops the process that should end a reset, it ends at its deadline, and leaves nothing behind."""
+    """Even if its guard, which should end it, is stopped, a reset ends at its deadline, and leaves nothing behind."""
     result = (await reset(runs.resetter("tests.integration.reset.odd_resets:stop_guard"), "bad", SHORT))["bad"]
     assert result.outcome is TIMED_OUT
     assert not runs.processes()
@@ -144,6 +144,6 @@ async def test_a_flood_is_cut_short(runs: ResetRuns) -> None:
 
 @pytest.mark.parametrize(("action", "place"), [("segfault", "_segfault"), ("hang", "_hang"), ("raise", "_raise")])
 async def test_the_log_gives_the_location(runs: ResetRuns, action: str, place: str) -> None:
-    """It says where a reset crashed, hung or raised an error."""
+    """The log says where a reset crashed, hung or raised an error."""
     await reset(runs.stub({"bad": {"do": action}}), "bad", SHORT)
     assert [line for line in runs.printed("bad") if f"in {place}" in line]

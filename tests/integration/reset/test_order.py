@@ -28,7 +28,7 @@ def no_signals(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def _busy(notes: list[tuple[float, str, int]]) -> int:
-    """Return the maximum number of resets at one time."""
+    """Return the largest number of resets that ran at the same time."""
     return max(accumulate(change for _, _, change in sorted(notes)))
 
 
@@ -37,7 +37,7 @@ def _read(file: Path) -> list[tuple[float, str, int]]:
 
 
 async def test_devices_are_reset_in_parallel_within_bounds(runs: ResetRuns, tmp_path: Path) -> None:
-    """More than one runs at a time, and never more than allowed, over all calls."""
+    """More than one reset runs at a time, but never more than allowed, over all calls."""
     file = tmp_path / "notes"
     resetter = runs.resetter("tests.integration.reset.odd_resets:take_a_while", {"file": str(file)}, parallel=3)
     calls = [reset(resetter, [f"{call}-{n}" for n in range(5)]) for call in range(2)]
@@ -79,7 +79,7 @@ async def test_a_cancelled_call_ends_its_resets_first(runs: ResetRuns) -> None:
     actions = {"a": "hang", "b": "hang in C", "c": "leave and hang"}
     resetter = runs.stub({device: {"do": action} for device, action in actions.items()})
     call = asyncio.create_task(reset(resetter, [*actions, "d"]))
-    # Guards and workers, and what is left behind.
+    # There are guards and workers, and the processes that they leave behind.
     await wait_until(lambda: len(runs.processes()) >= 8, "resets under way")
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -91,7 +91,7 @@ async def test_a_cancelled_call_ends_its_resets_first(runs: ResetRuns) -> None:
 
 
 async def test_a_cancellation_that_comes_twice(runs: ResetRuns) -> None:
-    """Nothing waits any more, and every process still ends."""
+    """After the second one, nothing waits any more, but every process still ends."""
     resetter = runs.stub({"*": {"do": "hang in C"}}, term_timeout=LONG, kill_timeout=2 * LONG)
     call = asyncio.create_task(reset(resetter, ["a", "b"]))
     await wait_until(lambda: len(runs.processes()) == 4, "resets under way")
@@ -106,7 +106,7 @@ async def test_a_cancellation_that_comes_twice(runs: ResetRuns) -> None:
 
 
 async def test_a_reset_may_clean_up(runs: ResetRuns, tmp_path: Path) -> None:
-    """It gets SIGTERM, and some time, before it is killed."""
+    """A reset gets SIGTERM, and some time, before it is killed."""
     file = tmp_path / "note"
     resetter = runs.resetter(
         "tests.integration.reset.odd_resets:clean_up_on_sigterm",
@@ -171,7 +171,7 @@ async def test_a_stuck_reset_holds_its_device_for_the_next_resetter_too(
 
 
 async def test_a_cancelled_reset_that_survives_is_reported(runs: ResetRuns, no_signals: pytest.MonkeyPatch) -> None:
-    """It is reported although no caller is waiting for a result."""
+    """Such a reset is reported although no caller is waiting for a result."""
     stuck: list[str] = []
     resetter = runs.resetter(
         "tests.integration.reset.odd_resets:pause",
@@ -192,7 +192,7 @@ async def test_a_cancelled_reset_that_survives_is_reported(runs: ResetRuns, no_s
 
 
 async def test_unbounded_resets_wait_for_no_other(runs: ResetRuns, tmp_path: Path) -> None:
-    """They take no slot and need none."""
+    """Such resets take no slot, and need none."""
     file = tmp_path / "go"
     resetter = runs.resetter("tests.integration.reset.odd_resets:wait_for_file", {"file": str(file)}, parallel=1)
     first = asyncio.create_task(reset(resetter, "first"))
@@ -212,7 +212,7 @@ async def test_ids_need_not_be_unique(runs: ResetRuns) -> None:
 
 
 async def test_settings_that_are_not_passed_in_time(runs: ResetRuns) -> None:
-    """They fail the call, but do not count against the device, and delay no other reset."""
+    """The call fails, but this does not count against the device, and delays no other reset."""
     go = threading.Event()
 
     def hang() -> None:
@@ -244,7 +244,7 @@ async def test_what_cannot_be_passed_to_a_process_is_a_failure(runs: ResetRuns) 
 
 
 async def test_a_guard_that_is_killed(runs: ResetRuns) -> None:
-    """It kills its worker, too, and the call does not wait for its deadline."""
+    """Its worker is killed, too, and the call does not wait for its deadline."""
     resetter = runs.stub({"bad": {"do": "hang in C"}})
     call = asyncio.create_task(reset(resetter, "bad"))
     await wait_until(lambda: len(runs.processes()) == 2, "a reset under way")
@@ -283,7 +283,7 @@ async def test_a_process_that_cannot_be_started(runs: ResetRuns, monkeypatch: py
 
 
 async def test_a_call_without_devices(runs: ResetRuns) -> None:
-    """It is not an error, either."""
+    """Such a call is not an error, either."""
     resetter = runs.resetter()
     assert await resetter.reset([], LONG) == {}
 

@@ -33,12 +33,12 @@ class OwnSettings(Settings, frozen=True):
 
 @pytest.fixture
 async def facts(runs: ResetRuns, tmp_path: Path) -> dict[str, Any]:
-    """Return what a reset finds around itself."""
+    """Return the facts that a reset has recorded about its process."""
     file = tmp_path / "facts"
     limits = ResetLimits(memory=1 << 29, processor=11, files=99)
     resetter = runs.resetter("tests.integration.reset.odd_resets:report_all", OwnSettings(str(file)), limits=limits)
     device = ResetDevice("card0", ("/dev/card0",), "/host")
-    # Not for the reset.
+    # The reset must not inherit this.
     descriptor = os.open("/dev/zero", os.O_RDONLY)
     os.set_inheritable(descriptor, True)  # noqa: FBT003 - takes no keyword
     try:
@@ -51,13 +51,13 @@ async def facts(runs: ResetRuns, tmp_path: Path) -> dict[str, Any]:
 
 
 def test_what_it_is_given(facts: dict[str, Any]) -> None:
-    """It gets the device, and the plugin's settings as JSON represents them."""
+    """The reset gets the device, and the plugin's settings as JSON represents them."""
     assert facts["device"] == ["card0", ["/dev/card0"], "/host"]
     assert facts["settings"] == {"file": facts["file"], "names": ["a", "b"]}
 
 
 def test_its_environment(facts: dict[str, Any]) -> None:
-    """It has a clean environment, its own session, its limits, all signals, and no input."""
+    """The process has a clean environment, its own session, its limits, no blocked signals, and no input."""
     environment = facts["environment"]
     assert set(environment) == {"PATH", "LANG", "PYTHONPATH", VARIABLE}
     assert environment[VARIABLE] == facts["mark"]
@@ -72,8 +72,8 @@ def test_its_environment(facts: dict[str, Any]) -> None:
 
 
 def test_its_descriptors(facts: dict[str, Any]) -> None:
-    """It has nothing to read, one pipe for all output, one for its result, and nothing else."""
-    # The one that listed them is closed again.
+    """The process has no input, one pipe for all output, one for its result, and nothing else."""
+    # The descriptor that listed the others has been closed.
     held = {name: target for name, target in facts["descriptors"].items() if target and "/proc/" not in target}
     assert held.pop("0") == os.devnull
     printed = held.pop("1")
@@ -85,7 +85,7 @@ def test_its_descriptors(facts: dict[str, Any]) -> None:
 
 
 def test_its_modules(facts: dict[str, Any]) -> None:
-    """It has loaded none of the libraries and modules that make it slow or dangerous."""
+    """The process has loaded none of the libraries and modules that would make it slow or dangerous."""
     modules = facts["modules"]
     assert not {"grpc", "google", "circus", "zmq", "structlog", "asyncio", "subprocess"}.intersection(modules)
     ours = {name for name in modules if name.startswith("hub.")}
@@ -114,7 +114,7 @@ def _end(parent: subprocess.Popen[str]) -> None:
 
 
 async def test_it_ends_with_a_parent_that_is_killed(runs: ResetRuns) -> None:
-    """It ends even if it hangs and ignores signals, together with everything that it has started."""
+    """The reset ends even if it hangs and ignores signals, together with everything that it has started."""
     parent = _spawn(runs.mark, "leave and hang")
     try:
         await wait_until(lambda: len(runs.processes()) == 4, "a reset with two processes left behind")
@@ -124,7 +124,7 @@ async def test_it_ends_with_a_parent_that_is_killed(runs: ResetRuns) -> None:
 
 
 async def test_it_ends_with_a_parent_that_is_killed_at_any_moment(runs: ResetRuns) -> None:
-    """It ends if that happens before its start, during it, or after it."""
+    """The reset ends if the parent is killed before, during or after its start."""
     rng = random_source()
     for _ in range(12):
         parent = _spawn(runs.mark, "hang in C")
@@ -138,7 +138,7 @@ async def test_it_ends_with_a_parent_that_is_killed_at_any_moment(runs: ResetRun
 
 
 async def test_it_leaves_nothing_to_the_first_process(runs: ResetRuns) -> None:
-    """What a reset leaves behind is killed and reaped here, for a container's first process need not do so.
+    """What a reset leaves behind is killed and reaped here, because a container's first process need not do so.
 
     The parent is that first process: an orphan would become a child of it, if only as a zombie.
     """
@@ -153,7 +153,7 @@ async def test_it_leaves_nothing_to_the_first_process(runs: ResetRuns) -> None:
 
 
 def test_an_unwanted_reset_does_not_begin(tmp_path: Path) -> None:
-    """This is so if the process that requested it is no longer the parent."""
+    """A reset does not begin if the process that requested it is no longer its parent."""
     request = {
         "parent": 1,
         "device": {"id": "a"},

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of upgrades."""
+"""Fixtures for the tests of upgrades."""
 
 from collections.abc import AsyncIterator
 

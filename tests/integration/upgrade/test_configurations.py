@@ -1,4 +1,4 @@
-"""Another configuration for a node, by its label: one DaemonSet's pod ends while another one's starts."""
+"""Another configuration for a node, by its label: the pod of one DaemonSet ends while that of another starts."""
 
 import pytest
 

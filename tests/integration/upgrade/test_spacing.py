@@ -22,7 +22,7 @@ KUBELETS = pytest.mark.parametrize("distinguishes_sockets", BEFORE_AND_SINCE_1_3
 
 @KUBELETS
 async def test_hubs_come_and_go_at_random(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """They do so in any order, even the middle one or the newest first; `tests.harness.upgrades` does long runs."""
+    """Hubs may end in any order, even the middle one or the newest first; `tests.harness.upgrades` does long runs."""
     run = Run(f"{random_source().getrandbits(32)}", interval=3)
     await run.run(4, distinguishes_sockets=distinguishes_sockets)
     assert run.report() == [], summary([run], [])
@@ -52,7 +52,7 @@ async def test_the_middle_hub_leaves_the_resource_to_a_newer_one(distinguishes_s
 
 @KUBELETS
 async def test_the_owner_hands_over_before_it_ends(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - see above
-    """The older hub gets the resource, although the kubelet does not know whether it still serves."""
+    """The older hub gets the resource, although the kubelet does not know whether that hub still serves."""
     async with upgrade_node(distinguishes_sockets=distinguishes_sockets) as node:
         first, admissions = node.hubs[0], Admissions(node.kubelet)
         with admissions.running():
@@ -68,7 +68,7 @@ async def test_the_owner_hands_over_before_it_ends(distinguishes_sockets: bool) 
 
 
 async def test_the_owner_waits_for_a_newer_hub_that_starts() -> None:
-    """It is the only one that serves, and exits when the newer one serves."""
+    """Until then, the owner is the only hub that serves; it exits when the newer one serves."""
     async with upgrade_node() as node:
         first, admissions = node.hubs[0], Admissions(node.kubelet)
         with admissions.running():
@@ -82,7 +82,7 @@ async def test_the_owner_waits_for_a_newer_hub_that_starts() -> None:
 
 @pytest.mark.parametrize("config", ["stopped", "hanging"])
 async def test_an_older_hub_takes_over_if_the_newest_never_serves(config: str) -> None:
-    """When the middle hub, which has the resource, ends, the oldest one has it at once."""
+    """When the middle hub, the owner of the resource, ends, the oldest one gets it at once."""
     async with upgrade_node() as node:
         first, admissions = node.hubs[0], Admissions(node.kubelet)
         with admissions.running():
@@ -127,19 +127,19 @@ async def test_a_killed_owner_is_replaced_at_once() -> None:
         await node.owned_by(first)
 
         def accepted() -> list[Registered]:
-            # A registration that the kubelet rejects only takes the name from its holder.
+            # A registration that the kubelet rejects only takes the resource away from its owner.
             return [each for each in node.kubelet.registrations[before:] if not each.error]
 
-        # The kubelet may report it after the plugin has its answer.
+        # The kubelet may report the registration only after it has answered the plugin.
         assert (await wait_until(accepted, "an accepted registration"))[0].endpoint.startswith(first.name)
         await node.ended()
-        # The kubelet treats all devices as unhealthy when it sees the end of the process, until it reads our list.
+        # From the end of the process until it reads the older hub's list, the kubelet treats all devices as unhealthy.
         await node.allocatable(DEVICES)
         await node.kubelet.remove(await node.kubelet.admit("pod", {RESOURCE: 1}))
 
 
 async def test_a_hub_ends_its_streams_one_after_another() -> None:
-    """When one ends, kubelet 1.37 and later may call another one, so the newer hub registers in between."""
+    """When a stream ends, kubelet 1.37 and later may call another one, so the newer hub registers in between."""
     async with upgrade_node(distinguishes_sockets=True) as node:
         first = node.hubs[0]
         second = await node.start()
@@ -184,9 +184,9 @@ async def test_many_upgrades_leave_few_streams() -> None:
         newer = await node.start()
         begin = 0
         for _ in range(3):
-            # The older hub has had the resource in between, for the tenth of a second until the plugin was restarted.
+            # In between, the older hub had the resource for the tenth of a second that the plugin's restart took.
             await node.owned_by(newer, since=begin)
-            # The report may still be that of the process before.
+            # The report may still be that of the previous process.
             pid = await wait_until(lambda: _running_plugin(node.run_dir), "a report of a running process")
             begin = now()
             psutil.Process(pid).send_signal(signal.SIGKILL)

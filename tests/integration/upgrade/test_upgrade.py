@@ -63,7 +63,7 @@ async def test_the_end_of_the_newer_is_noticed() -> None:
 
 
 async def test_the_end_of_the_newer_is_noticed_whenever_it_comes() -> None:
-    """The hub is stopped at the moment when it registers once more, which is when the older one has gone."""
+    """The newer hub is stopped at the moment when it registers again, which is just after the older one has ended."""
     async with node_of_three() as node:
         older = node.hub
         assert older
@@ -84,7 +84,7 @@ async def test_the_end_of_the_newer_is_noticed_whenever_it_comes() -> None:
 
 
 async def test_a_kubelet_that_restarts_in_the_middle() -> None:
-    """Both hubs are running, and the newer one has the resources again, which the older one leaves to it."""
+    """With both hubs running, the newer one gets the resources again, and the older one leaves them to it."""
     async with node_of_three() as node:
         older, older_dir = node.hub, node.run_dir
         assert older
@@ -145,7 +145,7 @@ async def test_a_newer_hub_whose_plugin_does_not_serve() -> None:
         assert answer.code == 0, answer
         node.stub_faults(unhealthy={"stub-2": "pulled out"})
         await node.kubelet.wait_for(STUB, 2)
-        # Without the time that it gives a plugin that is about to serve.
+        # This leaves out the time that the older hub gives a plugin that is about to serve.
         begin = len(node.kubelet.registrations)
         await node.kubelet.restart()
         await node.kubelet.wait_for(STUB, 2)
@@ -157,7 +157,7 @@ async def test_a_newer_hub_whose_plugin_does_not_serve() -> None:
 
 
 async def test_a_newer_plugin_that_exits() -> None:
-    """However it ends, and even if its hub keeps running, the older hub has its resource again, each time."""
+    """However the plugin ends, and even if its hub keeps running, the older hub gets the resource back each time."""
     async with node_of_three() as node:
         older_dir = node.run_dir
         await node.start_hub("v2")
@@ -165,7 +165,7 @@ async def test_a_newer_plugin_that_exits() -> None:
         for _ in range(2):
             await _operate(node, "stop", "red")
             await _admitted_by(node, "dphub")
-            # A kubelet that restarts in the meantime changes nothing about that.
+            # A restart of the kubelet in the meantime does not change this.
             await node.kubelet.restart()
             await all_allocatable(node.kubelet)
             await _operate(node, "start", "red")
@@ -202,7 +202,7 @@ class P(Plugin):
 
 
 async def test_a_newer_plugin_with_a_fault() -> None:
-    """It takes over nothing while the older one serves, and reports that; once that has stopped, it serves anyway."""
+    """It takes nothing over while the older one serves, and reports this; once that has stopped, it serves anyway."""
     config = "[watcher:p]\ncmd = python -m hub.plugin {directory}/p.py:P\n# {watchdog}\n"
     async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:
         older = node.hub
@@ -261,7 +261,7 @@ async def _operate(node: Node, command: str, plugin: str) -> None:
 
 
 async def _admitted_by(node: Node, hub: str) -> None:
-    """Wait until this hub has a resource, and a pod its device. How many pods fail before is not predictable."""
+    """Wait until this hub has the resource and a pod gets a device. How many pods fail before that is unpredictable."""
     red = RESOURCES[0]
 
     def registered() -> bool:

@@ -24,7 +24,7 @@ class _NoList(ModelPlugin):
 
 
 class _Listing(ModelPlugin):
-    """Lists these devices in addition to a good one."""
+    """A plugin that lists these devices in addition to a good one."""
 
     devices: Iterable[wire.Device] = ()
 
@@ -171,7 +171,7 @@ class _AcceptsUnhealthy(ModelPlugin):
 
 
 class _Giving(ModelPlugin):
-    """Gives a container something else."""
+    """A plugin that gives a container something else."""
 
     wrong = wire.ContainerAllocateResponse()
 

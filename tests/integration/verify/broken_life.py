@@ -68,7 +68,7 @@ class _RegistersOnce(ModelPlugin):
 
 @breaks("kubelet-crash")
 class _WaitsForAbsence(ModelPlugin):
-    """Registers again after the kubelet's socket has been missing for a while."""
+    """A plugin that registers again only after the kubelet's socket has been missing for a while."""
 
     _missing = 0
 
@@ -97,7 +97,7 @@ class _RegistersTwice(ModelPlugin):
 
 @breaks("survives-garbage")
 class _EndsAtGarbage(ModelPlugin):
-    """Ends its server after a client that does not speak HTTP/2."""
+    """A plugin that ends its server after a client that does not speak HTTP/2."""
 
     async def renew(self) -> None:
         self.socket = "behind.sock"
@@ -140,7 +140,7 @@ class _LooksForAFile(ModelPlugin):
 
 @breaks("directory-emptied")
 class _KeepsAFile(ModelPlugin):
-    """Keeps a file in the directory, and does not work without it."""
+    """A plugin that keeps a file in the directory, and does not work without it."""
 
     _written = False
 
@@ -157,7 +157,7 @@ class _KeepsAFile(ModelPlugin):
 
 @breaks("directory-replaced")
 class _Mounted(ModelPlugin):
-    """Sees the directory in which it was started, as through a mount."""
+    """A plugin that keeps seeing the directory in which it was started, as through a mount."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(Path(f"/proc/self/fd/{os.open(directory, os.O_PATH)}"))

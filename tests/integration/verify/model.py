@@ -21,7 +21,7 @@ SLOW = 0.5
 """Seconds that count as slow in the tests."""
 
 CHANGE = "change"
-"""The plugin changes its list when a file with this name appears in its directory."""
+"""The name of the file whose appearance in the directory makes the plugin change its list."""
 
 GIVEN = wire.ContainerAllocateResponse(
     envs={"MODEL": "1"},
@@ -32,7 +32,7 @@ GIVEN = wire.ContainerAllocateResponse(
 
 
 class ModelPlugin(ScriptedPlugin):
-    """Serves, and registers with each kubelet.
+    """A plugin that serves, and registers with each kubelet.
 
     Args:
         directory: The kubelet's plugin directory.
@@ -50,11 +50,11 @@ class ModelPlugin(ScriptedPlugin):
         self._inode = 0
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Serve until the task is cancelled."""
         try:
             while True:
                 kubelet = await self.next_kubelet()
-                # A kubelet, or its directory, may be gone in the meantime: the next iteration finds out.
+                # By now, the kubelet or its directory may be gone: the next iteration finds out.
                 with suppress(grpc.aio.AioRpcError, RuntimeError, OSError):
                     await self.renew()
                     await self.announce()
@@ -81,11 +81,11 @@ class ModelPlugin(ScriptedPlugin):
         await self.register(self.version)
 
     def is_over(self, kubelet: KubeletIdentity) -> bool:
-        """Return whether it has to register again."""
+        """Return whether the plugin has to register again."""
         return kubelet_identity(self.directory / KUBELET_SOCKET) not in (kubelet, None) or self.is_unreachable()
 
     def is_unreachable(self) -> bool:
-        """Return whether its socket is gone or another one."""
+        """Return whether the plugin's socket is gone, or has been replaced."""
         path = self.directory / self.socket
         return not path.exists() or path.stat().st_ino != self._inode
 

@@ -12,7 +12,7 @@ __all__ = ["BROKEN"]
 
 
 async def main(directory: str, *rules: str) -> None:
-    """Run it until SIGTERM."""
+    """Run the plugin until SIGTERM."""
     plugin = (BROKEN[rules[0]] if rules else ModelPlugin)(Path(directory))
     running = asyncio.create_task(plugin.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)

@@ -35,7 +35,7 @@ def _names(directory: Path) -> list[str]:
 
 
 async def test_a_plugin_that_follows_the_rules(directory: Path) -> None:
-    """The output has a line for each rule, and so has the file for CI."""
+    """The output has a line for each rule, and so does the file for CI."""
     rules = ("--rule", "ids-unique", "--rule", "registers")
     done = await _verify(*PATIENT, *rules, "--junit", directory / "junit.xml", "--", *PLUGIN)
     assert (done.code, done.err) == (Exit.OK, ""), done
@@ -76,7 +76,7 @@ async def test_a_rule_is_left_out() -> None:
 
 
 async def test_a_plugin_in_a_directory(directory: Path) -> None:
-    """Another program starts the plugin, with the same directory; nothing outside of it is changed."""
+    """Another program starts the plugin, with the same directory; nothing outside that directory is changed."""
     plugin_dir = directory / "dp"
     plugin_dir.mkdir()
     running = asyncio.create_task(ModelPlugin(plugin_dir).run())
@@ -92,20 +92,20 @@ async def test_a_plugin_in_a_directory(directory: Path) -> None:
 
 
 async def test_a_change_on_command() -> None:
-    """Both commands may contain the directory."""
+    """Both commands may contain {plugin_dir}, which stands for the directory."""
     change = ("--change", "touch {plugin_dir}/change")
     done = await _verify(*PATIENT, "--rule", "changes-everywhere", *change, "--", *PLUGIN)
     assert (done.code, done.out.split()[0]) == (Exit.OK, "passed"), done
 
 
 async def test_a_change_that_fails() -> None:
-    """It is a mistake of the user, too."""
+    """This is reported as a mistake of the user, too."""
     done = await _verify(*PATIENT, "--rule", "changes-everywhere", "--change", "false", "--", *PLUGIN)
     assert done == CommandResult(Exit.USAGE, "", "dphub: --change: false exited with code 1, expected 0\n")
 
 
 async def test_a_command_that_cannot_be_started() -> None:
-    """It is a mistake of the user, and no rule is checked."""
+    """This is reported as a mistake of the user, and no rule is checked."""
     done = await _verify("--", "no-such-plugin")
     error = "dphub: no-such-plugin: cannot be started: No such file or directory\n"
     assert done == CommandResult(Exit.USAGE, "", error)
@@ -134,7 +134,7 @@ async def test_a_signal_ends_the_plugin_too(directory: Path) -> None:
 
 
 async def test_the_list_of_rules() -> None:
-    """It is available as text and as JSON."""
+    """The list is available as text and as JSON."""
     done = await _verify("--rules")
     assert (done.code, len(done.out.splitlines())) == (Exit.OK, len(RULES) + 2)
     listed = json.loads((await _verify("--rules", "--json")).out)

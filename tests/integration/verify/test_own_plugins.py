@@ -46,10 +46,10 @@ DPHUB_HOST_ROOT = {directory}/ib
 [env:intel]
 DPHUB_HOST_ROOT = {directory}/intel
 """
-"""A plugin that takes longer than the usual five seconds to stop is killed, and leaves its socket."""
+"""Plugins get a minute to stop: one that is killed after the usual five seconds leaves its socket."""
 
 PATIENT = Limits(watch=1, settle=0.5).scaled(20)
-"""No test depends on speed."""
+"""Limits so long that no test depends on speed."""
 
 SERIAL = "example.com/serial"
 
@@ -81,7 +81,7 @@ def hub(directory: Path) -> list[str]:
 
 @pytest.mark.parametrize("resource", [STUB, GPU, SERIAL, "rdma/hca", "amd.com/gpu", "gpu.intel.com/i915"])
 async def test_they_pass(hub: list[str], directory: Path, resource: str) -> None:
-    """They pass all rules that apply to them, under the hub."""
+    """Under the hub, all plugins pass all rules that apply to them."""
     change = CHANGES.get(resource, "").replace("{directory}", str(directory))
     with started_by(hub, resource, limits=PATIENT, change=["sh", "-c", change] if change else ()) as subject:
         async with subject:

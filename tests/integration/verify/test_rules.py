@@ -20,10 +20,10 @@ from tests.integration.verify.process import BROKEN
 pytestmark = pytest.mark.fake_kubelet("it is a part of what is tested")
 
 QUICK = Limits(start=60, dial=0.3, quick=0.3, back=2, stop=2, watch=0.3, settle=0.3)
-"""For plugins that break a rule: a slow machine does not make them follow it."""
+"""Limits for plugins that break a rule, which a slow machine does not make them follow."""
 
 PATIENT = Limits(watch=0.5, settle=0.3).scaled(20)
-"""For plugins that follow the rules, on any slow machine."""
+"""Limits for plugins that follow the rules, even on a slow machine."""
 
 NEED_A_PROCESS = ("stops-on-sigterm", "removes-socket")
 
@@ -38,7 +38,7 @@ LIMITS = {
     "list-size": PATIENT,
     "streams-independent": PATIENT,
 }
-"""By rule, for broken plugins that first have to do something else in time before they break it."""
+"""Limits by rule, for broken plugins that have to do something else in time before they break the rule."""
 
 IN_TASK = [name for name in RULES if name not in NEED_A_PROCESS]
 
@@ -76,7 +76,7 @@ def test_each_rule_has_a_broken_plugin() -> None:
 
 @pytest.mark.parametrize("name", IN_TASK)
 async def test_a_broken_plugin_is_caught(plugin_dir: Path, name: str) -> None:
-    """The rule that it breaks fails, with what is wrong."""
+    """The rule that it breaks fails, and the findings say what is wrong."""
     async with subject(plugin_dir, BROKEN[name], LIMITS.get(name, QUICK)) as found:
         result = (await _results(found, name))[name]
     assert result.outcome is Outcome.FAILED, result
@@ -93,7 +93,7 @@ async def test_a_process_that_does_not_end_well_is_caught(name: str) -> None:
 
 
 async def test_a_plugin_that_follows_all_rules(plugin_dir: Path) -> None:
-    """It passes all rules that do not need its process."""
+    """Such a plugin passes all rules that do not need its process."""
     async with subject(plugin_dir, ModelPlugin, PATIENT) as found:
         results = await _results(found, *RULES)
     assert {name: result for name, result in results.items() if result.outcome is Outcome.FAILED} == {}
@@ -101,7 +101,7 @@ async def test_a_plugin_that_follows_all_rules(plugin_dir: Path) -> None:
 
 
 async def test_a_plugin_behind_a_socket(plugin_dir: Path) -> None:
-    """Its answers are checked; rules about its life cycle are skipped, with the reason."""
+    """The plugin's answers are checked; rules about its life cycle are skipped, with the reason."""
     plugin = ModelPlugin(plugin_dir)
     await plugin.serve()
     try:
@@ -116,7 +116,7 @@ async def test_a_plugin_behind_a_socket(plugin_dir: Path) -> None:
 
 
 async def test_a_plugin_that_loses_its_registration_is_started_again() -> None:
-    """A rule that leaves the plugin unusable does not affect those after it."""
+    """A rule that leaves the plugin unusable does not affect the rules after it."""
     names = ["kubelet-restart", "socket-deleted", "allocate-answers"]
     limits = Limits(start=200, back=1, watch=0.3)
     with started_by([*PROCESS, "{plugin_dir}", names[0]], limits=limits) as found:
@@ -136,7 +136,7 @@ async def test_a_plugin_that_never_registers_fails_one_rule(plugin_dir: Path) ->
 
 
 async def test_many_findings_are_counted(plugin_dir: Path) -> None:
-    """The first few are listed."""
+    """Only the first few are listed; the output gives the number of the others."""
 
     class Odd(ModelPlugin):
         def __init__(self, directory: Path) -> None:

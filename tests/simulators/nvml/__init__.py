@@ -23,22 +23,22 @@ __all__ = ["SimulatedGpu", "SimulatedMig", "SimulatedNode", "make_gpu", "name_uu
 DRIVER = "580.82.07"
 
 DRIVER_NOT_LOADED, LOST, MISMATCH, UNKNOWN = 9, 15, 18, 999
-"""What NVML functions return (nvmlReturn_t)."""
+"""Error codes of NVML functions (nvmlReturn_t)."""
 
 HANGS = -1
-"""A function that does not return."""
+"""The code of a function that does not return."""
 
 WHOLE = 0xFFFFFFFF
-"""The instance of an event that concerns all of a GPU."""
+"""The instance in an event that concerns the whole GPU."""
 
 
 class SimulatedNode:
-    """The node and its driver, whose faults a test causes.
+    """A node and its driver, whose faults a test causes.
 
     Args:
-        root: An empty directory, the node's file system.
-        profile: Which GPUs, see `make_profile`.
-        mig: MIG layouts by GPU number, or one for all.
+        root: An empty directory for the node's file system.
+        profile: The profile of the GPUs; see `make_profile`.
+        mig: MIG layouts by GPU number, or one layout for all GPUs.
     """
 
     def __init__(self, root: Path, profile: str = "switch8", mig: str | dict[int, str] | None = None) -> None:
@@ -57,7 +57,7 @@ class SimulatedNode:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return what a process needs to find the library and its state."""
+        """The variables that a process needs to find the library and its state."""
         return {"NVML_SIMULATOR": str(self._file), "LD_LIBRARY_PATH": str(self.root / LIBRARIES)}
 
     def apply(self) -> None:
@@ -69,7 +69,7 @@ class SimulatedNode:
         scratch.replace(self._file)
         self._notes.unlink(missing_ok=True)
 
-    # What happens to the driver.
+    # Faults of the driver.
 
     def xid(self, gpu: int, code: int, gi: int = WHOLE, ci: int = WHOLE) -> None:
         """Make the driver report an error."""
@@ -90,7 +90,7 @@ class SimulatedNode:
         self.apply()
 
     def clear_faults(self) -> None:
-        """Restore the driver."""
+        """Remove the faults of the driver."""
         self.failures.clear()
         self.driver = self.driver or self._version
         self.apply()
@@ -102,69 +102,69 @@ class SimulatedNode:
         self.apply()
 
     def mismatch(self) -> None:
-        """Replace the driver, so that the library that processes have loaded is the old one."""
+        """Replace the driver, so that processes have loaded the library of the old one."""
         self.fail("*", MISMATCH)
 
-    # What happens to a GPU.
+    # Changes of a GPU.
 
     def lose(self, gpu: int) -> None:
-        """Make it fall off the bus: the answer to every call is GPU_IS_LOST."""
+        """Make the GPU fall off the bus: every call about it returns GPU_IS_LOST."""
         self.gpus[gpu].failures["*"] = LOST
         self.apply()
 
     def set(self, gpu: int, **values: int) -> None:
-        """Set values such as ecc_volatile, remap_failed, recovery, used, compute_mode."""
+        """Set values of the GPU, such as ecc_volatile, remap_failed, recovery, used or compute_mode."""
         self.gpus[gpu].values |= values
         self.apply()
 
     def unsupported(self, gpu: int, *functions: str) -> None:
-        """Set the functions that the card does not have."""
+        """Set the functions that the GPU does not support."""
         self.gpus[gpu].failures |= dict.fromkeys(functions, NOT_SUPPORTED)
         self.apply()
 
     def processes(self, gpu: int, *processes: tuple[int, int, str], gi: int = WHOLE, ci: int = WHOLE) -> None:
-        """Set its compute processes: process id, bytes, name."""
+        """Set the GPU's compute processes: process id, bytes, name."""
         self.gpus[gpu].processes = [(pid, size, gi, ci, name) for pid, size, name in processes]
         self.apply()
 
     def graphics_processes(self, gpu: int, *processes: tuple[int, int, str]) -> None:
-        """Set its processes with graphics work but no compute work: process id, bytes, name."""
+        """Set the GPU's processes with graphics work but no compute work: process id, bytes, name."""
         self.gpus[gpu].graphics_processes = [(pid, size, WHOLE, WHOLE, name) for pid, size, name in processes]
         self.apply()
 
     def divide(self, gpu: int, layout: str | None) -> None:
-        """Set its MIG devices from now on."""
+        """Set the MIG devices that the GPU has from now on."""
         divide(self.gpus[gpu], layout)
         self.apply()
 
     def unplug(self, gpu: int) -> SimulatedGpu:
-        """Remove a GPU; those after it are renumbered."""
+        """Remove a GPU; the GPUs after it are renumbered."""
         gone = self.gpus.pop(gpu)
         self.apply()
         return gone
 
     def plug(self, gpu: SimulatedGpu) -> None:
-        """Add it as the last one."""
+        """Add a GPU as the last one."""
         self.gpus.append(gpu)
         self.apply()
 
     def repair(self, gpu: int) -> None:
-        """Remove all its faults."""
+        """Remove all faults of the GPU."""
         healed = self.gpus[gpu]
         self._absorb()
         healed.values, healed.failures, healed.node = {}, {}, True
         healed.processes, healed.graphics_processes = [], []
         self.apply()
 
-    # What processes did.
+    # The actions of processes.
 
     def value(self, gpu: int, key: str) -> int:
-        """Return what was set, or 1 for an action that was done, such as gpu_clocks_reset or gpu_reset."""
+        """Return a value that was set, or 1 for an action that was performed, such as gpu_clocks_reset or gpu_reset."""
         self._absorb()
         return self.gpus[gpu].values.get(key, 0)
 
     def nvidia_smi(self, action: str = "") -> None:
-        """Make nvidia-smi `hang` or `fail` with a message; without an argument it works."""
+        """Make nvidia-smi `hang` or `fail` with a message; without an argument, make it work."""
         order = self._file.with_suffix(".smi")
         if action:
             order.write_text(f"{action}\n")
@@ -176,7 +176,7 @@ class SimulatedNode:
         return self._file.with_suffix(".notes")
 
     def _absorb(self) -> None:
-        """Adopt what processes have set."""
+        """Apply what processes have set."""
         if not self._notes.exists():
             return
         for line in self._notes.read_text().splitlines():

@@ -1,4 +1,4 @@
-/* What a device is, how it is divided, and how it is connected. */
+/* The properties of a device, its partitions, and its connections. */
 #include "state.h"
 
 #include <stdio.h>
@@ -82,7 +82,7 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *me
     return leave(NVML_SUCCESS);
 }
 
-/* Without the reserved memory, as drivers had it before version 2. */
+/* This is the function before version 2, without the reserved memory. */
 nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory) {
     ENTER_DEVICE(device);
     REQUIRE(memory, NVML_ERROR_INVALID_ARGUMENT);
@@ -167,7 +167,7 @@ nvmlReturn_t nvmlDeviceGetNvLinkState(nvmlDevice_t device, unsigned link, nvmlEn
     return leave(NVML_SUCCESS);
 }
 
-/* The GPU at the other end of a link: its links go to the peers in their order. */
+/* Returns the GPU at the other end of a link. The links go to the peers in the order of the peers. */
 static int peer_of(const Gpu *gpu, unsigned link) {
     for (unsigned i = 0; i < state.gpus; i++) {
         if (link < gpu->peer_links[i]) return i;

@@ -1,4 +1,4 @@
-/* How a device is, who uses it, and what can be set. */
+/* The health of a device, its processes, and its settings. */
 #include "state.h"
 
 #include <string.h>

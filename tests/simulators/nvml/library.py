@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 
 def simulated_library() -> Path:
-    """Return the library, compiled if it is not yet there; its file is named like the driver's."""
+    """Return the library, which is compiled if it does not exist yet; its file has the name of the driver's."""
     header = _header()
     sources = sorted(HERE.glob("*.[ch]"))
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in [*sources, header])).hexdigest()[:16]
@@ -25,7 +25,7 @@ def simulated_library() -> Path:
 
 
 def _header() -> Path:
-    """Return nvml.h as the package with NVIDIA's development files has it."""
+    """Return the path of nvml.h in the package with NVIDIA's development files."""
     for file in importlib.metadata.files("nvidia-nvml-dev") or ():
         if file.name == "nvml.h":
             return Path(str(file.locate()))
@@ -34,6 +34,6 @@ def _header() -> Path:
 
 def _compile(sources: list[Path], include: Path, target: Path) -> None:
     flags = ["-shared", "-fPIC", "-O1", "-g", "-pthread", "-Wl,-soname,libnvidia-ml.so.1"]
-    # Drivers still have what NVIDIA deprecates.
+    # Drivers still have the functions that NVIDIA has deprecated.
     warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-deprecated-declarations"]
     subprocess.run(["cc", *flags, *warnings, f"-I{include}", "-o", str(target), *map(str, sources)], check=True)

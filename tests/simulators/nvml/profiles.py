@@ -1,4 +1,4 @@
-"""Nodes that exist: how many GPUs, how they are connected, and how they may be partitioned."""
+"""Nodes that exist: the number of their GPUs, their connections, and the ways to partition them."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ MODELS = {
     A100: (40, "8.0"), H100: (80, "9.0"), V100: (32, "7.0"), T4: (16, "7.5"),
     GB10: (120, "12.1"), A10_VGPU: (8, "8.6"), RTX: (24, "8.9"), K80: (12, "3.7"),
 }  # fmt: skip
-"""Memory in GB, and compute capability."""
+"""The memory of each model in GB, and its compute capability."""
 
 NOT_SUPPORTED, NO_FUNCTION = 3, 13
-"""What NVML functions return if the card, or the driver, does not have them (nvmlReturn_t)."""
+"""The error codes of NVML functions that the card or the driver does not have (nvmlReturn_t)."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class SimulatedMig:
 
 @dataclass
 class SimulatedGpu:
-    """A GPU as a driver describes it."""
+    """A GPU, as its driver describes it."""
 
     uuid: str
     name: str
@@ -41,27 +41,27 @@ class SimulatedGpu:
     minor: int
     numa: int
     switch: int
-    """The PCIe switch that it is on."""
+    """The number of its PCIe switch."""
     memory: int
     cc: str
     peers: dict[str, int] = field(default_factory=dict)
-    """NVLinks to other GPUs, by their UUID."""
+    """The number of NVLinks to each other GPU, by its UUID."""
     switched: bool = False
     """Whether the links go through NVSwitches."""
     mig: bool = False
     migs: list[SimulatedMig] = field(default_factory=list)
     values: dict[str, int] = field(default_factory=dict)
-    """Whatever else is not zero."""
+    """All other values that are not zero."""
     failures: dict[str, int] = field(default_factory=dict)
-    """Keyed by function."""
+    """Error codes, by function."""
     processes: list[tuple[int, int, int, int, str]] = field(default_factory=list)
     graphics_processes: list[tuple[int, int, int, int, str]] = field(default_factory=list)
     node: bool = True
-    """Whether its device file is there."""
+    """Whether its device file exists."""
     lacks: dict[str, int] = field(default_factory=dict)
-    """Functions that its driver or the card does not have, and what they return."""
+    """The functions that the driver or the card does not have, and what they return."""
     wsl: bool = False
-    """Whether it is behind /dev/dxg, without a device file of its own."""
+    """Whether the GPU is behind /dev/dxg, without its own device file."""
 
 
 MIG_LAYOUTS: dict[str, list[tuple[str, int, int, int, int, int]]] = {
@@ -75,29 +75,29 @@ MIG_LAYOUTS: dict[str, list[tuple[str, int, int, int, int, int]]] = {
     ],
     "compute": [("1c.3g.20gb", 1, 0, 3, 1, 20), ("1c.3g.20gb", 1, 1, 3, 1, 20), ("3g.20gb", 2, 0, 3, 3, 20)],
 }
-"""Keyed by name: profile, GPU instance, compute instance, GPU slices, compute slices, GB."""
+"""MIG devices, by layout: profile, GPU instance, compute instance, GPU slices, compute slices, GB."""
 
 CUBE_MESH = {
     (0, 1): 1, (0, 2): 1, (0, 3): 2, (0, 4): 2, (1, 2): 2, (1, 3): 1, (1, 5): 2, (2, 3): 2, (2, 6): 1, (3, 7): 1,
     (4, 5): 1, (4, 6): 1, (4, 7): 2, (5, 6): 2, (5, 7): 1, (6, 7): 2,
 }  # fmt: skip
-"""NVLinks of a DGX-1 with V100."""
+"""The NVLinks of a DGX-1 with V100."""
 
 
 def name_uuid(prefix: str, *words: object) -> str:
-    """A UUID that is always the same for the same words."""
+    """Return a UUID that is always the same for the same words."""
     return f"{prefix}-{uuid.uuid5(uuid.NAMESPACE_OID, ' '.join(map(str, words)))}"
 
 
 def make_gpu(number: int, count: int, name: str = H100) -> SimulatedGpu:
-    """One of this many GPUs: half of them on each NUMA node, two on each PCIe switch."""
+    """Return one of this many GPUs, of which half are on each NUMA node, and two on each PCIe switch."""
     numa = 2 * number // count if count > 1 else 0
     memory, cc = MODELS[name]
     return SimulatedGpu(
         uuid=name_uuid("GPU", name, number),
         name=name,
         pci=f"0000:{(0x80 if numa else 0) + 0x10 + 4 * number:02x}:00.0",
-        # As on real machines, where the device files are counted in another order.
+        # As on real machines, the device files have another order than the GPUs.
         minor=(number + 1) % count if count > 1 else 0,
         numa=numa,
         switch=number // 2,
@@ -107,7 +107,7 @@ def make_gpu(number: int, count: int, name: str = H100) -> SimulatedGpu:
 
 
 LACKS: dict[str, dict[str, int]] = {
-    # Driver 470: memory without version 2, no fabric, no recovery action.
+    # Driver 470 has no version 2 of the memory information, no fabric and no recovery action.
     "old2": {
         f"nvmlDevice{name}": NO_FUNCTION
         for name in (
@@ -115,7 +115,7 @@ LACKS: dict[str, dict[str, int]] = {
             "GetMPSComputeRunningProcesses_v3", "GetGpuFabricInfo", "GetGpuFabricInfoV", "GetNvLinkRemoteDeviceType",
         )
     },
-    # Memory that is the processor's, and nothing that belongs to memory of its own.
+    # The memory is the processor's, so the functions about separate memory are missing.
     "unified": {
         f"nvmlDevice{name}": NOT_SUPPORTED
         for name in (
@@ -142,13 +142,13 @@ LACKS: dict[str, dict[str, int]] = {
         )
     },
 }  # fmt: skip
-"""What does not exist in each profile."""
+"""The functions that do not exist in each profile."""
 
 DRIVERS = {"old2": "470.256.02", "unified": "580.95.05", "vgpu": "550.163.01", "wsl2": "572.83"}
 
 
 def make_profile(profile: str) -> list[SimulatedGpu]:
-    """The GPUs of a profile.
+    """Return the GPUs of a profile.
 
     none, single, pair, mesh8, switch8, switch16, pcie8, pcie16, a100x2; old2 (driver 470), unified (a GPU that shares
     the CPU's memory), noevents2 (cards that do not report errors), vgpu (in a virtual machine), wsl2.
@@ -182,7 +182,7 @@ def divide(gpu: SimulatedGpu, layout: str | None) -> None:
 
 
 def ancestor(one: SimulatedGpu, other: SimulatedGpu) -> int:
-    """Where the PCIe paths of two GPUs meet (nvmlGpuTopologyLevel_t)."""
+    """Return where the PCIe paths of two GPUs meet (nvmlGpuTopologyLevel_t)."""
     if one.switch == other.switch:
         return 10
     return 30 if one.numa == other.numa else 50

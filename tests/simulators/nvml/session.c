@@ -59,7 +59,7 @@ nvmlReturn_t nvmlSystemGetProcessName(unsigned pid, char *name, unsigned length)
     return leave(NVML_ERROR_NOT_FOUND);
 }
 
-/* An event set reads the file of events from where that ended when the set was made. */
+/* An event set reads the file of events from the end that the file had when the set was created. */
 struct nvmlEventSet_st {
     long position;
     int inotify;

@@ -16,7 +16,7 @@ static struct stat seen_state, seen_notes;
 static struct nvmlDevice_st handles[256];
 static unsigned handle_count;
 
-/* The node's root is where the library lies in usr/lib/x86_64-linux-gnu. */
+/* The root directory of the node is the one in which the library is at usr/lib/x86_64-linux-gnu. */
 static const char *path(const char *suffix) {
     static __thread char text[4096];
     Dl_info self = {0};
@@ -139,7 +139,7 @@ nvmlReturn_t failure_of(const char *function, int gpu) {
     return NVML_SUCCESS;
 }
 
-/* Waits while a call is to hang; afterwards the lock is held and the state is fresh. */
+/* Waits as long as a call has to hang; afterwards, the lock is held and the state is current. */
 static nvmlReturn_t begin(const char *function, int (*gpu_of)(const void *), const void *device) {
     struct timespec moment = {0, 2000000};
     for (;;) {

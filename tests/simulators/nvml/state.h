@@ -1,4 +1,4 @@
-/* The simulated node as a text file says it, and what every call of the library begins with. */
+/* The simulated node as a text file describes it, and the beginning of every call of the library. */
 #ifndef STATE_H
 #define STATE_H
 
@@ -9,7 +9,7 @@ enum { GPUS = 32, MIGS = 8, PROCESSES = 16, FAILURES = 512, TEXT = 96 };
 
 typedef struct {
     unsigned pid, gi, ci;
-    bool graphics; /* instead of computing */
+    bool graphics; /* a graphics process, not a compute process */
     unsigned long long bytes;
     char name[TEXT];
 } Process;
@@ -25,7 +25,7 @@ typedef struct {
     unsigned minor, cc_major, cc_minor, links, ancestor[GPUS], peer_links[GPUS];
     bool mig, switched, no_xids, remap_failed, remap_pending, retired_pending;
     unsigned fabric, fabric_status, fabric_mask, fabric_summary, pcie_width, pcie_max, temperature, slowdown;
-    unsigned long long links_down, links_asleep; /* a bit for each link */
+    unsigned long long links_down, links_asleep; /* one bit for each link */
     unsigned long long memory, used, ecc_volatile, ecc_aggregate, recovery;
     unsigned compute_mode, power, power_default, accounting;
     unsigned migs, processes;
@@ -34,9 +34,9 @@ typedef struct {
 } Gpu;
 
 typedef struct {
-    int gpu; /* -1: every call */
+    int gpu; /* -1: calls about any GPU, or none */
     char function[64];
-    int code; /* -1: it hangs; less: it takes this many milliseconds */
+    int code; /* -1: the call hangs; below -1: it takes this many milliseconds */
 } Failure;
 
 typedef struct {
@@ -48,21 +48,21 @@ typedef struct {
 
 extern State state;
 
-/* A device's handle points here; it stays the same device's when others come and go. */
+/* The target of a device's handle, which stays the same when other devices appear and disappear. */
 struct nvmlDevice_st {
     char uuid[TEXT];
 };
 
-/* Begin a call: wait while it is to hang, and take the lock. Without NVML_SUCCESS the lock is not held. */
+/* Begins a call: waits while the call has to hang, and takes the lock, which is held only with NVML_SUCCESS. */
 nvmlReturn_t enter(const char *function);
-/* The same for a call about a device; finds it. */
+/* Begins a call about a device in the same way, and finds the device. */
 nvmlReturn_t enter_device(const char *function, nvmlDevice_t device, Gpu **gpu, Mig **mig);
-/* Whether a call about a GPU that was found by other means is to fail. */
+/* Returns whether a call has to fail for a GPU that was found by other means. */
 nvmlReturn_t failure_of(const char *function, int gpu);
 nvmlReturn_t leave(nvmlReturn_t code);
 nvmlReturn_t leave_text(char *to, unsigned size, const char *text);
 nvmlDevice_t handle_of(const char *uuid);
-/* What a call changes: for the other processes too, and for the test to look at. */
+/* Records what a call changes, for other processes and for the test. */
 void note(const Gpu *gpu, const char *key, unsigned long long value);
 const char *events_path(void);
 extern unsigned sessions;

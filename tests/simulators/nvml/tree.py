@@ -1,4 +1,4 @@
-"""The files of a simulated node: devices, what the driver shows in /proc, the PCI tree in /sys, the driver itself."""
+"""The files of a simulated node: device files, the driver's files in /proc, the PCI tree in /sys, and the driver."""
 
 import shutil
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ def write_driver(root: Path, version: str) -> None:
 
 
 def write_tree(root: Path, gpus: Iterable[SimulatedGpu], driver: str) -> None:
-    """Make device files, /proc and /sys match the GPUs; what is already right is not touched."""
+    """Make device files, /proc and /sys match the GPUs, without touching files that are already right."""
     gpus = list(gpus)
     if any(gpu.wsl for gpu in gpus):
         wanted = {"dev/dxg": ""}
@@ -42,7 +42,7 @@ def write_tree(root: Path, gpus: Iterable[SimulatedGpu], driver: str) -> None:
         wanted |= _mig_files(gpus)
     for gpu in gpus:
         wanted |= _pci_files(gpu)
-    # Remove only what was made here: another simulation may share the node.
+    # Only files that were made here are removed, since another simulation may share the node.
     made = root / "simulator/tree"
     for name in set(made.read_text().split("\n") if made.exists() else ()) - wanted.keys():
         (root / name).unlink(missing_ok=True)
@@ -60,7 +60,7 @@ def write_tree(root: Path, gpus: Iterable[SimulatedGpu], driver: str) -> None:
 
 
 def _mig_files(gpus: Iterable[SimulatedGpu]) -> dict[str, str]:
-    """Return the files of MIG: each instance has a capability, a line for it, and a device file."""
+    """Return the files of MIG: for each instance, a capability, its line in mig-minors and a device file."""
     lines, files, number = ["config 1", "monitor 2"], {}, 3
     for gpu in gpus:
         for mig in gpu.migs:

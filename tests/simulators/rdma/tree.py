@@ -52,7 +52,7 @@ class RdmaTree:
         vfs: int = 0,
         pkey: str = "0xffff",
     ) -> None:
-        """Add a device; `switch` is the bridge above it, so devices with the same one are close."""
+        """Add a device; `switch` is the bridge above it, and devices with the same bridge are close to each other."""
         bridges = f"{switch}/" if switch else ""
         function = self.root / f"sys/devices/pci0000:{pci[5:6]}0/{bridges}{pci}"
         function.mkdir(parents=True)
@@ -90,7 +90,7 @@ class RdmaTree:
             (ib / f"ports/{port}/link_layer").write_text(f"{facts['link_layer']}\n")
             self.set_port(name, facts["state"], port)
         self._add_nodes(name, function, facts["ports"])
-        # Last: a reader of the tree finds a whole device.
+        # This link is created last, so that a reader of the tree finds a complete device.
         self._link(ib, self.root / "sys/class/infiniband" / name)
 
     def rename(self, name: str, new: str) -> None:
@@ -108,7 +108,7 @@ class RdmaTree:
             self._link(function / "infiniband" / new, self.root / "sys/class/infiniband" / new)
 
     def unbind(self, name: str) -> None:
-        """Unbind the driver from the function: the RDMA device is gone, the function stays."""
+        """Unbind the driver from the function: the RDMA device disappears, but the function stays."""
         function = self._functions[name]
         (self.root / "sys/class/infiniband" / name).unlink()
         for kind in ("infiniband_verbs", "infiniband_mad"):
@@ -129,7 +129,7 @@ class RdmaTree:
             (function / "infiniband").rename(self._hidden(name))
 
     def return_to_node(self, name: str, *, netdevs: tuple[str, ...] = ()) -> None:
-        """End the pod, so that the kernel moves everything back."""
+        """End the pod, so that the kernel moves everything back to the node."""
         function = self._functions[name]
         self._add_netdevs(function, netdevs, self._facts[name]["link_layer"])
         if self._hidden(name).exists():
@@ -223,7 +223,7 @@ class RdmaTree:
 
 
 def two_connectx6(root: Path) -> RdmaTree:
-    """Two HCAs, one on each NUMA node."""
+    """Create a node with two HCAs, one on each NUMA node."""
     tree = RdmaTree(root)
     tree.add("mlx5_0", "0000:07:00.0", numa=0, netdevs=("ib0",))
     tree.add("mlx5_1", "0000:87:00.0", numa=1, netdevs=("ib1",))
@@ -231,7 +231,7 @@ def two_connectx6(root: Path) -> RdmaTree:
 
 
 def four_vfs(root: Path) -> RdmaTree:
-    """An HCA that is divided into four virtual functions, each with an interface and the partition key 0x8001."""
+    """Create an HCA with four virtual functions, each with an interface and the partition key 0x8001."""
     tree = RdmaTree(root)
     tree.add("mlx5_0", "0000:07:00.0", netdevs=("ib0",))
     for number in range(4):
@@ -247,7 +247,7 @@ def four_vfs(root: Path) -> RdmaTree:
 
 
 def dgx(root: Path) -> RdmaTree:
-    """Eight HCAs on two NUMA nodes, two below each PCIe switch."""
+    """Create a node with eight HCAs on two NUMA nodes, two below each PCIe switch."""
     tree = RdmaTree(root)
     for number in range(8):
         bus = (0x80 if number > 3 else 0) + 0x12 + 8 * (number % 4)
@@ -257,7 +257,7 @@ def dgx(root: Path) -> RdmaTree:
 
 
 def sixty_four_vfs(root: Path) -> RdmaTree:
-    """An HCA that is divided into 64 virtual functions."""
+    """Create an HCA that is divided into 64 virtual functions."""
     tree = RdmaTree(root)
     tree.add("mlx5_0", "0000:07:00.0", netdevs=("ib0",))
     for number in range(64):
@@ -267,7 +267,7 @@ def sixty_four_vfs(root: Path) -> RdmaTree:
 
 
 def hcas_near_gpus(root: Path, gpus: "Sequence[SimulatedGpu]") -> RdmaTree:
-    """As many HCAs as GPUs, each below the PCIe switch of the GPU with its number."""
+    """Create as many HCAs as GPUs, each below the PCIe switch of the GPU with its number."""
     tree = RdmaTree(root)
     for number, gpu in enumerate(gpus):
         path = (root / "sys/bus/pci/devices" / gpu.pci).resolve()

@@ -12,7 +12,7 @@ from tests.unit.agent.test_conditions import BROKEN, CORDONED, SOUND, plugin, st
 
 
 async def test_a_plugin_that_does_not_answer_is_asked_once(tmp_path: Path) -> None:
-    """It is called once, not for each device, since a call may take the whole time limit; and again a little later."""
+    """It is called once, not once per device, since a call may take the whole time limit; it is called again later."""
     connections = []
 
     async def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -79,7 +79,7 @@ def test_a_condition(found: PluginStatus, state: str, reason: str, message: str)
 
 
 def test_the_types() -> None:
-    """They are derived from the plugins' names and from what true means; each can be set, or left out."""
+    """They are derived from the plugins' names and from the meaning of True; each can be set, or left out."""
     names = ("gpu", "ib", "amd", "intel", "stub", "my-plugin")
     plugins = [plugin(SOUND, name=name) for name in names]
     assert list(_conditions(*plugins)) == [
@@ -95,13 +95,13 @@ def test_the_types() -> None:
 
 
 def test_plugins_without_a_condition() -> None:
-    """Plugins that have not been started since the hub was, and other programs such as the agent, have none."""
+    """Plugins that have not been started since the hub itself was, and other programs such as the agent, have none."""
     off = plugin(name="amd", condition=Condition.STOPPED, starts=0)
     assert _conditions(off, plugin(name="agent", condition=Condition.EXTERNAL)) == {}
 
 
 def test_a_plugin_that_crashes_once_changes_nothing() -> None:
-    """It is restarted at once; only one that does not work for a while has failed."""
+    """It is restarted at once; only a plugin that has not worked for a while counts as failed."""
     conditions = Conditions(AgentSettings())
     conditions.update(status(plugin(SOUND)), 0)
     before = conditions.wanted
@@ -136,7 +136,7 @@ def test_a_patch() -> None:
 
 
 def test_a_message_has_a_limit() -> None:
-    """A message is at most one KiB, even if its letters take several bytes."""
+    """A message is at most one KiB, even if its characters take several bytes."""
     assert shorten("short") == "short"
     for text in ("x" * 5000, "é" * 5000):
         assert 1020 <= len(shorten(text).encode()) <= 1024

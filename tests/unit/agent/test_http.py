@@ -50,7 +50,7 @@ async def test_a_long_line_in_small_parts_takes_little_time() -> None:
     began = time.process_time()
     (line,) = [line async for line in lines_of(parts())]
     assert len(line) == 50_000 * 64
-    # It takes a few milliseconds; copying the line for each part takes half a minute.
+    # It takes a few milliseconds; copying the line for each part would take half a minute.
     assert time.process_time() - began < 5
 
 
@@ -70,7 +70,7 @@ async def test_a_long_line_in_small_parts_takes_little_time() -> None:
     ],
 )
 async def test_answers_that_are_not_http(answer: bytes) -> None:
-    """They are an error, and never take much memory or wait forever."""
+    """They are an error, never take much memory, and never make the client wait forever."""
     with pytest.raises(ProtocolError):
         await _read(_reader(answer))
 

@@ -77,7 +77,7 @@ def test_ids_that_are_not_unique() -> None:
 
 
 def test_a_plugin_that_renames_its_devices_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the unhealthy devices that are absent, only the latest are remembered: memory and file stay small."""
+    """Of the unhealthy devices that are absent, only the latest are remembered, so memory and file stay small."""
     monkeypatch.setattr(module, "MAX_ABSENT", 10)
     occurrences = Occurrences(Announced())
     for number in range(100):

@@ -36,7 +36,7 @@ def test_all_plugins(plugins: list[PluginStatus], is_complete: bool) -> None:  #
 
 
 def test_named_resources() -> None:
-    """Only these count, if the settings name some."""
+    """If the settings name resources, only these count."""
     failing = plugin(name="ib", condition=Condition.BACKING_OFF)
     found = expected_resources(status(GPU, failing), ("nvidia.com/gpu",))
     assert found

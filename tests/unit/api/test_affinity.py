@@ -33,7 +33,7 @@ def _hint(run_dir: str, kind: str = "gpu") -> tuple[str, ...] | None:
 
 
 def test_any_plugin_with_devices_of_the_kind(run_dir: str) -> None:
-    """The last allocation counts, whichever plugin it was and whatever its name is."""
+    """The last allocation counts, whichever plugin made it and whatever that plugin's name is."""
     assert _hint(run_dir) is None
     _allocate(run_dir, "amd.0", "0000:03:00.0")
     assert _hint(run_dir) == ("0000:03:00.0",)

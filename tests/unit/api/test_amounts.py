@@ -42,7 +42,7 @@ POOL = "configList: [{resourceName: a, devices: [ib0], rdmaHcaMax: %d}]"
 def test_a_number_of_devices_has_a_limit(
     tmp_path: Path, settings: type[Settings], text: str, most: int, place: str
 ) -> None:
-    """A larger one is one error with its location."""
+    """A larger number is one error, which gives its location."""
     file = tmp_path / "settings.yaml"
     file.write_text(text % most)
     settings.read(file)
@@ -54,7 +54,7 @@ def test_a_number_of_devices_has_a_limit(
 
 
 def test_a_number_of_pools_has_a_limit(tmp_path: Path) -> None:
-    """Many small numbers of devices are as much as a large one, and many pools take a long time to compare."""
+    """Many small numbers of devices add up to a large one, and many pools take a long time to compare."""
     file = tmp_path / "settings.json"
     for count, size, place in (
         (11, 10_000, "configList: rdmaHcaMax is 110000 in total, expected at most 100000"),

@@ -47,6 +47,6 @@ def test_a_merge_has_each_thing_once() -> None:
     ],
 )
 def test_a_merge_refuses_contradictions(devices: list[Device], problem: str) -> None:
-    """Two things cannot have one path; the error names them."""
+    """Two things cannot have the same path; the error names them."""
     with pytest.raises(ValueError, match=problem):
         Allocation.merge(devices)

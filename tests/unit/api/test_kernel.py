@@ -19,7 +19,7 @@ from tests.harness.files import put
 
 
 def test_numbers_in_names_count_as_numbers(tmp_path: Path) -> None:
-    """They are compared as numbers, so the tenth device is not the second."""
+    """They are compared as numbers, so the tenth device does not come second."""
     names = ["video10", "video2", "card0", "video", "10", "9"]
     assert sorted(names, key=natural_order) == ["9", "10", "card0", "video", "video2", "video10"]
     assert natural_order("9" * 5000) > natural_order("8" * 5000)

@@ -65,7 +65,7 @@ PROBLEMS = {
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_mistake_in_plain_words(name: str) -> None:
-    """The error gives the location, what was expected, and what to do about the usual slips in YAML."""
+    """The error gives the location, what was expected, and what to do about common slips in YAML."""
     value, place, words = PROBLEMS[name]
     with pytest.raises(msgspec.ValidationError) as raised:
         msgspec.convert(value, _Own)

@@ -90,14 +90,14 @@ def _error(tmp_path: Path, name: str, text: str) -> str:
 
 @pytest.mark.parametrize("name", YAML)
 def test_yaml_that_cannot_be_used_has_a_line(tmp_path: Path, name: str) -> None:
-    """The error gives the line, whatever is wrong; what a file would expand to is never built."""
+    """The error gives the line, whatever is wrong; the expanded content of such a file is never built."""
     text, place = YAML[name]
     assert _error(tmp_path, "own.yaml", text).startswith(place)
 
 
 @pytest.mark.parametrize("name", JSON)
 def test_json_that_cannot_be_used_has_a_place(tmp_path: Path, name: str) -> None:
-    """It gives a location as in YAML, and is found quickly."""
+    """The error gives a location, as for YAML, and the mistake is found quickly."""
     text, place = JSON[name]
     begin = time.process_time()
     assert _error(tmp_path, "own.json", text).startswith(place)
@@ -110,7 +110,7 @@ def test_a_file_has_a_size(tmp_path: Path) -> None:
 
 
 def test_anchors_and_merges_work(tmp_path: Path) -> None:
-    """They are usual in the files of other plugins; only what they expand to is limited."""
+    """They are common in the files of other plugins; only what they expand to is limited."""
     path = tmp_path / "own.yaml"
     path.write_text("rest:\n- &a {x: 1, y: 2}\n- {<<: *a, y: 3}\n- *a\nnumber: 0x10\nratio: 1.5\n")
     read = read_settings(path, _Own)
@@ -120,7 +120,7 @@ def test_anchors_and_merges_work(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("file", "text"), [("a.json", '{"names": ["\\ud800"]}'), ("a.yaml", 'rest: {"\\udfff": 1}')])
 def test_half_of_a_surrogate_pair(tmp_path: Path, file: str, text: str) -> None:
-    """An escape that is not a character is a mistake in the file."""
+    """An escape sequence that does not stand for a character is a mistake in the file."""
     path = tmp_path / file
     path.write_text(text)
     with pytest.raises(ConfigError, match=rf"{file}.*(a lone surrogate|line 1)"):

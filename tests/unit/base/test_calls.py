@@ -23,7 +23,7 @@ def prefer() -> None:
 
 
 async def test_the_result_of_a_call() -> None:
-    """It comes from another thread than the event loop's."""
+    """It comes from a thread other than the event loop's."""
     assert await Calls().call(prefer, threading.get_ident, 60) != threading.get_ident()
 
 
@@ -75,7 +75,7 @@ async def test_a_call_that_does_not_return(gate: threading.Event) -> None:
 
 
 async def test_too_many_pending_calls(gate: threading.Event) -> None:
-    """One more fails at once, until an earlier one has returned; other callers are not affected."""
+    """One more call fails at once, until an earlier one has returned; other callers are not affected."""
     calls = Calls(max_pending=2)
     pending = [calls.start(prefer, gate.wait) for _ in range(2)]
     with pytest.raises(PluginError, match="2 earlier calls to the plugin have not returned"):
@@ -87,6 +87,6 @@ async def test_too_many_pending_calls(gate: threading.Event) -> None:
 
 
 async def test_threads_are_used_again() -> None:
-    """Calls one after another need one thread."""
+    """Successive calls need only one thread."""
     calls = Calls()
     assert len({await calls.call(prefer, threading.get_ident, 60) for _ in range(5)}) == 1

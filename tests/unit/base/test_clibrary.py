@@ -19,7 +19,7 @@ def test_the_c_library_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_c_library_of_another_name_is_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This is so on systems without glibc."""
+    """This applies to systems without glibc."""
 
     def refuse(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")

@@ -1,4 +1,4 @@
-"""Feature files, read in the way of Node Feature Discovery."""
+"""Feature files, read as Node Feature Discovery reads them."""
 
 import os
 import time
@@ -31,7 +31,7 @@ def test_labels_arrive_as_they_are() -> None:
 
 
 def test_labels_expire() -> None:
-    """They stay until then."""
+    """Labels are kept until they expire."""
     now = datetime(2026, 7, 30, 12, tzinfo=UTC)
     text = features_text(LABELS, expiry=now.timestamp() + 600)
     assert nfd.parse(text, now + timedelta(seconds=599)) == LABELS

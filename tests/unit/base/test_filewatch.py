@@ -30,7 +30,7 @@ async def test_the_end_of_a_lock_is_noticed(tmp_path: Path) -> None:
 
 
 async def test_checking_a_lock_is_not_a_change(tmp_path: Path) -> None:
-    """A check must not count as one, because each check would lead to the next."""
+    """If a check counted as a change, each check would lead to the next."""
     path = tmp_path / "lock"
     os.close(open_lock(path))
     async with aclosing(closed_files(tmp_path)) as changes:
@@ -44,6 +44,6 @@ async def test_checking_a_lock_is_not_a_change(tmp_path: Path) -> None:
 
 
 async def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """The error names it."""
+    """The error gives its path."""
     with pytest.raises(HubError, match=r"cannot watch the directory .*missing \(No such file"):
         await anext(closed_files(tmp_path / "missing"))

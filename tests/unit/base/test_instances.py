@@ -42,7 +42,7 @@ IN_ITS_PLACE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("plant", IN_ITS_PLACE.values(), ids=IN_ITS_PLACE)
 def test_what_is_in_the_place_of_a_lock_is_replaced(directory: Path, plant: Callable[[Path], object]) -> None:
-    """If it were not, no hub of this name could start again: in a pod, the container would restart without end."""
+    """If it were not, no hub of this name could start again: in a pod, the container would restart forever."""
     run_dir = RunDir(directory)
     (directory / "precious").write_text("kept")
     run_dir.serving("stub").parent.mkdir()
@@ -74,7 +74,7 @@ for what, put in IN_ITS_PLACE.items():
 
 @pytest.mark.parametrize("lose", LOST.values(), ids=LOST)
 def test_a_lost_lock_is_taken_again(directory: Path, lose: Callable[[Path], object]) -> None:
-    """It has the same time in it, so the order of the hubs stays the same, however often it is lost."""
+    """It contains the same time, so the order of the hubs stays the same, however often the lock is lost."""
     older, newer = RunDir(directory, "older"), RunDir(directory, "newer")
     with acquire_hub_lock(older) as lock, acquire_hub_lock(newer):
         before, descriptors = running_hubs(newer), _descriptors()
@@ -107,7 +107,7 @@ def test_a_lost_serving_lock_is_taken_again(directory: Path) -> None:
 
 
 def test_a_lost_lock_that_another_process_holds(directory: Path) -> None:
-    """The error says so and names the process; when that has exited, the lock is taken again."""
+    """The error says so and names the process; once that process has exited, the lock is taken again."""
     run_dir = RunDir(directory)
     with acquire_hub_lock(run_dir) as lock:
         run_dir.lock.unlink()

@@ -1,4 +1,4 @@
-"""A child looks for programs and modules in no directory that depends on where the command was started."""
+"""A child never looks for programs or modules in a directory that depends on where the command was started."""
 
 import re
 from pathlib import Path

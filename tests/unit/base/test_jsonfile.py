@@ -10,7 +10,7 @@ from hub.base.jsonfile import replace_bytes
 
 
 def test_a_link_in_place_of_the_file_that_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that may write in the directory cannot change the permissions or the content of another file."""
+    """A program that may write to the directory cannot change the permissions or the content of another file."""
     other = tmp_path / "other"
     other.write_text("of root")
     other.chmod(0o644)

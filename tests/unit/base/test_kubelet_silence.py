@@ -25,7 +25,7 @@ class ObservedEvents:
         self._changed = asyncio.Event()
 
     async def follow(self, watch: KubeletWatch) -> None:
-        """Note all events."""
+        """Record all events."""
         async for event in watch:
             self.events.append(event)
             self._changed.set()

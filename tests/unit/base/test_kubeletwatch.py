@@ -14,7 +14,7 @@ from tests.harness.kubelet import KubeletSocket, mounted
 
 
 class Starts:
-    """Counts the starts that a watch sees."""
+    """The number of starts that a watch sees."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -59,7 +59,7 @@ def remove(kubelet: KubeletSocket) -> None:
 
 
 def make(directory: Path) -> None:
-    """Create a plugin directory, one level after the other."""
+    """Create a plugin directory, one level at a time."""
     for path in (directory.parent, directory):
         path.mkdir(exist_ok=True)
 

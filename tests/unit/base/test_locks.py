@@ -22,7 +22,7 @@ def test_a_lock_is_tested_without_write_permission(tmp_path: Path) -> None:
 
 
 def test_an_existing_lock_can_be_taken(tmp_path: Path) -> None:
-    """It is held until the end of the block, if the file is opened for that."""
+    """If the file is opened for writing, its lock is held until the end of the block."""
     path = tmp_path / "lock"
     path.touch()
     with existing_lock(path) as other:

@@ -21,7 +21,7 @@ PLANTS = pytest.mark.parametrize(
     [_directory, os.mkfifo, lambda path: path.symlink_to("victim")],
     ids=["directory", "pipe", "link"],
 )
-"""What another process may have put in place of a file."""
+"""Things that another process may have put in place of a file."""
 
 
 @PLANTS

@@ -27,7 +27,7 @@ async def register(file: OwnerFile) -> None:
 
 
 async def test_it_names_the_hub_that_registered_last(path: Path) -> None:
-    """It also says when that was complete; an interrupted registration is recognizable."""
+    """It also says when the registration was complete, so an interrupted one can be recognized."""
     older, newer = OwnerFile(path, "older"), OwnerFile(path, "a-newer-one")
     assert older.read() == Owner()
     before = now()
@@ -110,7 +110,7 @@ async def test_one_process_at_a_time(path: Path) -> None:
 
 
 async def test_a_frozen_process_does_not_stop_the_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They continue without the lock; when the frozen one continues, too, they notice."""
+    """They continue without the lock, and notice when the frozen process resumes."""
     monkeypatch.setattr(ownerfile, "LOCK_TIMEOUT", 0.02)
     frozen, other = OwnerFile(path, "frozen"), OwnerFile(path, "other")
     with capture_logs() as log:

@@ -11,7 +11,7 @@ from hub.base.paths import RunDir
 
 @pytest.mark.parametrize("target", ["victim", "nowhere"])
 def test_a_link_is_not_a_run_directory(tmp_path: Path, target: str) -> None:
-    """Neither the hub nor a command follows it: another user may have created it, to fill and close a directory."""
+    """Neither the hub nor a command follows it: another user may use it to fill any directory, or change its mode."""
     victim = tmp_path / "victim"
     victim.mkdir(mode=0o755)
     (tmp_path / "run").symlink_to(target)
@@ -37,7 +37,7 @@ def test_a_path_with_a_link_of_another_user_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
 def test_a_path_through_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
-    """The user could replace its content by a link, even while the hub is running, so nothing is created there."""
+    """The user could replace its content with a link, even while the hub is running, so nothing is created there."""
     theirs = tmp_path / "theirs"
     theirs.mkdir(mode=0o755)
     (tmp_path / "link").symlink_to("theirs/a")
@@ -116,7 +116,7 @@ def test_a_path_through_a_group_writable_directory_is_refused(tmp_path: Path) ->
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o722])
 def test_a_directory_that_every_user_can_write_is_not_used(tmp_path: Path, mode: int) -> None:
-    """Even a sticky one is refused: users may have put files into it, and stay in directories they created there."""
+    """Even a sticky one is refused: users may have put files into it, and still own directories they created there."""
     path = tmp_path / "run"
     path.mkdir()
     path.chmod(mode)
@@ -138,7 +138,7 @@ def test_a_directory_that_a_group_can_write_is_not_used(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
 def test_what_another_user_left_in_the_directory_is_replaced(tmp_path: Path) -> None:
-    """No process of that user that has it open can read or change what the hub and its plugins write from then on."""
+    """A process of that user that has it open cannot read or change what the hub and its plugins write from then on."""
     path = tmp_path / "run"
     (path / "node").mkdir(parents=True)
     (path / "serving").mkdir()
@@ -158,7 +158,7 @@ def test_what_another_user_left_in_the_directory_is_replaced(tmp_path: Path) -> 
 
 
 def test_the_directory_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused, and its permissions stay."""
+    """It is refused, and its permissions stay the same."""
     (tmp_path / "run").mkdir(mode=0o755)
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(ConfigError, match=r"belongs to user .*, expected user 12345, the user of the hub; choose"):
@@ -168,7 +168,7 @@ def test_the_directory_of_another_user_is_not_used(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("exists", [True, False])
 def test_no_other_user_can_enter_the_run_directory(tmp_path: Path, *, exists: bool) -> None:
-    """This is so even if they could before."""
+    """This holds even if they could before."""
     path = tmp_path / "a/run"
     if exists:
         path.mkdir(parents=True)

@@ -22,7 +22,7 @@ def test_what_is_due_in_the_same_tick_wakes_at_the_same_moment(now: float, inter
 
 @pytest.mark.parametrize("interval", [0.05, 2 / 3, 2, TICK, 10, 30])
 def test_the_pace_is_the_interval(interval: float) -> None:
-    """It is so from the first moment on, even if a timer ends a little early or late."""
+    """This holds from the first moment on, even if a timer ends a little early or late."""
     moments = [next_tick(interval, 1234.5)]
     for delay in (0, 0.01, -1e-9, 0.04, -0.0009):
         moments.append(next_tick(interval, moments[-1] + delay))

@@ -104,7 +104,7 @@ def test_a_read_only_mount(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_links_without_end(file: Path) -> None:
-    """The check ends; reading the file is then the error."""
+    """The check ends without an error; reading the file then fails."""
     file.unlink()
     file.symlink_to(file)
     check_trusted(file)
@@ -134,7 +134,7 @@ def _owned(found: os.stat_result, owner: int) -> os.stat_result:
 
 
 def test_a_file_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused, because the owner can always write it."""
+    """It is refused, because the owner can always write to it."""
     monkeypatch.setattr(trust, "_ROOT", OTHER)
     monkeypatch.setattr(os, "geteuid", lambda: OTHER)
     with pytest.raises(ConfigError, match=f"belongs to user .*{os.getuid()}"):
@@ -143,7 +143,7 @@ def test_a_file_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def checkout(file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Create the file in a directory of a user other than root, in which the hub's own code is."""
+    """Create the file next to the hub's own code, in a directory that belongs to a user other than root."""
     code = file.with_name("trust.py")
     code.touch(mode=0o644)
     monkeypatch.setattr(trust, "_ROOT", OTHER)
@@ -198,7 +198,7 @@ def test_a_tree_of_root(file: Path) -> None:
 
 @pytest.mark.parametrize("what", ["file", "directory", "target"])
 def test_a_tree_in_which_others_can_write(file: Path, tmp_path: Path, what: str) -> None:
-    """However deep, and even behind a link; the error names the path."""
+    """The check finds it however deep it is, and even behind a link; the error names the path."""
     below = file.parent / "below"
     below.mkdir(mode=0o755)
     place = {"file": below / "module.py", "directory": below / "package", "target": tmp_path / "theirs"}[what]

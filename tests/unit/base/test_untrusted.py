@@ -58,7 +58,7 @@ def test_what_is_not_a_regular_file_is_an_error(tmp_path: Path, kind: str, probl
 
 
 def test_an_endless_device_is_an_error() -> None:
-    """It takes no memory."""
+    """It is refused without being read, so it takes no memory."""
     with pytest.raises(UnreadableError, match="not a regular file"):
         read_bytes(Path("/dev/zero"))
 
@@ -97,7 +97,7 @@ def test_a_missing_file_is_an_error_of_its_own(tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 300, "file/below"])
 def test_a_path_that_cannot_exist_is_an_error(tmp_path: Path, name: str) -> None:
-    """It is the same error as for any other file, and nothing is there."""
+    """The error is the same as for any other file, and the path does not count as existing."""
     (tmp_path / "file").touch()
     with pytest.raises(UnreadableError):
         read_bytes(tmp_path / name)

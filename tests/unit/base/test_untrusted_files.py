@@ -66,7 +66,7 @@ MODULES = {"os", "io", "json", "yaml", "tomllib", "pickle"}
 
 
 def _name(call: ast.Call) -> str:
-    """Return the called name; for `os` and decoders with their module."""
+    """Return the name that is called; for `os` and decoders, with the module."""
     match call.func:
         case ast.Name(id=name):
             return name if name == "open" else ""
@@ -99,7 +99,7 @@ def _all_reads() -> Sequence[tuple[str, str, int]]:
 
 
 def test_one_module_reads_what_others_may_have_written() -> None:
-    """So a pipe, a device, an endless file or bytes that are not text in place of any file cannot block anything."""
+    """No pipe, device, endless file or non-text content in place of any file can therefore block anything."""
     assert [read for read in _all_reads() if not _is_allowed(*read[:2])] == []
 
 

@@ -18,7 +18,7 @@ WRITTEN = b"text"
 
 @pytest.fixture
 def node() -> Iterator[Path]:
-    """Create a directory with a path short enough for sockets, which has the two directories of a kubelet."""
+    """Create a directory that has a kubelet's two directories, and a path short enough for sockets."""
     with tempfile.TemporaryDirectory(prefix="fk", dir="/tmp") as directory:
         for name in ("device-plugins", "pod-resources"):
             (Path(directory) / name).mkdir()
@@ -95,13 +95,13 @@ def test_it_does_not_use_directories_of_a_kubelet_with_another_root_directory(no
 
 
 def test_it_does_not_use_a_directory_with_the_state_of_a_kubelet(node: Path) -> None:
-    """A second mount of a kubelet's directory, which has another path, is an example."""
+    """It may be a second mount of a kubelet's directory, with another path."""
     (node / "device-plugins/kubelet_internal_checkpoint").write_text('{"Data":{"RegisteredDevices":{}},"Checksum":1}')
     assert "in the directory of a kubelet" in _refusal("--plugin-dir", node / "device-plugins")
 
 
 def test_a_path_too_long_for_sockets_is_refused(node: Path) -> None:
-    """No client could connect there by that path; the sockets would be deleted anyway, so it is refused."""
+    """No client could connect by such a path, but the sockets there would be deleted, so it is refused."""
     link = node / ("a" * 100)
     link.symlink_to("device-plugins")
     with _listening(node / "device-plugins" / "kubelet.sock"):
@@ -120,7 +120,7 @@ def test_it_deletes_no_file(node: Path, name: str) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
 def test_it_does_not_follow_links_of_other_users_to_the_pod_resources(node: Path) -> None:
-    """Root would delete a socket where that user leads it, such as that of the node's kubelet."""
+    """Root would delete a socket wherever the link leads, such as that of the node's kubelet."""
     (node / "pod-resources").rename(node / "elsewhere")
     (node / "pod-resources").symlink_to("elsewhere")
     os.lchown(node / "pod-resources", 65534, 65534)

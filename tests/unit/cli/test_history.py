@@ -80,12 +80,12 @@ def _devices(run_dir: RunDir, *words: str) -> list[str]:
     ],
 )
 def test_devices_and_pods_can_be_requested(run_dir: RunDir, words: list[str], expected: list[str]) -> None:
-    """A device can be requested by any of its names, even a past one, or a pod; the latest come first."""
+    """Devices can be requested by any of their names, even a past one, and pods by theirs; the latest come first."""
     assert _devices(run_dir, *words) == expected
 
 
 def test_what_is_shown(run_dir: RunDir) -> None:
-    """The table says who had the device, from when to when, what happened in the meantime, and how old that is."""
+    """The table says which container had the device, from when to when, what happened meanwhile, and how long ago."""
     result = _history(run_dir, "GPU-12345678")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "the hub is not running" in lines[0]
@@ -112,7 +112,7 @@ def test_nothing_of_that_name(run_dir: RunDir) -> None:
 
 
 def test_a_history_that_cannot_be_read(run_dir: RunDir) -> None:
-    """The other plugins' are shown, and the exit code says that something is missing."""
+    """The histories of other plugins are shown, and the exit code says that something is missing."""
     run_dir.history("gpu").write_text("{nonsense")
     result = _history(run_dir)
     assert "mlx5_0" in result.stdout
@@ -122,7 +122,7 @@ def test_a_history_that_cannot_be_read(run_dir: RunDir) -> None:
 
 @pytest.mark.parametrize("holder", ["", "pod", "namespace/pod"])
 def test_a_holder_that_is_not_a_container(run_dir: RunDir, holder: str) -> None:
-    """A plugin's file with one counts as unreadable, with the reason; the other histories are shown."""
+    """A plugin's file with such a holder counts as unreadable, with the reason; the other histories are shown."""
     allocation = Allocation(GPU, "GPU-1", holder, START)
     run_dir.history("gpu").write_bytes(msgspec.json.encode(AllocationHistory((allocation,))))
     assert "did you mean second?" in str(_history(run_dir, "secomd").exception)

@@ -194,7 +194,7 @@ def _log_hostile_events(run_dir: RunDir, hostile: Callable[[], str], form: LogFo
 
 
 def _expect_events(text: str, count: int) -> None:
-    """Check that there is a line for each event; the other lines, of the exception, are marked as its part."""
+    """Check that there is a line for each event; the other lines, those of the exception, are marked as part of it."""
     _expect_printable(text)
     assert len([line for line in text.splitlines() if not line.startswith("    ")]) == count, text
 
@@ -223,7 +223,7 @@ def test_a_log_line_stays_one_line(directory: Path, hostile: Callable[[], str], 
 
 
 def test_log_lines_that_are_nested_deeply(directory: Path) -> None:
-    """`dphub logs` shows the other lines, and of these what can be shown, if anything."""
+    """`dphub logs` shows the other lines, and as much of these as it can."""
     run_dir = RunDir(directory)
     _write_node(run_dir, lambda: "x")
     # How deeply Python can read and print depends on the depth of its own calls.

@@ -14,7 +14,7 @@ OTHER_USER = 65534
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
 @pytest.mark.parametrize("place", ["the directory", "above it", "a link", "for every user"])
 def test_root_deletes_no_sockets_through_links_of_other_users(directory: Path, place: str) -> None:
-    """This holds even later: the owner of a directory can replace it by a link at any time."""
+    """This holds even later: the owner of a directory can replace it with a link at any time."""
     own = directory / "above" / "device-plugins"
     own.mkdir(parents=True)
     check_own_directory(own)

@@ -1,4 +1,4 @@
-"""`dphub install-service` and `dphub uninstall-service`, with programs that only note how they were called."""
+"""`dphub install-service` and `dphub uninstall-service`, with programs that only record how they were called."""
 
 import os
 import subprocess
@@ -55,7 +55,7 @@ class Node:
 
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
-    """A node with the kubelet of kubeadm, and with a program that the service can see."""
+    """Create a node with kubeadm's kubelet, and with a program that the service can see."""
     it = Node(tmp_path)
     it.add_unit("kubelet.service")
 
@@ -100,7 +100,7 @@ def test_the_command_of_the_service(node: Node) -> None:
 
 @pytest.mark.parametrize("name", ["a b", "a%b", "a:b", "..", "a/b c"])
 def test_an_odd_run_directory_is_refused(node: Node, name: str) -> None:
-    """In the name of a directory that it creates, systemd splits at spaces and colons, and replaces %."""
+    """When systemd creates a directory, it splits the name at spaces and colons, and replaces %."""
     said = f"--run-dir: /run/{name}: the name of a directory in /run may only contain letters, digits and"
     assert node.error(INSTALL, "--run-dir", f"/run/{name}").startswith(said)
     assert node.calls == []
@@ -194,7 +194,7 @@ def test_a_configuration_with_a_mistake(node: Node) -> None:
 
 
 def test_a_program_that_the_service_does_not_see(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A virtual environment in a home directory is an example, and so is one whose Python is there."""
+    """It may be a virtual environment in a home directory, or one whose Python is in a home directory."""
     monkeypatch.setattr(prerequisites, "HIDDEN", (Path(os.sep),))
     error = node.error(INSTALL)
     assert "which the service does not see; install the hub elsewhere, for example in /opt/dphub" in error

@@ -10,7 +10,7 @@ from tests.harness.systemd import settings, words
 
 
 def test_odd_paths_are_quoted() -> None:
-    """In a command, systemd replaces % and $, and splits at spaces."""
+    """In a command, systemd replaces % and $, and splits it at spaces."""
     odd = Path('/opt/a b%c$d"e')
     unit = Unit(KUBELETS[0], (str(odd),), odd, odd, Path("/run/a"))
     (command,) = settings(unit.text)["ExecStart"]

@@ -10,7 +10,7 @@ from tests.simulators.drastore import DraStore, Object
 
 
 class MemoryClient:
-    """Does what ApiClient does, with a store instead of a server.
+    """A stand-in for ApiClient, with a store instead of a server.
 
     Args:
         store: The objects.
@@ -24,27 +24,27 @@ class MemoryClient:
         self._store = store
 
     async def get(self, path: str, _kind: type[Object], _accept: str = "") -> Object:
-        """Read."""
+        """Read an object."""
         if path.startswith("/api/v1/nodes/"):
             return {"metadata": {"uid": "uid-of-node-1"}}
         return await self._request("GET", path)
 
     async def create(self, path: str, content: Object, _kind: type[Object]) -> Object:
-        """Create."""
+        """Create an object."""
         return await self._request("POST", path, content)
 
     async def replace(self, path: str, content: Object, _kind: type[Object]) -> Object:
-        """Replace."""
+        """Replace an object."""
         return await self._request("PUT", path, content)
 
     async def delete(self, path: str, options: Object) -> None:
-        """Delete."""
+        """Delete an object."""
         await self._request("DELETE", path, options)
 
     async def watch(
         self, path: str, _kind: type[Object], _seconds: float, _accept: str = ""
     ) -> AsyncGenerator[Object, None]:
-        """Follow."""
+        """Yield the changes after a version."""
         async for event in self._store.watch(parse_qs(urlsplit(path).query)["resourceVersion"][0]):
             yield event
 

@@ -21,7 +21,7 @@ def test_only_the_results_of_the_driver_count() -> None:
 
 
 def test_a_claim_of_the_same_name_is_another_claim() -> None:
-    """The old one was deleted, and what was prepared for it can go."""
+    """The old one was deleted, and what was prepared for it can be removed."""
     claim = DraStore().allocate("u2", "a")
 
     answer = claim_answer(claim, QUERY)

@@ -23,7 +23,7 @@ def found(*slices: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_slices_have_64_devices_and_say_how_many_they_are() -> None:
-    """A taint on any device would otherwise make a slice too large; the order of devices is that of the plugin."""
+    """With more devices, a taint on any of them would make a slice too large; devices are in the plugin's order."""
     slices = POOL.slices(devices(130), 3)
 
     assert [len(each["spec"]["devices"]) for each in slices] == [64, 64, 2]
@@ -35,7 +35,7 @@ def test_slices_have_64_devices_and_say_how_many_they_are() -> None:
 
 
 def test_a_driver_without_devices_has_an_empty_slice() -> None:
-    """So the cluster sees that the driver is there."""
+    """The slice shows the cluster that the driver is there."""
     (only,) = POOL.slices([], 1)
 
     assert only["spec"]["devices"] == []
@@ -60,7 +60,7 @@ def test_nothing_is_written_if_nothing_differs() -> None:
 
 
 def test_a_changed_device_changes_one_slice_and_no_generation() -> None:
-    """The scheduler goes on with all others meanwhile."""
+    """Meanwhile, the scheduler can allocate all other devices."""
     before = POOL.slices(devices(130), 5)
     after = [device(70, attributes={"x": {"bool": True}}) if n == 70 else device(n) for n in range(130)]
 

@@ -68,7 +68,7 @@ async def test_devices_are_published_and_changed(publishing: Publishing) -> None
 
 
 async def test_a_restart_writes_nothing(publishing: Publishing) -> None:
-    """The slices of the process before are adopted."""
+    """The slices of the previous process are adopted."""
     publishing.publish(device("a", TAINT))
     await publishing.published("a")
 

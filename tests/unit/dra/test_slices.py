@@ -11,11 +11,11 @@ from hub.base.changecount import ChangeCounter
 from hub.dra.slices import PAGE, Slices
 
 ETCD_BYTES = 3 << 19
-"""The largest object of an API server."""
+"""The size of the largest object in an API server."""
 
 
 class _Pages:
-    """An API server with this number of slices, which answers in pages as it is asked to.
+    """An API server with this number of slices, which answers in pages as requested.
 
     Args:
         count: The number of slices.

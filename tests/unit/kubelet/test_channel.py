@@ -84,7 +84,7 @@ def test_a_path_that_no_file_can_have() -> None:
 
 
 def test_all_addresses_of_sockets_come_from_one_function() -> None:
-    """So no name of a file is ever read as a URI."""
+    """As a result, no file name is ever read as a URI."""
     root = Path(__file__).parents[3]
     sources = [path for package in ("hub", "plugins") for path in root.glob(f"{package}/**/*.py")]
     found = [

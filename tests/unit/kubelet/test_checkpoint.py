@@ -49,7 +49,7 @@ def test_a_change_is_noticed(path: Path) -> None:
 
 
 def test_what_is_empty_may_be_null(path: Path) -> None:
-    """Go writes it like that."""
+    """Go writes null for an empty list or map."""
     path.write_text('{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{}},"Checksum":1}')
     assert Checkpoint(path.parent).held(RESOURCE) == {}
     _write(path, _entry(RESOURCE, "null"), _entry(RESOURCE, '{"0":null}'))
@@ -57,7 +57,7 @@ def test_what_is_empty_may_be_null(path: Path) -> None:
 
 
 def test_without_a_readable_file_nothing_is_known(path: Path) -> None:
-    """A checkpoint in the format of a later kubelet is an example; it is logged once, until one can be read again."""
+    """This includes a checkpoint in the format of a later kubelet; it is logged once, until one can be read again."""
     checkpoint = Checkpoint(path.parent)
     with capture_logs() as log:
         for content in ("{}", '{"Version":2}'):

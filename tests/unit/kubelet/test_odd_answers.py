@@ -62,7 +62,7 @@ ENORMOUS = {
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait long enough, so that no answer is missing because the machine is slow."""
+    """Wait long enough that no answer is missing because the machine is slow."""
     monkeypatch.setattr(podresources, "TIMEOUT", 60.0)
 
 

@@ -17,7 +17,7 @@ from hub.testing.scripted import ScriptedKubelet
 async def test_a_connection_made_late_reaches_no_other_kubelet(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the next kubelet replaces the socket just before the connection is established, it gets no registration."""
+    """A kubelet that replaces the socket just before the connection is established gets no registration."""
     socket, kubelet, following = _two_kubelets(directory)
     make_channel = grpc.aio.insecure_channel
 

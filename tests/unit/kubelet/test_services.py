@@ -22,14 +22,14 @@ from hub.testing.waiting import wait_until
 from tests.fuzz.targets.pluginsocket import METHOD_THAT_IS_NOT_TEXT, PREFACE, frame
 
 STOPS = 40
-"""With registered methods, twice as many stops changed the memory of 15 to 60 objects."""
+"""With gRPC's registered methods, twice this number of stops changed the memory of 15 to 60 objects."""
 
 
 class Service(DevicePluginServicer):
-    """Has options."""
+    """A service with options."""
 
     async def GetDevicePluginOptions(self, _request: object, _context: object) -> wire.DevicePluginOptions:
-        """Return them."""
+        """Return the options."""
         return wire.DevicePluginOptions(pre_start_required=True)
 
 
@@ -45,7 +45,7 @@ async def test_methods_work(directory: Path) -> None:
 async def test_a_server_that_ends_changes_no_memory_of_others(
     directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A method that is not text ends gRPC's loop; what other threads create at that time stays as it is."""
+    """A method name that is not text ends gRPC's loop; objects that other threads create at that time stay intact."""
     caplog.set_level(logging.CRITICAL)
     with _bytes_in_use() as changed:
         for _ in range(STOPS):

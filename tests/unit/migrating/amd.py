@@ -54,7 +54,7 @@ def read_file(case: Case, directory: Path) -> AMDSettings:
     """Return the settings of the case's file.
 
     Raises:
-        ConfigError: it is rejected.
+        ConfigError: the file is rejected.
     """
     if case.set is None:
         return AMDSettings()
@@ -103,7 +103,7 @@ def _name(identifier: str) -> str:
 
 
 def run_devices(case: Case, root: Path, directory: Path) -> Result:
-    """Return the devices by resource, and those that are unhealthy or left out; `rejected`."""
+    """Return the devices by resource, and those that are unhealthy or left out; or `rejected`."""
     try:
         run = AmdRun(case, root, directory)
     except ConfigError:

@@ -22,7 +22,7 @@ def _plugin(case: Case, tree: GenericTree, directory: Path) -> Generic:
 
 
 def run_devices(case: Case, tree: GenericTree, directory: Path) -> Result:
-    """Return the files of each device by resource, and without devices an empty list; `rejected`."""
+    """Return the files of each device by resource, an empty list where there are no devices; or `rejected`."""
     try:
         plugin = _plugin(case, tree, directory)
     except ConfigError:
@@ -34,7 +34,7 @@ def run_devices(case: Case, tree: GenericTree, directory: Path) -> Result:
 
 
 def run_ids(case: Case, tree: GenericTree, directory: Path) -> Result:
-    """Return the ids of the devices by resource, after the changes of the node in the request; `rejected`."""
+    """Return the ids of the devices by resource, after the changes of the node in the request; or `rejected`."""
     try:
         plugin = _plugin(case, tree, directory)
     except ConfigError:
@@ -50,7 +50,7 @@ def run_ids(case: Case, tree: GenericTree, directory: Path) -> Result:
 
 
 def run_answer(case: Case, tree: GenericTree, directory: Path) -> Result:
-    """Return the files that a container gets for the first devices of the resource in the request; `failed`."""
+    """Return the files that a container gets for the first devices of the resource in the request; or `failed`."""
     plugin = _plugin(case, tree, directory)
     devices = [device for device in _scan(plugin) if device.resource == case.request["resource"]]
     try:

@@ -24,7 +24,7 @@ from tests.simulators.nvml import SimulatedNode
 from tests.unit.migrating.hardware import DirectDriver
 
 Result = Any
-"""What a case may expect, see `scripts.migrating`."""
+"""What a case may expect; see `scripts.migrating`."""
 
 _PAIR = {
     Ancestor.SYSTEM: 10,
@@ -133,7 +133,7 @@ class GpuRun:
 
 
 def run_devices(case: Case, node: SimulatedNode, directory: Path) -> Result:
-    """Return the devices by resource, the unhealthy ones, and how many were left out; `exits`, `rejected`."""
+    """Return the devices by resource, the unhealthy ones, and how many were left out; or `exits` or `rejected`."""
     try:
         run = GpuRun(case, node, directory)
     except ConfigError:
@@ -194,7 +194,7 @@ def _given(file: Path) -> Iterable[str]:
 
 
 def run_answer(case: Case, node: SimulatedNode, directory: Path) -> Result:
-    """Return what a container that requests these devices gets; `failed`."""
+    """Return what a container that requests these devices gets; or `failed`."""
     run = GpuRun(case, node, directory)
     try:
         devices = run.named(case.request)
@@ -232,7 +232,7 @@ def run_preference(case: Case, node: SimulatedNode, directory: Path) -> Result:
 
 
 def run_shares(case: Case, node: SimulatedNode, directory: Path) -> Result:
-    """Return how many shares of each GPU are preferred, the most first."""
+    """Return how many shares of each GPU are preferred, the largest number first."""
     return [
         sorted(Counter(name.partition("::")[0].partition(":")[0] for name in chosen).values(), reverse=True)
         for chosen in _preferred(case, GpuRun(case, node, directory))

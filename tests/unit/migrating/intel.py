@@ -23,7 +23,7 @@ def read_file(case: Case, directory: Path) -> IntelSettings:
     """Return the settings of the case's file.
 
     Raises:
-        ConfigError: it is rejected.
+        ConfigError: the file is rejected.
     """
     path = directory / "intel.yaml"
     path.write_text(yaml.safe_dump(case.set or {}))
@@ -40,7 +40,7 @@ def run_settings(case: Case, directory: Path) -> Result:
 
 
 def cards(tree: IntelTree) -> dict[str, str]:
-    """The names of the GPUs' cards, such as "card0", by PCI address."""
+    """Return the names of the GPUs' cards, such as "card0", by PCI address."""
     return {pci: Path(tree.files(pci)[0]).name for pci in tree.gpus if tree.files(pci)}
 
 

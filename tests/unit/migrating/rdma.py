@@ -20,7 +20,7 @@ def read_file(case: Case, directory: Path) -> IBSettings:
     """Return the settings of the case's file.
 
     Raises:
-        ConfigError: it is rejected.
+        ConfigError: the file is rejected.
     """
     (directory / "ib.json").write_text(case.set if isinstance(case.set, str) else json.dumps(case.set))
     return IBSettings.read(directory / "ib.json")
@@ -84,7 +84,7 @@ class RdmaRun:
 
 
 def run_devices(case: Case, tree: RdmaTree, directory: Path) -> Result:
-    """Return the devices by resource, and those that are unhealthy; `rejected`."""
+    """Return the devices by resource, and those that are unhealthy; or `rejected`."""
     try:
         run = RdmaRun(case, tree, directory)
     except ConfigError:
@@ -99,7 +99,7 @@ def run_devices(case: Case, tree: RdmaTree, directory: Path) -> Result:
 
 
 def run_members(case: Case, tree: RdmaTree, directory: Path) -> Result:
-    """Return the RDMA devices behind the devices of each resource; `rejected`."""
+    """Return the RDMA devices behind the devices of each resource; or `rejected`."""
     try:
         run = RdmaRun(case, tree, directory)
     except ConfigError:
@@ -112,7 +112,7 @@ def run_members(case: Case, tree: RdmaTree, directory: Path) -> Result:
 
 
 def run_answer(case: Case, tree: RdmaTree, directory: Path) -> Result:
-    """Return what a container that requests these devices gets, or the requested parts of it; `rejected`."""
+    """Return what a container that requests these devices gets, or the requested parts of it; or `rejected`."""
     try:
         run = RdmaRun(case, tree, directory)
     except ConfigError:

@@ -145,8 +145,8 @@ def agrees(expected: Any, result: Any, *, whole: bool) -> tuple[bool, Any]:  # n
     A number stands for a list of that length.
 
     Args:
-        expected: Of the case.
-        result: Here.
+        expected: What the case expects.
+        result: The result of the plugin here.
         whole: Whether the case names all resources, or everything that a container gets; otherwise, it names some keys.
     """
     if expected == "accepted":
@@ -162,7 +162,7 @@ def agrees(expected: Any, result: Any, *, whole: bool) -> tuple[bool, Any]:  # n
 
 
 def _is_counted(key: object) -> bool:
-    """Return whether a case must list this part of a result, as it must resources and what a container gets."""
+    """Return whether a case must list this part of a result: a resource, or a part of what a container gets."""
     return "/" in str(key) or key in {"env", "mounts", "devices", "cdi", "annotations", "devinfo"}
 
 

@@ -60,7 +60,7 @@ def test_an_unhealthy_event_and_its_end(node: _Node) -> None:
 
 @pytest.mark.parametrize("value", ["0000:1b:00", "0000:1b:00.0", "00000000:1B:00.0", "0000:1B:00"])
 def test_a_pci_address(node: _Node, value: str) -> None:
-    """Each form in which monitors write an address is the one that plugins know."""
+    """Each form in which monitors write an address becomes the one that plugins know."""
     assert list(node.take(event("A", [("PCI", value)]))) == [ADDRESS]
 
 
@@ -78,7 +78,7 @@ def test_a_check_ends_only_its_own_reports(node: _Node) -> None:
 
 
 def test_error_codes(node: _Node) -> None:
-    """A healthy event ends the reports with its codes; without codes, all of its check."""
+    """A healthy event ends the reports with its codes; one without codes ends all reports of its check."""
     node.take(*(event("Xid", [PCI], errorCode=[code]) for code in ("48", "79", "94")))
     left = node.take(event("Xid", [PCI], errorCode=["79"], isHealthy=True))
     assert left == {ADDRESS: ["nvsentinel/Xid/48", "nvsentinel/Xid/94"]}
@@ -106,12 +106,12 @@ def test_a_healthy_event_without_entities(node: _Node) -> None:
     ids=["not-fatal", "application", "node", "store-only", "own", "entities", "nothing"],
 )
 def test_events_that_make_no_device_unhealthy(node: _Node, ignored: Any) -> None:  # noqa: ANN401 - a message
-    """Warnings, errors of applications, other nodes, what NVSentinel only stores, and what we have sent ourselves."""
+    """They are warnings, errors of applications, events of other nodes, events that are only stored, or our own."""
     assert node.take(ignored) == {}
 
 
 def test_what_counts_as_a_fault(directory: Path) -> None:
-    """An action is enough, as later versions send it; with the flag, so are all other events."""
+    """A recommended action, as later versions send it, is enough; with `all_events`, any other event is, too."""
     node = _Node(directory)
     assert node.take(event("A", [PCI], isFatal=False, recommendedAction=2, nodeName=NODE))
     node.take(event("A", [PCI], isHealthy=True))
@@ -152,7 +152,7 @@ def test_hostile_text(node: _Node) -> None:
 
 @pytest.mark.parametrize("content", [b"\xff", b"\x12", b"\x0a\xff\xff\xff\xff\x0f", b"\x12\x02\xff\xff" * 3])
 def test_what_is_not_a_request(node: _Node, content: bytes) -> None:
-    """It is rejected as a whole, or event by event, and keeps nothing."""
+    """It is rejected as a whole, or event by event, and leaves no report."""
     with suppress(ServiceError):
         node.incoming.take(content)
     assert node.sources() == {}

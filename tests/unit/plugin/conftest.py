@@ -21,7 +21,7 @@ def upgrade(tmp_path: Path) -> Iterator[Upgrade]:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Upgrade]:
-    """Three hubs that run; the first one is the node's service."""
+    """Create three running hubs, the first of which is the node's service."""
     it = Upgrade(tmp_path)
     with it.running:
         it.running.enter_context(instances.acquire_hub_lock(it.first, is_service=True))

@@ -22,7 +22,7 @@ FAILED = Scan(reason="no driver", fault=True, failed=True)
 
 
 class CountingStore(HealthStore):
-    """Counts how often the health of a device is evaluated."""
+    """A store that counts how often the health of a device is evaluated."""
 
     evaluations = 0
 

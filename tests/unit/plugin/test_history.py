@@ -15,7 +15,7 @@ from hub.plugin.history import KEPT, MAX_CHANGES, MAX_GAP, MAX_REASON, MAX_SUMS,
 from tests.unit.plugin.plugin_setup import FAILED, STUB, Setup
 
 START = int(time.time())
-"""Not an arbitrary time: the file system has the real one."""
+"""The present, not an arbitrary time, because the file system uses the real time."""
 
 PERIOD = 30
 
@@ -123,7 +123,7 @@ async def test_a_restart_continues(path: Path, clock: Clock) -> None:
 
 
 async def test_a_container_that_ended_while_no_plugin_ran(path: Path, clock: Clock) -> None:
-    """It counts up to the last answer that had it, and not for the time without answers."""
+    """It counts up to the last answer that named it, but not for the time without answers."""
     before = Process(path, clock, Device("a"))
     for _ in range(3):
         before.history.update(_held(a="ns/one/main"))
@@ -175,7 +175,7 @@ async def test_seconds_never_fall(path: Path, clock: Clock) -> None:
 
 
 async def test_health_while_it_is_in_use(path: Path, clock: Clock) -> None:
-    """It has what happened to the device, when and why, even if its container had it before."""
+    """The history says what happened to the device, when and why, even if it was unhealthy from the beginning."""
     process = Process(path, clock, Device("a"), Device("b", unhealthy="no link"))
     process.history.update(_held(a="ns/one/main", b="ns/one/main"))
     clock.now += 5

@@ -99,7 +99,7 @@ async def test_a_removed_device_is_remembered_while_it_is_used(kubelet: Kubelet,
 
 
 async def test_a_device_that_was_never_seen_may_be_a_share_of_any(kubelet: Kubelet, plugin_dir: Path) -> None:
-    """A share from before a restart of the plugin is an example; a whole device is not a share of another."""
+    """It may date from before a restart of the plugin; a whole device is not a share of another."""
     it = Setup()
     it.scan(Device("new", physical="card"), Device("whole"))
     holders = Holders(plugin_dir, it.inventory, it.status, it.history)
@@ -148,7 +148,7 @@ async def test_the_history_has_what_happens_between_answers(kubelet: Kubelet, pl
 
 
 class _FailingStore(CountingStore):
-    """A store that fails when cordons are read, as after a mistake of ours."""
+    """A store that fails when cordons are read, as with a bug in the hub."""
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - those of the store
         super().__init__(*args)

@@ -27,7 +27,7 @@ FOUND = Scan({"example.com/stub": ScannedDevices.of([Device("a")])})
 
 
 def test_a_process_is_in_standby_until_it_serves(upgrade: Upgrade) -> None:
-    """This holds whichever other hubs there are; then it is active if the newer hub's plugin does not serve."""
+    """This holds whichever other hubs there are; once it serves, it is active unless the newer hub's plugin serves."""
     assert upgrade.role() is Role.STANDBY
     with serving(upgrade.first):
         assert upgrade.role() is Role.STANDBY
@@ -54,7 +54,7 @@ def test_a_newer_hub_supersedes_it_while_it_serves(upgrade: Upgrade) -> None:
 
 
 def test_the_nodes_service_owns_the_devices_although_it_started_first(service: Upgrade) -> None:
-    """A hub in a pod takes nothing from it, and continues when it is gone; the log says which."""
+    """A hub in a pod takes nothing from it, and continues when it is gone; the log says that it is the service."""
     service.ownership.acquire()
     with capture_logs() as log:
         with serving(service.first):

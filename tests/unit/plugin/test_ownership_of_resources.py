@@ -43,7 +43,7 @@ def socket_of_third(tmp_path: Path) -> Iterator[socket.socket]:
 
 @pytest.mark.usefixtures("socket_of_third")
 def test_the_newest_hub_that_serves_the_resource_is_named(service: Upgrade) -> None:
-    """The node's service is an example, next to the hubs of two pods in an upgrade."""
+    """It may be the node's service, next to the hubs of two pods in an upgrade."""
     with serving(service.first), serving(service.third), socket.socket(socket.AF_UNIX) as listening:
         service.ownership.refresh()
         assert service.ownership.newer_of(RESOURCE) == "third"

@@ -1,4 +1,4 @@
-"""How the guard of a reset ends what the reset has left."""
+"""How the guard of a reset ends the processes that the reset has left behind."""
 
 import os
 from collections.abc import Iterator

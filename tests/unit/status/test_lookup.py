@@ -1,4 +1,4 @@
-"""Which device has a name."""
+"""Which device a name refers to."""
 
 import time
 
@@ -37,7 +37,7 @@ NODE = _node(
     ],
 )
 def test_names_of_a_device(name: str, key: str) -> None:
-    """Its id or a prefix of it, its physical device, its PCI address, its name, or all with the resource."""
+    """They are its id or a prefix of it, its physical device, its PCI address and its name, also with the resource."""
     assert DeviceIndex(NODE).find(name) == find_device(NODE, name) == ("gpu", key)
 
 
@@ -74,5 +74,5 @@ def test_many_names_on_a_node_with_many_devices() -> None:
         assert index.find(f"GPU-{number:08d}-aaaa-bbbb-cccc")
         with pytest.raises(UnknownDeviceError):
             index.find(f"GPU-{number:08d}-aaaa-bbbb-dddd")
-    # It takes 0.05 s; looking at each device for each name takes half a minute, and with suggestions half an hour.
+    # It takes 0.05 s; looking at each device for each name would take half a minute, with suggestions half an hour.
     assert time.process_time() - began < 10

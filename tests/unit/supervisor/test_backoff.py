@@ -6,7 +6,7 @@ from hub.supervisor.backoff import HEALTHY_SECONDS, BackOff
 
 
 class Clock:
-    """Time that passes when a test lets it pass."""
+    """A clock that a test advances."""
 
     now = 1000.0
 

@@ -27,7 +27,7 @@ def test_the_latest_error_counts(tmp_path: Path) -> None:
 
 
 def test_old_errors_are_ignored(tmp_path: Path) -> None:
-    """A crash is not explained by an error of the process before, or of hours ago."""
+    """A crash is not explained by an error of the previous process, or by one from hours ago."""
     log = tmp_path / "log"
     _write(log, {"reason": "old", "age": 60}, {"level": "warning", "reason": "a warning"})
     assert last_error(log, time.time() - 10) == ""

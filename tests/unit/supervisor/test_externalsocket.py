@@ -126,7 +126,7 @@ async def test_a_bad_request_gets_an_answer(run_dir: RunDir, request_line: objec
 
 
 async def test_a_long_report_is_refused(run_dir: RunDir) -> None:
-    """What takes more room in the file than plugins read is refused, rather than ignored by them later."""
+    """A report that takes more room in its file than plugins read is refused, rather than ignored by them later."""
     async with _listening(run_dir):
         answer = await _ask(run_dir, json.dumps({**REPORT, "reason": "\u202e" * 900}, ensure_ascii=False).encode())
         assert answer == {"ok": False, "message": "the report takes more than 4096 bytes: shorten its reason"}
@@ -171,7 +171,7 @@ async def test_only_its_user_can_connect(run_dir: RunDir) -> None:
 
 
 async def test_the_newest_hub_listens(run_dir: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """During an upgrade the new hub takes the socket over, and a client always finds one; then the old one is back."""
+    """During an upgrade the new hub takes over without a gap for clients; if it exits, the old hub listens again."""
     monkeypatch.setattr(externalsocket, "CHECK_SECONDS", 0.05)
 
     def inode() -> int:

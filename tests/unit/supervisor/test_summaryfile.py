@@ -62,7 +62,7 @@ async def test_a_stopped_hub_removes_the_file(run_dir: RunDir) -> None:
 
 
 def test_a_report_that_cannot_be_read(run_dir: RunDir) -> None:
-    """The file is left to become old, because the state of the node is unknown."""
+    """The file keeps its old time, because the state of the node is unknown."""
     file = SummaryFile(run_dir, Reader(run_dir))
     file.update()
     os.utime(run_dir.summary, (1, 1))

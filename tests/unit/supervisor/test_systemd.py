@@ -50,7 +50,7 @@ class FixedReader(Reader):
         pass
 
     def status(self, **_: bool) -> NodeStatus:  # type: ignore[override]
-        """Return it."""
+        """Return that status."""
         if self.found is None:
             raise HubError("no file")
         return self.found
@@ -73,7 +73,7 @@ class Inbox:
 
 @pytest.fixture(params=["file", "abstract"])
 def inbox(request: pytest.FixtureRequest, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
-    """A socket of systemd, which is a file, or has a name in the abstract namespace."""
+    """Create systemd's socket, which is a file, or has a name in the abstract namespace."""
     abstract = f"dphub-test-{os.getpid()}"
     name = f"@{abstract}" if request.param == "abstract" else str(directory / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:

@@ -50,7 +50,7 @@ def test_hardware_that_does_not_answer() -> None:
 
 
 def test_unobserved_time_does_not_count() -> None:
-    """If the hub did not check for a long time, nothing counts as a hang in the meantime: time counts by its checks."""
+    """Time is measured by the hub's checks: if it made none for a long time, no process counts as hung for that."""
     assert not any(
         _looks(Sample(1, heartbeat=True), Sample(2, heartbeat=True), Sample(2, heartbeat=True), passed=LIMIT / 2)
     )
@@ -58,7 +58,7 @@ def test_unobserved_time_does_not_count() -> None:
 
 @pytest.mark.parametrize("content", [b'{"pid": 1, "log_level": "\xff"}', b"", None], ids=["bytes", "empty", "pipe"])
 def test_a_heartbeat_file_of_any_kind_does_not_stop_the_hub(tmp_path: Path, content: bytes | None) -> None:
-    """A pipe that is never written is an example: the other plugins are still watched."""
+    """Even if it is a pipe that no process writes to, the other plugins are still watched."""
     run_dir = RunDir(tmp_path)
     put(run_dir.heartbeat("bad"), content)
     run_dir.heartbeat("good").write_text('{"pid": 2, "scan": 7}')

@@ -1,4 +1,4 @@
-"""`wait_until`, with which authors of plugins wait in their tests."""
+"""`wait_until`, which authors of plugins use to wait in their tests."""
 
 import pytest
 
@@ -12,7 +12,7 @@ async def test_the_first_true_value_is_returned() -> None:
 
 
 async def test_a_condition_that_stays_false_is_named() -> None:
-    """The error says what did not happen, and in which time."""
+    """The error says what did not happen, and within what time."""
     with pytest.raises(AssertionError, match=r"^not seen in 0\.01 s: a blue moon$"):
         await wait_until(lambda: False, "a blue moon", timeout=0.01)
 

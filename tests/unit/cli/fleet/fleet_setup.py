@@ -51,7 +51,7 @@ def status(
 
 
 def encoded(document: object) -> Answer:
-    """Create the answer that is this document."""
+    """Create an answer with this document as its body."""
     return Answer(msgspec.json.encode(document).decode())
 
 
@@ -78,7 +78,7 @@ def three_nodes() -> Scenario:
 
 
 class MemoryProxy:
-    """Answers requests from a scenario at once; what would hang has reached its time limit.
+    """A proxy that answers requests from a scenario at once; what would hang counts as timed out.
 
     Args:
         scenario: The scenario.
@@ -102,7 +102,7 @@ class MemoryProxy:
 
 
 class MemoryKubectl(Kubectl):
-    """Runs commands in pods from a scenario."""
+    """A kubectl that runs commands in the pods of a scenario."""
 
     def attach(self, scenario: Scenario) -> "MemoryKubectl":
         """Set the scenario; the class is frozen."""

@@ -1,4 +1,4 @@
-"""How all hubs are queried, and what follows from what they answer, tested in this process."""
+"""How all hubs are queried, and what follows from their answers, tested in this process."""
 
 import pytest
 from msgspec.structs import replace
@@ -23,7 +23,7 @@ def _many(answer: Answer) -> Scenario:
 
 
 def _with_exec(scenario: Scenario, answer: Answer) -> Scenario:
-    """Make commands in pods answer; their success has the exit code 0."""
+    """Give commands in pods this answer; a success has the exit code 0."""
     scenario.execs = {f"hub-{number} /status": replace(answer, code=answer.code % 200) for number in range(NODES)}
     return scenario
 
@@ -86,7 +86,7 @@ def test_both_reasons_are_named() -> None:
 
 
 def test_a_hub_that_hangs_is_queried_once() -> None:
-    """Where others answer, another way to query it would only take longer."""
+    """Where other hubs answer, trying another way to query this one would only take longer."""
     scenario = _with_exec(_many(encoded(status())), encoded(status()))
     scenario.pages["hub-7 /status"] = Answer(mode="hang")
     fleet, _, kubectl = fleet_of(scenario)

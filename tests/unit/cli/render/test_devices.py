@@ -49,20 +49,20 @@ def _shown(status: NodeStatus, wanted: str | None) -> str:
 
 @pytest.mark.parametrize("wanted", [None, "generic", UNMATCHED.resource])
 def test_a_resource_without_devices_has_its_reason_below_the_devices(tmp_path: Path, wanted: str | None) -> None:
-    """This is so even if only its plugin's devices, or its own, were requested."""
+    """This holds even if only its plugin's devices, or its own, were requested."""
     shown = _shown(_status(tmp_path, [UNMATCHED]), wanted)
     assert f"{UNMATCHED.resource} {UNMATCHED.reason}" in " ".join(shown.split())
 
 
 def test_another_resource_is_shown_without_it(tmp_path: Path) -> None:
-    """A list of what was requested has nothing else."""
+    """A list of what was requested contains nothing else."""
     shown = _shown(_status(tmp_path, [UNMATCHED]), "example.com/y")
     assert "y0" in shown
     assert UNMATCHED.reason not in shown
 
 
 def test_the_status_lists_the_first_settings_that_match_nothing(tmp_path: Path) -> None:
-    """They are not a problem, because one file is for many nodes."""
+    """They are not a problem, because many nodes share one file."""
     status = _status(tmp_path, [UnmatchedSetting(f"no {number}") for number in range(REASONS + 2)])
     problems = [problem for problem in status.problems if problem.about == "generic"]
     assert [problem.message for problem in problems] == [

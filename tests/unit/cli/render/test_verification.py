@@ -56,7 +56,7 @@ def test_a_rule_that_is_skipped_says_why() -> None:
     ],
 )
 def test_the_summary_counts(outcomes: list[tuple[Outcome, Level]], expected: str) -> None:
-    """It counts by outcome, and failures by level."""
+    """It counts rules by outcome, and failures by level."""
     assert _shown(summary(Report("stub", "", [_result(*each) for each in outcomes])), width=80) == [expected]
 
 

@@ -28,7 +28,7 @@ from tests.harness.kubelet import BEFORE_AND_SINCE_1_37, node
 from tests.unit.plugin.plugin_setup import STUB, Setup
 
 ROUNDS = 3
-"""Few: before 1.37 a kubelet keeps all connections, and a plugin accepts a hundred at a time."""
+"""Few rounds, because a kubelet before 1.37 keeps all connections, and a plugin accepts a hundred at a time."""
 
 
 class _Admissions:
@@ -52,7 +52,7 @@ class _Admissions:
             await asyncio.sleep(0)
 
     async def more(self) -> None:
-        """Wait for a few more."""
+        """Wait for a few more admissions."""
         wanted = self.total + 5
         async with asyncio.timeout(WAIT_SECONDS):
             while self.total < wanted:
@@ -89,7 +89,7 @@ class Served:
         self.admissions = _Admissions(kubelet)
 
     async def register(self) -> None:
-        """Register, with one more stream."""
+        """Register, which opens one more stream."""
         kubelet = self.connection.kubelet()
         assert kubelet
         assert await self.connection.open(kubelet) is None
@@ -140,7 +140,7 @@ async def test_the_end_of_all_streams_is_noticed(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_single_stream_may_end_at_once() -> None:
-    """The kubelet handles its list before its end."""
+    """The kubelet handles the stream's list before the stream's end."""
     async with served(distinguishes_sockets=False) as it, asyncio.timeout(0):
         await it.connection.settle()
 
@@ -150,7 +150,7 @@ async def test_no_admission_fails_while_old_streams_end(
     monkeypatch: pytest.MonkeyPatch,
     distinguishes_sockets: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """This holds although kubelet 1.37 and later may call one that is about to end."""
+    """This holds although kubelet 1.37 and later may make a call on the connection of a stream that is about to end."""
     monkeypatch.setattr(module, "SETTLE", 0.2)
     async with served(distinguishes_sockets=distinguishes_sockets) as it:
         running = asyncio.create_task(it.admissions.run())

@@ -39,7 +39,7 @@ class _Connection:
         self.registrations += 1
 
     async def settle(self) -> None:
-        """Return at once; the kubelet closes the last stream the first time, if it is to."""
+        """Return at once; the kubelet closes the last stream as often as the test wants it to."""
         self.is_disconnected = self.closes > 0
         self.closes -= 1
 
@@ -57,7 +57,7 @@ def _exiting(hub: Hub, connection: _Connection) -> ExitHandover:
 
 
 async def test_a_hub_that_registers_last_and_exits_is_noticed(tmp_path: Path) -> None:
-    """It does so if it does not know the newer hub. That one registers again, and the kubelet keeps its devices."""
+    """A hub that does not know the newer one does so. The newer one registers again, and no device is lost."""
     (tmp_path / SERVING_DIR).mkdir()
     run_dirs = [RunDir(tmp_path, name) for name in ("older", "newer")]
     with instances.acquire_hub_lock(run_dirs[0]), instances.acquire_hub_lock(run_dirs[1]):
@@ -88,7 +88,7 @@ def alone(tmp_path: Path) -> Iterator[Hub]:
 
 
 async def test_a_registration_in_progress_is_completed(alone: Hub) -> None:
-    """The process exits only then: the kubelet is about to call it back."""
+    """The process exits only after that, because the kubelet is about to call it back."""
     connection = _Connection(is_registering=True)
     exiting = asyncio.create_task(_exiting(alone, connection).hand_over())
     done, _ = await asyncio.wait([exiting], timeout=0.05)
@@ -100,7 +100,7 @@ async def test_a_registration_in_progress_is_completed(alone: Hub) -> None:
 
 
 async def test_a_last_registration_that_the_kubelet_ends_is_repeated(alone: Hub) -> None:
-    """The kubelet has seen the end of another hub's stream only then, and would not notice the end of ours."""
+    """The kubelet has only just noticed the end of another hub's stream, and would not notice the end of ours."""
     connection = _Connection(closes=2)
     await _exiting(alone, connection).hand_over()
     assert connection.registrations == 2

@@ -80,7 +80,7 @@ def hubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Three]:
 
 
 async def test_a_middle_hub_does_not_register_over_a_newer_one(hubs: Three) -> None:
-    """This holds although the newer one has begun to serve since its last check, and its older one is gone."""
+    """This holds although the newer hub began to serve after the middle hub's last check, and the older hub is gone."""
     first, second, third = hubs
     with second.serving():
         with first.serving():
@@ -97,7 +97,7 @@ async def test_a_middle_hub_does_not_register_over_a_newer_one(hubs: Three) -> N
 
 
 async def test_the_only_hub_registers_without_a_decoy(hubs: Three) -> None:
-    """It does so for the kubelet to notice when it exits."""
+    """It does so to make sure that the kubelet notices when it exits."""
     first, second, _ = hubs
     with second.serving():
         with first.serving():
@@ -137,14 +137,14 @@ async def test_a_new_kubelet_knows_nothing_of_hubs_that_ended_before(hubs: Three
 
 
 async def test_a_hub_that_leaves_is_the_last_only_if_no_other_serves(hubs: Three) -> None:
-    """If another one serves, it must not take the resource from that newer hub, which it may not have seen yet."""
+    """It must not take the resource from a newer hub that serves, even one that it has not seen yet."""
     first, second, _ = hubs
     with first.serving():
         await first.register()
         first.ownership.release()
         assert first.handover.is_last()
         second.ownership.acquire()
-        # Its plugin may serve other resources only.
+        # The second hub's plugin may serve only other resources.
         assert first.handover.is_last()
         second.ownership.release()
         with second.serving():
@@ -153,7 +153,7 @@ async def test_a_hub_that_leaves_is_the_last_only_if_no_other_serves(hubs: Three
 
 
 async def test_a_hub_that_has_just_started_is_waited_for(tmp_path: Path) -> None:
-    """A hub that leaves checks once more before it leaves the resource without a server."""
+    """An exiting hub checks once more before it leaves the resource without a server."""
     (tmp_path / SERVING_DIR).mkdir()
     with instances.acquire_hub_lock(RunDir(tmp_path, "first")):
         first = Hub(RunDir(tmp_path, "first"))
@@ -167,7 +167,7 @@ async def test_a_hub_that_has_just_started_is_waited_for(tmp_path: Path) -> None
 
 
 async def test_the_next_hub_registers_when_the_newest_leaves(hubs: Three) -> None:
-    """Only the next one registers, and only then; the newest is free soon after the kubelet has called the next one."""
+    """Only the next one registers, and only then; soon after the kubelet has called it, the newest may exit."""
     first, second, third = hubs
     with first.serving(), second.serving(), third.serving():
         for each in hubs:
@@ -187,7 +187,7 @@ async def test_the_next_hub_registers_when_the_newest_leaves(hubs: Three) -> Non
 
 
 async def test_a_hub_that_came_and_went_unseen_is_noticed(hubs: Three) -> None:
-    """It may have registered: the older one registers, and once more when the kubelet has surely seen the end."""
+    """It may have registered, so the older hub registers, and once more when the kubelet must have noticed the exit."""
     first, _, third = hubs
     with first.serving():
         await first.register()

@@ -6,7 +6,7 @@ from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
 
 
 class Caller:
-    """Makes a call, and answers it when the test says so.
+    """A call that is answered when the test says so.
 
     Attributes:
         is_answering: Whether the answer is being prepared.
@@ -30,7 +30,7 @@ class Caller:
 
 
 async def test_a_call_is_answered_at_once() -> None:
-    """It waits only if something must not happen during it."""
+    """It waits only for something that must not happen during a call."""
     calls = KubeletCalls()
     caller = Caller(calls)
     await asyncio.sleep(0)
@@ -57,7 +57,7 @@ async def test_without_a_call_the_block_begins_after_the_time() -> None:
 
 
 async def test_a_call_that_began_before_is_reported() -> None:
-    """The call of a slow plugin is an example; its answer is not delayed."""
+    """The plugin may be slow, for example; the answer to that call is not delayed."""
     calls = KubeletCalls()
     caller = Caller(calls)
     await asyncio.sleep(0)
@@ -81,7 +81,7 @@ async def test_calls_are_over_some_time_after_the_last_answer() -> None:
 
 
 async def test_a_call_that_is_expected_is_not_over() -> None:
-    """A process that was frozen has not seen it yet."""
+    """A process that was frozen may not have seen the call yet."""
     calls = KubeletCalls()
     calls.expect_call()
     assert not calls.are_over(60)

@@ -27,7 +27,7 @@ _STEPS = 3
 
 
 async def test_old_streams_end_without_a_loss() -> None:
-    """The plugin ends all but the last; the kubelet counts as connected until it ends one."""
+    """The plugin ends all but the last; the kubelet counts as connected until it ends a stream itself."""
     streams = Streams(Notifier())
     with ExitStack() as stack:
         opened = []
@@ -110,7 +110,7 @@ class _SlowCalls(DevicePluginServicer):
 
 @pytest.mark.parametrize("is_in_time", [True, False])
 async def test_a_call_that_comes_at_the_last_moment(directory: Path, is_in_time: bool) -> None:  # noqa: FBT001 - a parameter
-    """A plugin that leaves ends all streams at once, and still answers; a call that hangs delays it a little."""
+    """An exiting plugin ends all streams at once, and still answers; a call that hangs delays the exit only briefly."""
     service = _SlowCalls()
     server = DevicePluginServer(directory / "x.sock", service, Notifier())
     await server.open()
@@ -178,7 +178,7 @@ async def test_a_stop_while_the_socket_is_bound_again(
 
 
 async def test_a_stop_while_a_request_stops_the_server(directory: Path) -> None:
-    """A method that is not UTF-8 ends gRPC's loop; at each moment after that, the server can be stopped and started."""
+    """A method name that is not UTF-8 ends gRPC's loop; at any later moment, the server can be stopped and started."""
     server = DevicePluginServer(directory / "x.sock", _ShortStreams(), Notifier())
     for number in range(80):
         await server.open()

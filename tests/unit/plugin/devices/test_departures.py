@@ -35,7 +35,7 @@ class Pauses:
         await end.wait()
 
     async def end(self) -> None:
-        """End the oldest."""
+        """End the oldest pause."""
         self._ends.pop(0).set()
         await _turns()
 
@@ -79,7 +79,7 @@ async def test_a_device_leaves_a_second_after_it_has_disappeared(finishing: Fini
 
 
 async def test_a_device_stays_while_an_allocation_may_concern_it(finishing: Finishing) -> None:
-    """All calls in progress count, each as long as it takes, and a second more."""
+    """Each call in progress counts for as long as it takes, and a second more."""
     first, second = finishing.departures.allocation(), finishing.departures.allocation()
     with first:
         with second:
@@ -93,7 +93,7 @@ async def test_a_device_stays_while_an_allocation_may_concern_it(finishing: Fini
 
 
 async def test_later_allocations_keep_no_device(finishing: Finishing) -> None:
-    """They are rejected if they request it, so a busy node does not keep former devices forever."""
+    """They are rejected if they request the device, so a busy node does not keep former devices forever."""
     await finishing.update(A | B, B)
     with finishing.departures.allocation():
         await finishing.pauses.end()
@@ -101,7 +101,7 @@ async def test_later_allocations_keep_no_device(finishing: Finishing) -> None:
 
 
 async def test_a_failed_allocation_counts_as_finished(finishing: Finishing) -> None:
-    """It counts as ended, for example if its kubelet has died."""
+    """This holds even if the kubelet has died during the allocation."""
     with suppress(asyncio.CancelledError), finishing.departures.allocation():
         await finishing.update(A | B, B)
         raise asyncio.CancelledError

@@ -88,7 +88,7 @@ async def test_a_held_device_that_is_back_is_healthy_at_once(holding: Holding) -
 
 
 async def test_nothing_leaves_while_the_checkpoint_is_unreadable(holding: Holding) -> None:
-    """One device too many does no harm, and one too few would crash the kubelet."""
+    """One device too many does no harm, but one too few would crash the kubelet."""
     holding.hold("a")
     holding.scan(Device("a"), Device("b"), Device("c"))
     holding.scan(Device("c"))

@@ -20,7 +20,7 @@ def _reasons(it: Setup) -> Iterable[str]:
 
 
 def _transitions(it: Setup) -> dict[str, float]:
-    """Return the counted changes of health, by their source, or "healthy"."""
+    """Return the number of changes of health by source, or by the health where there is no source."""
     (metric,) = (each for each in it.metrics.metrics() if "transitions" in each.name)
     counts = {}
     for sample in metric.samples:
@@ -30,11 +30,11 @@ def _transitions(it: Setup) -> dict[str, float]:
 
 
 async def test_each_change_evaluates_each_device_once() -> None:
-    """After a scan, a change of health or a failed scan, stream, log, counters and report share one evaluation."""
+    """Stream, log, counters and report share one evaluation after each scan, failed scan or change of health."""
     it = Setup()
     it.scan(Device("a"), Device("b", unhealthy="too hot"))
     assert it.store.evaluations == 2
-    # A scan publishes at once, which clears the mark that the store has set by its report.
+    # A scan publishes at once, which clears the mark that the scan's report has set in the store.
     await _turn()
     assert it.store.evaluations == 2
     it.store.set_admin_fault(f"{STUB} a", CORDON, "cordoned")
@@ -104,7 +104,7 @@ async def test_devices_that_share_a_reason_share_a_line() -> None:
 
 
 async def test_a_resource_without_a_valid_name_is_left_out() -> None:
-    """It is invalid until a scan no longer has it; a failed scan changes nothing about it."""
+    """It is invalid until a scan no longer finds it; a failed scan does not change that."""
     it = Setup()
     with capture_logs() as log:
         for _ in range(2):

@@ -24,13 +24,13 @@ class Labelled(Plugin):
         self.asked: list[Sequence[Device]] = []
 
     def devices(self) -> Iterator[Device]:
-        """Yield one, or none."""
+        """Yield one device, then fail if the test asks for it."""
         yield Device("a")
         if self.failure:
             raise self.failure
 
     def prepare(self, devices: Sequence[Device]) -> Iterator[Device]:
-        """Find something."""
+        """Return each device with a fault."""
         return (device.with_fault("prepared") for device in devices)
 
     def labels(self, devices: Sequence[Device]) -> Mapping[str, str]:
@@ -92,14 +92,14 @@ def test_an_invalid_label_is_dropped() -> None:
 
 @pytest.mark.parametrize("name", ["dphub.dev/labelled.health", "dphub.dev/gpu.health", "dphub.dev/gpu.unhealthy"])
 def test_labels_of_the_hub(name: str) -> None:
-    """No plugin can say in the hub's place whether devices are healthy, neither its own nor those of another."""
+    """Only the hub can say whether devices are healthy; no plugin can, for its own devices or another plugin's."""
     labels, problem = _scanned(Labelled({**LABEL, name: "healthy", "dphub.dev/rdma.capable": "true"}))
     assert labels == {**LABEL, "dphub.dev/rdma.capable": "true"}
     assert "only the hub may set this label" in problem
 
 
 class _Endless(Mapping[str, str]):
-    """Labels without end."""
+    """An endless mapping of labels."""
 
     def __getitem__(self, name: str) -> str:
         return "x"
@@ -119,7 +119,7 @@ def test_labels_without_end() -> None:
 
 
 def test_many_invalid_labels() -> None:
-    """The message names a few."""
+    """The message names a few of them."""
     labels, problem = _scanned(Labelled({str(number): "x" for number in range(1000)}))
     assert labels == {}
     assert problem.endswith("; 992 more labels with a problem")

@@ -54,7 +54,7 @@ def _files(directory: Path) -> list[Path]:
 
 
 async def test_labels_of_a_node(tmp_path: Path) -> None:
-    """It has those of the plugin and that of healthy devices, in a file that any user can read."""
+    """The node has the plugin's labels and those about health, from a file that any user can read."""
     Labelled(tmp_path).find(Device("a"), labels=MODEL)
     assert nfd.labels(tmp_path) == MODEL | HEALTHY
     (file,) = _files(tmp_path)
@@ -133,7 +133,7 @@ async def test_a_restart_takes_no_label_away(tmp_path: Path) -> None:
 
 
 async def test_a_crash_takes_no_label_away_at_once(tmp_path: Path) -> None:
-    """The next process gives them ten minutes, even if it crashes before a scan, again and again."""
+    """The next process gives them ten more minutes, but only once, even if it crashes again and again before a scan."""
     Labelled(tmp_path).find(Device("a"), labels=MODEL)
     following = Labelled(tmp_path)
     following.labels.expire()
@@ -174,7 +174,7 @@ async def test_a_process_that_leaves_lets_its_labels_expire(tmp_path: Path) -> N
 
 
 async def test_a_directory_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user may not enter it, for example: the plugin serves without labels."""
+    """The user may lack permission to enter it, for example; the plugin then serves without labels."""
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -207,7 +207,7 @@ async def test_a_link_in_place_of_the_file(tmp_path: Path) -> None:
 
 
 async def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
-    """The log says so once, and what to do. Labels are written as soon as the directory exists."""
+    """The log says so once, and says what to do. Labels are written as soon as the directory exists."""
     it = Labelled(tmp_path / "features.d")
     with capture_logs() as logs:
         it.find(Device("a"), labels=MODEL)

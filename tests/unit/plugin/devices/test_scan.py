@@ -15,7 +15,7 @@ class Endless(Plugin):
     resource = "example.com/endless"
 
     def devices(self) -> Iterator[Device]:
-        """Yield them."""
+        """Yield devices without end."""
         return (Device(f"d{number}") for number in count())
 
 
@@ -31,7 +31,7 @@ class EndlessNames(Plugin):
     """A plugin whose loop never ends."""
 
     def resources(self) -> Iterator[str]:  # type: ignore[override]
-        """Never stop."""
+        """Yield names without end."""
         return (f"example.com/r{number}" for number in count())
 
 
@@ -53,17 +53,17 @@ class Prepared(Plugin):
         self.prepared: list[list[str]] = []
 
     def devices(self) -> Iterator[Device | Excluded]:
-        """Yield one of each."""
+        """Yield what `found` contains."""
         yield from self.found  # type: ignore[misc]
 
     def prepare(self, devices: Sequence[Device]) -> Iterator[Device]:
-        """Fail for one."""
+        """Fail for one device."""
         self.prepared.append([device.id for device in devices])
         return (device.with_fault("no file" if device.id == "c" else "") for device in devices)
 
 
 def test_the_node_is_prepared_for_the_devices() -> None:
-    """A device for which that failed is unhealthy; a failure without a device is reported separately."""
+    """A device for which preparation failed is unhealthy; a failure without a device is reported separately."""
     plugin = Prepared()
     (found,) = scan.scan(plugin, prepares=True).resources.values()
     assert plugin.prepared == [["a", "c"]]
@@ -114,7 +114,7 @@ class Described(Plugin):
     error: Exception | None = None
 
     def resources(self) -> Sequence[str]:
-        """Return all of them."""
+        """Return all three resources."""
         return ["example.com/a", "example.com/b", "example.com/c"]
 
     def devices(self) -> Iterator[Device | Excluded | Unmatched]:

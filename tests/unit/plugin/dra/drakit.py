@@ -37,7 +37,7 @@ class AnyPlugin(Plugin):
     answer: Callable[[Sequence[Device]], Allocation] = staticmethod(Allocation.merge)
 
     def devices(self) -> list[Device]:
-        """Return none: the test scans."""
+        """Return no devices: the test says what a scan finds."""
         return []
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
@@ -51,10 +51,10 @@ def device(name: str, **fields: object) -> Device:
 
 
 class Driver(Setup):
-    """A driver.
+    """A DRA driver.
 
     Args:
-        directory: Its node.
+        directory: The directory of its node.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -86,7 +86,7 @@ class Driver(Setup):
         self.preparation = self.new_preparation()
 
     def new_preparation(self) -> Preparation:
-        """Return another one, as after a restart of the process."""
+        """Return another preparation, as after a restart of the process."""
         return Preparation(
             self.parts,
             DRIVER,
@@ -111,7 +111,7 @@ class Driver(Setup):
         """Answer queries about claims until the block ends."""
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            # Empty if the process that asks has been killed.
+            # The line is empty if the process that asks has been killed.
             if line := await reader.readline():
                 query = msgspec.json.decode(line, type=ClaimQuery)
                 writer.write(msgspec.json.encode(await read_claim(self.client, query)) + b"\n")  # type: ignore[arg-type] # as above

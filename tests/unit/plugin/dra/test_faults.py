@@ -5,7 +5,7 @@ import pytest
 from tests.harness.claimfaults.__main__ import cause
 
 
-# A process that is killed does not close its connections and files; here, nothing does that for it.
+# The kernel closes the connections and files of a killed process; nothing does so for the simulated processes here.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_faults_while_pods_get_and_release_claims(seed: int) -> None:

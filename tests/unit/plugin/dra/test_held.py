@@ -35,12 +35,12 @@ class FakeHolders:
         self.answer: Mapping[tuple[str, str], str] | None = {}
 
     async def refresh(self) -> bool:
-        """Query."""
+        """Query the kubelet."""
         self.known, self.containers = self.answer is not None, self.answer or {}
         return self.known
 
     def refresh_soon(self) -> None:
-        """Ask soon: here, the test asks."""
+        """Do nothing: the test itself queries the kubelet."""
 
 
 class HeldDriver(Driver):
@@ -51,7 +51,7 @@ class HeldDriver(Driver):
         super().__init__(directory)
 
     def protect(self) -> HeldDevices:
-        """Update claims with what the kubelet reports."""
+        """Protect what the kubelet reports as held; return the held devices."""
         self.parts = self.parts._replace(holders=self.kubelet)  # type: ignore[arg-type] # it has all that is used
         self.held = HeldDevices(self.parts, ChangeCounter())
         self.preparation = self.new_preparation()

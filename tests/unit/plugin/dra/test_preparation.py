@@ -49,7 +49,7 @@ async def test_a_claim_gets_its_devices_as_one_cdi_device_for_each_request(drive
 
 
 async def test_no_request_gets_the_cdi_device_of_another(driver: Driver) -> None:
-    """Whatever their names are: a request with devices of two resources has a second CDI device, with a number."""
+    """This holds for any names; a request with devices of two resources has a second CDI device, with a number."""
     other = ScannedDevices.of([device("b")])
     driver.inventory.update(Scan({STUB: ScannedDevices.of([device("a"), device("c")]), "example.com/other": other}))
     second = next(each.name for each in driver.devices.all() if each.device.id == "b")
@@ -81,7 +81,7 @@ async def test_a_repeated_call_gets_the_same_answer_without_another_allocation(d
 
 
 async def test_a_missing_cdi_file_is_written_again(driver: Driver) -> None:
-    """At the start of the plugin and at each call: the directory is lost when the node reboots."""
+    """This happens at the plugin's start and at each call, because the directory is lost when the node reboots."""
     driver.store_api.allocate("u1", "a")
     await driver.prepare("u1")
     files = driver.cdi_files()
@@ -110,7 +110,7 @@ async def test_a_device_of_another_claim_is_refused_until_it_is_released(driver:
 
 
 async def test_an_administrators_claim_may_have_a_device_that_is_in_use(driver: Driver) -> None:
-    """It looks at the device while another claim uses it, and does not hold it."""
+    """It only inspects the device while another claim uses it, and does not hold it."""
     driver.store_api.allocate("u1", "a")
     driver.store_api.allocate("u2", "a", adminAccess=True)
     await driver.prepare("u1")
@@ -180,7 +180,7 @@ async def test_a_failed_allocation_holds_nothing(driver: Driver) -> None:
 async def test_a_plugin_is_failing_after_three_failed_allocations_and_no_longer_after_one_that_works(
     driver: Driver,
 ) -> None:
-    """As with the other API; a request that the plugin rejects is the pod's fault."""
+    """This is the same as with the other API; a request that the plugin rejects is the pod's fault."""
     errors: list[type[Exception]] = []
 
     def fail(_devices: Sequence[Device]) -> Allocation:
@@ -250,7 +250,7 @@ async def test_a_late_retry_after_the_release_is_refused(driver: Driver) -> None
 
 
 async def test_a_deleted_claim_whose_preparation_was_interrupted_holds_nothing(driver: Driver) -> None:
-    """The process was killed within the call, and the pod was deleted: the kubelet may never call again."""
+    """The process was killed during the call, and the pod was deleted: the kubelet may never call again."""
     claim = driver.store_api.allocate("u1", "a")
     results = PreparedDevice(ClaimResult("main", "node-1", "a"))
     driver.records.reserve(ClaimRecord("u1", "team", "claim-u1", ClaimState.PREPARING, time.time(), devices=(results,)))

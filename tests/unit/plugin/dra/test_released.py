@@ -1,4 +1,4 @@
-"""Devices are reset once their claim is released, if the plugin says that this is worth it."""
+"""Devices are reset once their claim is released, if the plugin says that this is worthwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
@@ -63,7 +63,7 @@ class ReleasedDriver(Driver):
         self.restart()
 
     def restart(self) -> None:
-        """Begin again, as another process does."""
+        """Begin again, as another process would."""
         self.parts = self.parts._replace(resets=self.resets)  # type: ignore[arg-type] # it has all that is used
         self.released = ReleasedClaims(self.parts, DRIVER, self.records)
         self.preparation = self.new_preparation()
@@ -207,7 +207,7 @@ async def test_a_claim_that_another_process_still_resets_is_refused(driver: Rele
 
 
 async def test_a_restart_resumes(driver: ReleasedDriver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The devices have their taint from the start on, and the record ends with the reset."""
+    """The devices have their taint from the start, and the record ends with the reset."""
     monkeypatch.setattr(released, "KILL_TIMEOUT", 0)
     async with driver.running():
         await driver.use("u1", "a")

@@ -20,7 +20,7 @@ class Sockets:
     """The sockets of a driver, and its registration.
 
     Args:
-        directory: Where they are.
+        directory: The directory of the sockets.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -31,7 +31,7 @@ class Sockets:
 
 @pytest.fixture
 async def sockets(directory: Path) -> AsyncIterator[Sockets]:
-    """Serve."""
+    """Serve a driver on its sockets."""
     sockets = Sockets(directory)
     await sockets.server.bind()
     yield sockets
@@ -40,7 +40,7 @@ async def sockets(directory: Path) -> AsyncIterator[Sockets]:
 
 @pytest.mark.parametrize("number", [0, 1], ids=["registration", "service"])
 async def test_connections_have_a_limit(sockets: Sockets, number: int) -> None:
-    """More are closed at once: a process without a free file descriptor could not report that it is alive."""
+    """Further ones are closed at once: a process without a free file descriptor could not report that it is alive."""
     clients = [await asyncio.open_unix_connection(sockets.paths[number]) for _ in range(MAX_CONNECTIONS + 30)]
     for _, writer in clients:
         writer.write(_PREFACE)
@@ -52,7 +52,7 @@ async def test_connections_have_a_limit(sockets: Sockets, number: int) -> None:
 
 
 async def test_a_reason_of_the_kubelet_has_a_limit(sockets: Sockets) -> None:
-    """The plugin's report, which has it for each resource, stays readable."""
+    """The plugin's report, which contains the reason for each resource, stays readable."""
     status = wire.RegistrationStatus(plugin_registered=False, error="\x01\n" * 1_000_000)
     async with grpc.aio.insecure_channel(unix_target(sockets.paths[0])) as channel:
         await RegistrationStub(channel).NotifyRegistrationStatus(status)

@@ -37,7 +37,7 @@ async def test_a_call_that_begins_to_prepare_after_the_release_is_refused(driver
 async def test_a_call_that_another_process_has_overtaken_changes_nothing(
     driver: Driver, state: ClaimState, files: int
 ) -> None:
-    """During an upgrade, the newer hub may get the release or a repeated call while the older one still works."""
+    """During an upgrade, the newer hub may get the release or a repeated call while the older one is still at work."""
     newer = driver.new_preparation()
     begun, go_on = threading.Event(), threading.Event()
 

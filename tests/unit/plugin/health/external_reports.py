@@ -17,13 +17,13 @@ OTHER = Device("share-9", physical="GPU-9", pci=("0000:09:00.0",), attributes={"
 
 
 class Clock:
-    """Time that a test lets pass; it begins now, because files have times."""
+    """A clock that a test advances; it starts at the present time, because files have real times."""
 
     def __init__(self) -> None:
         self.now = time.time() + 10
 
     def __call__(self) -> float:
-        """The time."""
+        """Return the time."""
         return self.now
 
 

@@ -105,7 +105,7 @@ def test_flapping_is_a_source_of_its_own() -> None:
 
 
 def test_the_two_cordons_are_independent() -> None:
-    """The node's annotation and an administrator cordon in their own ways; an uncordon ends both, and keeps a fault."""
+    """The node's annotation and an administrator can each cordon a device; an uncordon ends both, and keeps a fault."""
     record = HealthRecord()
     record.fail("driver", "driver failed", 50)
     for source in CORDONS:

@@ -18,13 +18,13 @@ ODD, EVEN = "a.com/odd", "a.com/even"
 
 
 class Clock:
-    """Time that a test lets pass."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 100.0
 
     def __call__(self) -> float:
-        """The time."""
+        """Return the time."""
         return self.now
 
 

@@ -1,4 +1,4 @@
-"""Metrics of a plugin's own."""
+"""A plugin's own metrics."""
 
 import asyncio
 from collections.abc import Iterator
@@ -46,13 +46,13 @@ def test_endless_metrics_are_an_error() -> None:
 
 
 class Thermometer(Plugin):
-    """Has a metric."""
+    """A plugin with a metric."""
 
     resource = "example.com/oven"
     degrees = 20
 
     def devices(self) -> Iterator[Device]:
-        """Return none."""
+        """Return no devices."""
         return iter(())
 
     def metrics(self) -> list[Metric]:

@@ -123,7 +123,7 @@ def test_a_partition_without_device_files_keeps_the_ids_of_the_others(tmp_path: 
 
 @pytest.mark.parametrize("separator", ["_", "."])
 def test_a_partition_that_kfd_hides_keeps_the_ids_of_the_others(tmp_path: Path, separator: str) -> None:
-    """Ids have the numbers that KFD gives partitions, wherever a kernel writes them."""
+    """Ids contain the numbers that KFD gives partitions, wherever a kernel writes them."""
     tree = AmdTree(tmp_path, separator=separator)
     tree.add(FIRST, compute="CPX")
     tree.hide(FIRST, 2)
@@ -150,7 +150,7 @@ def test_too_few_partitions(tmp_path: Path) -> None:
 
 
 def test_an_integrated_gpu(tmp_path: Path) -> None:
-    """It is served, without a NUMA node and a name; the settings can exclude it by its memory."""
+    """It is served, without a NUMA node or a name; the settings can exclude it by its memory."""
     tree = apu(tmp_path)
     (device,) = scan(tree).devices.values()
     assert (device.id, device.resource, device.numa) == ("0000:c1:00.0", "amd.com/gpu", ())
@@ -190,7 +190,7 @@ def test_no_driver(tmp_path: Path) -> None:
 
 
 class _Empty:
-    """Create a node without anything."""
+    """A node without anything."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -28,7 +28,7 @@ def _without_driver(labels: dict[str, str]) -> dict[str, str]:
 
 
 def test_one_model(tmp_path: Path) -> None:
-    """Each fact has its value, and under the older domain also the number of GPUs; cards without modes have none."""
+    """Each fact has its value, in the older domain also the number of GPUs; cards without modes have no mode label."""
     expected = {f"amd.com/gpu.{name}": value for name, value in FACTS.items()}
     expected |= {f"beta.{name}": value for name, value in expected.items()}
     expected |= {f"beta.amd.com/gpu.{name}.{value}": "8" for name, value in FACTS.items()}
@@ -60,7 +60,7 @@ def test_partitions(tmp_path: Path) -> None:
 
 
 def test_what_is_unknown_has_no_label(tmp_path: Path) -> None:
-    """The name of a GPU that the driver does not know is an example."""
+    """This applies, for example, to the name of a GPU that the driver does not know."""
     assert not [name for name in _labels(apu(tmp_path)) if "product-name" in name]
 
 
@@ -70,7 +70,7 @@ def test_no_gpu() -> None:
 
 
 def test_versions_of_the_driver(tmp_path: Path) -> None:
-    """They are as its module shows them."""
+    """They are those that its module shows."""
     gpus = read_gpus(Host(mi210(tmp_path).root)).gpus
     found = node_labels(gpus, DriverFacts("6.10.5", "ABC"))
     assert found["amd.com/gpu.driver-version"] == "6.10.5"

@@ -51,7 +51,7 @@ def test_the_resources_without_a_gpu(tmp_path: Path) -> None:
 
 
 def test_a_resource_for_a_model(tmp_path: Path) -> None:
-    """Any strategy allows one; the first that selects a GPU has it, and does not make the node a mixed one."""
+    """Any strategy allows one; the first that selects a GPU gets it, and does not make the node a mixed one."""
     tree = _three(tmp_path)
     named = [
         {"name": "amd.com/mi300x-half", "select": {"products": ["AMD_Instinct_MI300X*"], "modes": ["dpx_nps1"]}},
@@ -65,7 +65,7 @@ def test_a_resource_for_a_model(tmp_path: Path) -> None:
 
 
 def test_shares(tmp_path: Path) -> None:
-    """Several containers can have one GPU; each share has all its files."""
+    """Several containers can share one GPU; each share has all its files."""
     tree = AmdTree(tmp_path)
     tree.add(FIRST, compute="DPX")
     found = scan(tree, shares=3)
@@ -144,7 +144,7 @@ def test_the_documented_file(tmp_path: Path) -> None:
 
 
 def test_pulse(tmp_path: Path) -> None:
-    """It is the time between scans; 0 keeps the plugin's own."""
+    """It is the time between scans; 0 keeps the plugin's own interval."""
     tree = mi210(tmp_path)
     assert (plugin(tree, pulse=2).scan_interval, plugin(tree, pulse=0).scan_interval) == (2, 60)
     assert result(plugin(tree, pulse=2)).counts == {"amd.com/gpu": 8}

@@ -60,7 +60,7 @@ def test_ports_of_one_interface(tree: GenericTree) -> None:
 
 
 def test_files_that_the_kernel_names_otherwise(tree: GenericTree) -> None:
-    """A tuner's files have the same names as another's, but its name in sysfs has its number."""
+    """The files of two tuners have the same names, but a tuner's name in sysfs contains its number."""
     for number in (0, 1):
         device = tree.virtual(f"dvb/adapter{number}/frontend0", "dvb")
         tree.rename(device, f"dvb{number}.frontend0")

@@ -15,7 +15,7 @@ def tree(tmp_path: Path) -> GenericTree:
 
 
 def test_each_usb_device_is_one(tree: GenericTree) -> None:
-    """It is found by vendor and product; its id is the port, so one that returns with another number keeps it."""
+    """It is found by vendor and product; its id is the port, so it keeps the id if it returns with another number."""
     first = tree.usb("1-1", serial="A", number=4)
     tree.usb("1-2", serial="B", number=5)
     tree.usb("1-3", "0403", "6001", number=6)

@@ -74,7 +74,7 @@ devices:
 
 
 def test_its_manifest(tree: GenericTree, tmp_path: Path) -> None:
-    """Its example gives the same devices; flags that the hub does not need have no effect, as a note says."""
+    """The manifest's example gives the same devices; flags that the hub does not need are ignored, with a note."""
     config = tmp_path / "config.yaml"
     config.write_text(f"{MANIFEST}listen: :8080\nlog-level: info\nplugin-directory: /x\n")
     plugin = plugin_for(tree.root, {})
@@ -101,7 +101,7 @@ def _group(*paths: dict[str, Any], **keys: object) -> dict[str, object]:
 
 
 def test_mounts(tree: GenericTree) -> None:
-    """A directory can be a mount, writable unless it says otherwise."""
+    """A directory can be a mount, which is writable unless the file says otherwise."""
     given = [files(device) for device in devices(tree.root, _group({"path": "/dev/snd/", "type": "Mount"}))]
     assert given == [[("/dev/snd", "/dev/snd", "mount")]]
     read_only = _group({"path": "/dev/snd", "type": "Mount", "readOnly": True, "mountPath": "/{x}"})

@@ -34,7 +34,7 @@ def test_shares_of_different_hardware() -> None:
 
 
 def test_numeric_order() -> None:
-    """Without NUMA nodes, it gets the first devices of the resource."""
+    """Without NUMA nodes, a container gets the first devices of the resource."""
     available = [Device(f"video{number}", "x", physical=f"video{number}") for number in (1, 2, 10)]
     assert _chosen(available, 2) == ["video1", "video2"]
 

@@ -1,4 +1,4 @@
-"""Whatever appears and disappears, in any order: the list equals the node."""
+"""The list of devices equals that of the node, whatever appears and disappears, in any order."""
 
 from pathlib import Path
 

@@ -22,7 +22,7 @@ SCHEMA = json.loads((Path(__file__).parent / "cdi_schema.json").read_text())
 
 
 class CdiWriter:
-    """Writes CDI files for a simulated node.
+    """A writer of CDI files for a simulated node.
 
     Args:
         root: The node's directory.

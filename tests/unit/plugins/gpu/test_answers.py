@@ -71,7 +71,7 @@ def test_a_variable(tmp_path: Path) -> None:
 
 
 def test_indices(tmp_path: Path) -> None:
-    """GPUs are named by their index, and MIG devices by their own with that of their GPU."""
+    """GPUs are named by their index, and MIG devices by their GPU's index and their own."""
     allocator = Allocator(
         tmp_path, "a100x2", {1: "1g"}, flags={"migStrategy": "mixed", **_plugin(deviceIDStrategy="index")}
     )
@@ -90,7 +90,7 @@ def test_mounts(tmp_path: Path) -> None:
 
 
 def test_cdi_names(tmp_path: Path) -> None:
-    """The strategy cdi-cri alone gives the names, and of the rest only the variables, as in NVIDIA's plugin."""
+    """The strategy cdi-cri alone gives the names and, apart from them, only the variables, as in NVIDIA's plugin."""
     flags = {"gdsEnabled": True, "mofedEnabled": True, "gdrcopyEnabled": True}
     flags |= _plugin(deviceListStrategy="cdi-cri", passDeviceSpecs=True)
     allocator = Allocator(tmp_path, flags=flags, imex={"channelIDs": [0]})
@@ -108,7 +108,7 @@ def test_cdi_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("prefix", ["cdi.k8s.io/", "example.com/"])
 def test_cdi_annotations(tmp_path: Path, prefix: str) -> None:
-    """There is one annotation with a new name for each container, which has all names."""
+    """Each container gets one annotation with all names, under a key that is new each time."""
     allocator = Allocator(tmp_path, flags=_plugin(deviceListStrategy=["cdi-annotations"], cdiAnnotationPrefix=prefix))
     (first,), (second,) = allocator.give(0, 1).annotations.items(), allocator.give(0, 1).annotations.items()
     assert re.fullmatch(rf"{re.escape(prefix)}nvidia-device-plugin_[0-9a-f-]{{36}}", first[0])
@@ -182,7 +182,7 @@ def test_control_files_that_are_missing(tmp_path: Path) -> None:
 
 
 def test_device_files_below_a_root(tmp_path: Path) -> None:
-    """The path on the node has the root, the container's does not; by default the root is the driver's."""
+    """The path on the node includes the root, the container's does not; by default the root is the driver's."""
     for flags, root in (
         ({"nvidiaDriverRoot": "/run/nvidia/driver"}, "/run/nvidia/driver"),
         ({"nvidiaDriverRoot": "/run/nvidia/driver", "nvidiaDevRoot": "/"}, ""),
@@ -266,7 +266,7 @@ def test_one_share_only(tmp_path: Path, mode: str) -> None:
 
 
 def test_mps(tmp_path: Path) -> None:
-    """It gets the daemon's sockets and the shared memory, where CUDA looks for them."""
+    """A container gets the daemon's sockets and the shared memory, where CUDA looks for them."""
     allocator = Allocator(tmp_path, sharing=_sharing("mps", renameByDefault=True))
     got = allocator.give(0)
     assert got.env == {

@@ -56,7 +56,7 @@ def test_the_driver(tmp_path: Path) -> None:
 
 
 def test_a_driver_in_a_directory_of_its_own(tmp_path: Path) -> None:
-    """Machines of cloud providers have one: NVIDIA's images search /usr/local/nvidia/lib64."""
+    """Machines of cloud providers have such a directory: NVIDIA's images search /usr/local/nvidia/lib64."""
     writer = CdiWriter(tmp_path)
     own = tmp_path / "usr/local/nvidia/lib64"
     own.parent.mkdir(parents=True)
@@ -67,7 +67,7 @@ def test_a_driver_in_a_directory_of_its_own(tmp_path: Path) -> None:
 
 
 def test_no_driver_to_be_found(tmp_path: Path) -> None:
-    """Containers would start without it, so the GPUs are unhealthy, and the reason says where it was searched."""
+    """Containers would start without it, so the GPUs are unhealthy, and the reason says where the plugin looked."""
     writer = CdiWriter(tmp_path)
     (tmp_path / "usr/lib/x86_64-linux-gnu").rename(tmp_path / "usr/lib/elsewhere")
     writer.specs()

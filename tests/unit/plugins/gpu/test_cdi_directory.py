@@ -24,7 +24,7 @@ def test_in_step_with_the_devices(tmp_path: Path) -> None:
 
 
 def test_files_of_others_stay(tmp_path: Path) -> None:
-    """Only the plugin's own files are removed, including those of a time when CDI was configured."""
+    """Only the plugin's own files are removed, including those from a time when CDI was configured."""
     CdiWriter(tmp_path / "a").specs()
     writer = CdiWriter(tmp_path / "b", flags={"plugin": {"deviceListStrategy": "envvar"}})
     (tmp_path / "a/var/run/cdi").rename(tmp_path / "b/cdi")
@@ -44,7 +44,7 @@ def test_without_cdi_nothing_is_made(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
-    """The reason is there as long as this lasts."""
+    """The reason is reported for as long as this lasts."""
     writer = CdiWriter(tmp_path)
     writer.directory.parent.mkdir(parents=True)
     writer.directory.write_text("in the way")

@@ -99,7 +99,7 @@ def test_cards_that_report_no_errors(machine: Machine, *, reported: bool) -> Non
 
 
 def test_one_card_of_two_that_reports_no_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is known by its supported event types; the plugin listens for the errors of the other one."""
+    """It is recognized by its supported event types; the plugin listens for the errors of the other one."""
     machine = Machine(tmp_path, monkeypatch, "pair")
     machine.driver.set(0, no_xids=1)
     assert [(gpu.reports_xids, gpu.fault) for gpu in machine.poll().gpus] == [(False, ""), (True, "")]

@@ -106,7 +106,7 @@ def test_divided_gpus_without_a_strategy() -> None:
 
 
 def test_strategy_single() -> None:
-    """The cases are TestMigStrategySingleLabels, where NVIDIA's plugin serves anything."""
+    """These are the cases of TestMigStrategySingleLabels in which NVIDIA's plugin serves anything."""
     assert _about(_full(), strategy="single") == WHOLE | SINGLE
     assert _about(_full(0), _full(1), strategy="single") == WHOLE | SINGLE | _of(count=2)
     assert _about(_divided(0, _mig(1, 2, 100)), strategy="single") == ONE_SIZE | SINGLE

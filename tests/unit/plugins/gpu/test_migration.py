@@ -29,7 +29,7 @@ def test_nothing_changes(tmp_path: Path, sections: dict[str, Any]) -> None:
 
 
 def test_keys_that_nvidias_plugin_ignores(tmp_path: Path) -> None:
-    """Each is listed with its location, and on a node with GPUs with the numbers of devices."""
+    """Each is listed with its location and, on a node with GPUs, with the numbers of devices."""
     settings = _settings(
         sharing=_shared(rename="nvidia.com/slice", devices=1),
         resources={"gpus": [{"pattern": "*H100*", "name": "h100"}]},
@@ -49,7 +49,7 @@ def test_keys_that_nvidias_plugin_ignores(tmp_path: Path) -> None:
 
 
 def test_a_list_of_devices(tmp_path: Path) -> None:
-    """The others are not shared here."""
+    """Devices that are not in the list are not shared here."""
     settings = _settings(sharing=_shared(devices=["0"]))
     entry = "sharing.timeSlicing.resources[0]"
     assert list(differences(settings, facts(SimulatedNode(tmp_path, "pair")))) == [

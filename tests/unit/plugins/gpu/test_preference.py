@@ -52,7 +52,7 @@ def _partitions(names: Sequence[str], size: int) -> Iterator[list[tuple[str, ...
 def _totals(
     topology: Topology, names: Sequence[str], required: Sequence[str], size: int
 ) -> list[tuple[int, list[int]]]:
-    """Yield the score of each partition, and of its sets that a container could get, the worst one first."""
+    """Return the score of each partition, and of its sets that a container could get, the worst one first."""
     return [
         (sum(_sum(topology, each) for each in sets), sorted(_sum(topology, each) for each in sets[:-1]))
         for sets in _partitions(names, size)
@@ -83,7 +83,7 @@ def _in_turn(topology: Topology, available: Sequence[str], size: int) -> list[in
     ],
 )
 def test_scores(link: Link, value: int) -> None:
-    """A connection scores by where the paths meet, and 100 for each NVLink."""
+    """A connection scores by where the paths meet, plus 100 for each NVLink."""
     assert score(link) == value
 
 
@@ -116,7 +116,7 @@ def test_pcie_switches() -> None:
 
 
 def test_the_remaining_gpus_stay_well_connected() -> None:
-    """One GPU is taken where its switch has lost the other one, so the pairs stay pairs."""
+    """A single GPU is taken from a switch that has already lost its other one, so the pairs stay pairs."""
     assert _best("pcie8", 1, without=(3,)) == {2}
     assert _best("pcie16", 1, without=(8, 0)) in ({1}, {9})
 
@@ -129,7 +129,7 @@ def test_equal_gpus_are_taken_in_order() -> None:
 @given(st.integers(2, 8), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_up_to_eight_gpus_no_partition_is_better(count: int, rng: random.Random) -> None:
-    """Containers of one size get the best partition one after another; of equal ones, the one with the best worst set.
+    """Successive containers of one size get the best partition; among equals, the one whose worst set is best.
 
     NVIDIA's plugin takes the first of those with the best sum, so no container has a worse set than with that plugin.
     """
@@ -181,7 +181,7 @@ def _plainly(pairs: Sequence[Sequence[int]], fixed: tuple[int, ...], size: int) 
 @given(st.integers(2, 8), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_what_is_kept_between_questions_changes_no_answer(count: int, rng: random.Random) -> None:
-    """Whatever was asked before about other GPUs, it gives the same sets in the same order as without a cache."""
+    """The search returns the same sets in the same order as without a cache, whatever was asked about other GPUs."""
     size = rng.randint(2, count)
     fixed = tuple(sorted(rng.sample(range(count), rng.randint(0, size))))
     for _ in range(2):

@@ -55,7 +55,7 @@ def test_defaults() -> None:
 
 
 def test_every_key(tmp_path: Path) -> None:
-    """Each key of NVIDIA's file is accepted, and its value is what is read."""
+    """Each key of NVIDIA's file is accepted, and its value is read as it is written."""
     flags = {
         "migStrategy": "mixed",
         "failOnInitError": True,
@@ -99,7 +99,7 @@ def test_every_key(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("mode", ["timeSlicing", "mps"])
 def test_sharing(tmp_path: Path, mode: str, devices: object) -> None:
-    """Both kinds are read, and every way to select devices."""
+    """Both kinds of sharing are read, and every way to select devices."""
     entry = {"name": "nvidia.com/gpu", "rename": "nvidia.com/part", "devices": devices, "replicas": 10}
     section = {"renameByDefault": True, "failRequestsGreaterThanOne": True, "resources": [entry]}
     path = tmp_path / "gpu.json"
@@ -134,7 +134,7 @@ def test_keys_without_a_value(tmp_path: Path) -> None:
 
 
 def test_what_nvidia_completes(tmp_path: Path) -> None:
-    """A name gets NVIDIA's domain, one strategy need not be a list, and devices are all by default."""
+    """A name gets NVIDIA's domain, one strategy need not be a list, and all devices are the default."""
     settings = read_settings(tmp_path, f"flags: {{plugin: {{deviceListStrategy: cdi-cri}}}}\n{TIME_SLICING % GOOD}")
     assert settings.flags.plugin.device_lists == ("cdi-cri",)
     settings = read_settings(tmp_path, TIME_SLICING % "{name: gpu, replicas: 2}")
@@ -284,6 +284,6 @@ def test_what_is_ignored_is_named(tmp_path: Path) -> None:
 
 
 def test_a_pattern_of_very_many_stars() -> None:
-    """It is compared at once: the plugin does not try each way to divide a name among them."""
+    """It is compared at once: the plugin does not try each way to divide a name among the stars."""
     assert not Pattern(pattern=f"{'*' * 1000}x", name="gpu").matches("NVIDIA A100-SXM4-40GB")
     assert Pattern(pattern="NVIDIA**A100***", name="gpu").matches("NVIDIA A100-SXM4-40GB")

@@ -131,7 +131,7 @@ def test_replicas(more: dict[str, object], name: str) -> None:
 
 
 def test_a_name_of_ones_own_for_shared_devices() -> None:
-    """`rename` overrides renameByDefault, and works, which it does not in NVIDIA's plugin."""
+    """`rename` overrides renameByDefault, and takes effect, unlike in NVIDIA's plugin."""
     sharing = _sharing({**ALL, "rename": "nvidia.com/slice"}, renameByDefault=True)
     assert _advertised(_plan([_gpu(0)], sharing=sharing)) == {"nvidia.com/slice": ["GPU-0::0", "GPU-0::1"]}
 
@@ -191,7 +191,7 @@ def test_mps() -> None:
     ],
 )
 def test_exclusions(selector: str, left: list[str]) -> None:
-    """A GPU is excluded with its MIG devices, however it is named; the reason says by what."""
+    """A GPU is excluded with its MIG devices, however it is named; the reason names the selector."""
     gpus = [_gpu(0), _gpu(1, "1g.5gb", "1g.5gb")]
     planned = _plan(gpus, flags={"migStrategy": "mixed"}, dphub={"exclude": [selector]})
     assert [share.uuid for share in planned.shares] == left

@@ -95,7 +95,7 @@ def test_capacity_stays(tmp_path: Path, tree: RdmaTree, selectors: dict[str, obj
 def test_functions_that_were_in_pods_from_the_start(
     tmp_path: Path, tree: RdmaTree, selection: str, found: int, mode: str
 ) -> None:
-    """The physical function's link type is theirs. The reason names what only they could show."""
+    """They have the link type of the physical function. The reason names what only the functions could show."""
     if mode == "exclusive":
         tree.set_exclusive()
     for number in range(1, 5):
@@ -130,7 +130,7 @@ def test_another_driver(tmp_path: Path, tree: RdmaTree) -> None:
 
 
 def test_the_next_container(tmp_path: Path, tree: RdmaTree) -> None:
-    """It gets the device files by their present numbers, even before the kernel has returned the function."""
+    """It gets the device files by their current numbers, even before the kernel has returned the function."""
     tree.set_exclusive()
     plugin = Plugin(tmp_path, SELECTIONS["linkTypes"])
     before = plugin.allocate(plugin.scan()[VFS[3]])
@@ -163,7 +163,7 @@ def test_a_pod_that_had_the_device_from_the_start(tmp_path: Path, tree: RdmaTree
 
 
 def test_numbers_that_change_while_a_pod_has_the_device(tmp_path: Path, tree: RdmaTree) -> None:
-    """The next container gets the device's present files, of every kind."""
+    """The next container gets the device's current files, of every kind."""
     tree.set_exclusive()
     plugin = Plugin(tmp_path, SELECTIONS["linkTypes"])
     plugin.scan()

@@ -28,7 +28,7 @@ def tree(tmp_path: Path) -> RdmaTree:
 
 
 class Served:
-    """What the plugin makes of a file.
+    """What the plugin serves for a configuration file.
 
     Args:
         root: The node's file system.
@@ -99,7 +99,7 @@ def test_an_entry(tmp_path: Path, tree: RdmaTree) -> None:
     ],
 )
 def test_selectors(tmp_path: Path, tree: RdmaTree, selectors: dict[str, object], ids: list[str]) -> None:
-    """As in that plugin, keys ignore case, the first entry of a physical function counts; one without VFs is served."""
+    """As in that plugin, keys ignore case, a physical function's first entry counts, and one without VFs is served."""
     (tree.root / "sys/bus/pci/devices" / VFS[1] / "acpi_index").write_text("7\n")
     assert Served(tmp_path, _entry({**RDMA, **selectors})).ids("intel.com/vf") == ids
 
@@ -182,7 +182,7 @@ def test_device_information_files(tmp_path: Path, tree: RdmaTree) -> None:
 
 
 def test_device_information_that_cannot_be_written(tmp_path: Path, tree: RdmaTree) -> None:
-    """The containers start nevertheless, and it is logged once."""
+    """The containers start nevertheless, and the failure is logged once."""
     (tree.root / "var/run").mkdir(parents=True)
     (tree.root / "var/run/k8s.cni.cncf.io").write_text("in the way")
     served = Served(tmp_path, _entry())

@@ -68,7 +68,7 @@ def test_numbers_are_compared_as_numbers() -> None:
 
 
 def test_required_shares() -> None:
-    """They are in the answer, and count: others are spread or packed around them."""
+    """They are in the answer, and count as taken: the others are spread or packed around them."""
     shares = _shares(b03=3, b04=3)
     required = next(device for device in shares if device.physical == "0000:04:00.0")
     assert _chosen(NONE, shares, 2, required) == {"03": 1, "04": 1}

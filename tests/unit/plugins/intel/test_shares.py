@@ -59,7 +59,7 @@ def test_links(tmp_path: Path, bypath: str, mounts: list[str]) -> None:
 
 
 def test_the_link_of_the_firmwares_framebuffer(tmp_path: Path) -> None:
-    """It leads nowhere, and a container that got it would not start: it gets only the links to its files."""
+    """It leads nowhere, and a container with it would not start, so only the links to the GPU's files are mounted."""
     tree = integrated(tmp_path)
     tree.leave_framebuffer(INTEGRATED)
     (gpu,), _ = scan(tree)

@@ -76,7 +76,7 @@ class Daemon:
     """What xpumd reports, and how long it has done so.
 
     Args:
-        monkeypatch: To take its place.
+        monkeypatch: Puts this class in place of the daemon.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Daemon:
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Callable[..., Intel]:
-    """Create a plugin that queries it, on a node with an integrated GPU and a card."""
+    """Create a plugin that queries the daemon, on a node with an integrated GPU and a card."""
     return lambda **settings: plugin_of(battlemage(tmp_path), xpumd_endpoint="/run/xpumd/intelxpuinfo.sock", **settings)
 
 

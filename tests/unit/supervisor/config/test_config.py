@@ -281,7 +281,7 @@ def test_a_path_that_cannot_exist_is_a_mistake_of_its_key(tmp_path: Path, key: s
 
 
 def test_the_file_of_a_plugin_is_not_a_configuration(tmp_path: Path) -> None:
-    """This is a usual slip with `dphub check`: the error names the command that checks such a file."""
+    """This is a common slip with `dphub check`: the error names the command that checks such a file."""
     (tmp_path / "gpu.yaml").write_text("version: v1\n")
     with pytest.raises(ConfigError, match=r"expected a \[section\] first, .*dphub check --plugin MODULE:CLASS FILE"):
         read_config(tmp_path / "gpu.yaml")

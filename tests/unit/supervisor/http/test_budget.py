@@ -27,7 +27,7 @@ class Clock:
 
 @pytest.mark.parametrize("most", [0.1, 5.0])
 def test_clients_never_get_more_than_their_share(most: float) -> None:
-    """Whatever each client uses: during an attack, four fifths of the event loop remain for probes and plugins."""
+    """Whatever each client uses, four fifths of the event loop remain for probes and plugins during an attack."""
     seed = random.randrange(2**32)  # noqa: S311 - no secret
     rng = random.Random(seed)  # noqa: S311 - no secret
     clock = Clock()

@@ -194,7 +194,7 @@ async def test_a_client_that_stops_is_disconnected(
 
 
 async def test_a_client_that_is_slow_gets_the_whole_answer(directory: Path) -> None:
-    """It gets it even if the server finished long ago, and has other clients in the meantime."""
+    """It gets the answer even if the server finished long ago, and has other clients in the meantime."""
     async with _port(directory, IN_THE_KERNEL) as port:
         with await _connected(port, _get("/status", "localhost")) as client:
             # The server's end has sent everything (4: FIN-WAIT-1), but the client has not read it.
@@ -210,7 +210,7 @@ async def test_a_client_that_is_slow_gets_the_whole_answer(directory: Path) -> N
 
 
 async def test_unread_answers_take_little_memory(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Together they take no more than a limit, or one answer: the oldest clients that do not read are disconnected."""
+    """Together they take a limited amount, or one answer: the oldest clients that do not read are disconnected."""
     monkeypatch.setattr(server, "UNSENT_BYTES", LARGE // 2)
     async with _port(directory, LARGE) as port:
         await _leave_unread(port, 3)

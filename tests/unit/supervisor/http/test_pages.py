@@ -55,7 +55,7 @@ async def test_an_unreadable_report(directory: Path, path: str) -> None:
 
 
 async def test_the_history(directory: Path) -> None:
-    """All allocations of each plugin; one whose file cannot be read affects no other."""
+    """The answer has all allocations of each plugin; a file that cannot be read affects no other plugin."""
     run_dir = RunDir(directory)
     processes = tuple(ProcessReport(name, RunState.RUNNING, 1) for name in ("gpu", "ib", "stub"))
     report = InstanceReport(HubReport("1", 1, 1, "dphub", "", "", ""), processes)

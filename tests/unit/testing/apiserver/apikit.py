@@ -26,7 +26,7 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """Sends requests with a token."""
+    """A client that sends requests with a token."""
 
     def __init__(self, server: FakeApiServer, token: str) -> None:
         self._server = server
@@ -36,7 +36,7 @@ class Client:
         """Send a request, and return the answer.
 
         Raises:
-            asyncio.IncompleteReadError: there is none.
+            asyncio.IncompleteReadError: there is no answer.
         """
         reader, writer = await self._send(method, path, body)
         try:

@@ -109,7 +109,7 @@ async def test_an_answer_can_be_lost_after_its_effect() -> None:
 
 
 async def test_a_node_takes_its_slices_with_it() -> None:
-    """A slice whose owner is the node ends with the node."""
+    """A slice whose owner is the node is deleted with the node."""
     async with api() as (server, client):
         uid = (await client.call("GET", f"/api/v1/nodes/{NODE}")).content["metadata"]["uid"]
         owner = {"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": uid}

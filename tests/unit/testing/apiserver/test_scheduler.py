@@ -112,7 +112,7 @@ def test_an_extended_resource_becomes_a_claim() -> None:
 
 
 def test_a_device_plugin_that_has_devices_serves_them() -> None:
-    """Where the node has allocatable devices of a resource, the scheduler does not turn to claims."""
+    """Where the node has allocatable devices of a resource, the scheduler does not use claims."""
     server, scheduler = _cluster(resource_slice(device("a")))
     node = server.store.get(NODES, NODE)
     node["status"]["allocatable"]["example.com/gpu"] = "4"

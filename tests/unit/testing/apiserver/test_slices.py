@@ -77,7 +77,7 @@ async def test_a_gate_can_be_off_in_any_version() -> None:
 
 @pytest.mark.parametrize("field", ["driver", "nodeName"])
 async def test_driver_and_node_never_change(field: str) -> None:
-    """A slice stays that of its driver and its node."""
+    """A slice always belongs to the same driver and node."""
     async with api() as (server, _):
         client = Client(server, server.kubelet_token("node-1"))
         created = (await client.call("POST", SLICES, resource_slice())).content

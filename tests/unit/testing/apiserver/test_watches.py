@@ -56,7 +56,7 @@ async def test_an_open_watch_can_expire() -> None:
 
 
 async def test_a_watch_ends_after_its_time_with_bookmarks_before() -> None:
-    """A driver goes on from the version of the last bookmark."""
+    """A driver continues from the version of the last bookmark."""
     async with api(bookmark_interval=0.001) as (server, client):
         query = f"resourceVersion={server.store.version}&allowWatchBookmarks=true&timeoutSeconds=0.05"
         async with client.watch(query) as events:

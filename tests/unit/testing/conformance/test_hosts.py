@@ -1,4 +1,4 @@
-"""A plugin of which only the socket is known: the check connects to no other one."""
+"""A plugin of which only the socket is known: the check connects to no other socket."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -17,7 +17,7 @@ def test_each_rule_has_a_name_of_its_own() -> None:
 
 
 def test_each_rule_says_what_why_and_where() -> None:
-    """It does so in sentences; the source is a place to read."""
+    """It does so in sentences, and gives a source to read."""
     for rule in RULES.values():
         assert re.match(r"[A-Z].*\.$", rule.title), rule
         assert re.match(r"[A-Z].*\.$", rule.reason), rule
@@ -41,7 +41,7 @@ def test_each_rule_says_what_why_and_where() -> None:
     ],
 )
 def test_names_of_cdi_devices(name: str, *, valid: bool) -> None:
-    """They are parsed as container runtimes do it."""
+    """They are parsed as container runtimes parse them."""
     assert is_cdi_name(name) == valid
 
 

@@ -43,7 +43,7 @@ async def test_a_second_pod_of_a_claim_calls_no_driver() -> None:
 
 
 async def test_after_a_restart_the_next_pod_asks_again() -> None:
-    """Which claims are prepared is in the memory of a kubelet only."""
+    """Only the memory of a kubelet says which claims are prepared."""
     async with dra_node() as node:
         driver = await node.driver()
         await node.kubelet.wait_for_driver(DRIVER)
@@ -58,7 +58,7 @@ async def test_after_a_restart_the_next_pod_asks_again() -> None:
 
 
 async def test_a_container_gets_only_its_requests() -> None:
-    """The names of the requests decide; a device without any is for all requests."""
+    """The names of the requests decide; a device without request names is for all requests."""
     async with dra_node() as node:
         driver = await node.driver()
         await node.kubelet.wait_for_driver(DRIVER)

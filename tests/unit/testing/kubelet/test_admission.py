@@ -120,7 +120,7 @@ async def test_a_refused_allocate_fails_the_pod_with_the_plugins_words() -> None
 
 
 async def test_an_answer_for_no_container_fails_the_pod() -> None:
-    """The kubelet's request was for one."""
+    """The kubelet's request was for one container."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
 
@@ -133,7 +133,7 @@ async def test_an_answer_for_no_container_fails_the_pod() -> None:
 
 
 async def test_a_plugin_that_dies_in_allocate_fails_the_pod() -> None:
-    """It has the code of a lost connection."""
+    """The error has the code of a lost connection."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
         plugin.on_allocate = hang

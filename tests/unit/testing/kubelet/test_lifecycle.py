@@ -216,7 +216,7 @@ async def answer_with_environment(*_: object) -> object:
 
 
 async def test_a_broken_checkpoint_stops_no_kubelet() -> None:
-    """It continues without it, as a real one does."""
+    """It continues without the checkpoint, as a real one does."""
     async with node() as it:
         await it.plugin(listed=devices(1))
         await it.kubelet.stop()
@@ -227,7 +227,7 @@ async def test_a_broken_checkpoint_stops_no_kubelet() -> None:
 
 @pytest.mark.fake_kubelet("the server of a real one is not in this process")
 async def test_a_cancelled_restart_leaves_no_server() -> None:
-    """Whatever the kubelet is doing, it completes that: gRPC reports an error for a server that outlives its loop."""
+    """The kubelet completes whatever it is doing: gRPC reports an error for a server that outlives its loop."""
     for turns in range(40):
         async with node() as it:
             restarting = asyncio.create_task(it.kubelet.restart())
@@ -249,7 +249,7 @@ async def test_restarts_are_fast() -> None:
 
 
 def open_descriptors() -> int:
-    """Return how many this process has."""
+    """Return how many open descriptors this process has."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 

@@ -98,7 +98,7 @@ async def test_it_answers_after_a_restart_from_the_checkpoint() -> None:
 
 
 async def test_its_socket_can_be_elsewhere(tmp_path: Path) -> None:
-    """Another kubelet root moves it."""
+    """A kubelet with another root directory has it elsewhere, for example."""
     socket = tmp_path / "other" / "pods.sock"
     async with node(pod_resources_socket=socket) as it:
         assert socket.is_socket()

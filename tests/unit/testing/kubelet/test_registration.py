@@ -118,7 +118,7 @@ async def test_a_plugin_that_refuses_its_options_is_refused() -> None:
 
 @pytest.mark.kubelets(since="1.35")
 async def test_a_plugin_that_gives_up_waiting_is_not_registered() -> None:
-    """The kubelet stops halfway."""
+    """The kubelet abandons the registration."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1), register=False)
         go_on = asyncio.Event()
@@ -179,7 +179,7 @@ NAMES_OF_NO_FILE = [
     *("%2e%2e%2fother%2fvictim.sock", "%2F%2F..%2Fother%2Fvictim.sock"),
     *("%6cink.sock", "link.sock?", "link.sock#", "link.sock?x#y"),
 ]
-"""Names that a client which reads them as a part of a URI takes for those of other files."""
+"""Names that mean other files to a client that reads them as part of a URI."""
 
 
 @pytest.mark.fake_kubelet("a real kubelet dials any endpoint")

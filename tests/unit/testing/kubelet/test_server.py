@@ -1,4 +1,4 @@
-"""Servers on unix sockets whose files they do not own forever."""
+"""Servers on unix sockets whose files may be replaced or removed while the servers run."""
 
 import socket
 from pathlib import Path

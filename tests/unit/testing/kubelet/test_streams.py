@@ -199,7 +199,7 @@ async def test_the_end_of_an_old_stream_while_the_new_plugin_is_dialled() -> Non
 
 @pytest.mark.kubelets(since="1.37")
 async def test_since_1_37_the_end_of_an_old_plugin_leaves_the_new_one_alone() -> None:
-    """With kubelet 1.37 and later, each plugin of a resource has its own socket; one that is left serves."""
+    """With kubelet 1.37 and later, each plugin of a resource has its own socket; the remaining one serves."""
     async with node(distinguishes_sockets=True) as it:
         old = await it.plugin(listed=devices(2))
         new = await it.plugin(socket="new.sock", listed=devices(3))

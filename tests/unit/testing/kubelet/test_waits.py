@@ -1,4 +1,4 @@
-"""Tests wait for states of the fake kubelet."""
+"""How tests wait for states of the fake kubelet."""
 
 import asyncio
 
