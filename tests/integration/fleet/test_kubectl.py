@@ -106,7 +106,7 @@ def test_without_kubectl(directory: Path) -> None:
 
 
 def test_kubectl_does_not_start(cluster: StandIn) -> None:
-    """kubectl's own message says why: for example, that a context does not exist."""
+    """The message of kubectl says why: for example, that a context does not exist."""
     cluster.set(Scenario(proxy_error='context "x" does not exist'))
     said = _dphub(cluster, "status", "--context", "x")
     assert said == CommandResult(2, "", 'kubectl dphub: kubectl proxy does not start: context "x" does not exist\n')
