@@ -33,7 +33,7 @@ from benchmarks.upgrades import upgrades
 
 
 @click.command()
-@click.option("--only", help="Run the benchmarks whose name contains this.")
+@click.option("--only", help="Run only the benchmarks whose names contain this string.")
 @click.option("--scale", default=1.0, show_default=True, help="Multiply the usual number of samples by this.")
 @click.option("--seed", type=int, default=lambda: secrets.randbelow(2**32), help="Seed for the random moments.")
 @click.option(
@@ -42,7 +42,7 @@ from benchmarks.upgrades import upgrades
     type=click.Path(path_type=Path),
     default=Path("build/benchmarks.json"),
     show_default=True,
-    help="Where to keep the results. Those of the last run in it are printed next to the new ones.",
+    help="Where to keep the results. The results of the last run in this file are printed next to the new ones.",
 )
 def main(only: str | None, scale: float, seed: int, path: Path) -> None:
     """Measure the hub and compare it with its budgets."""

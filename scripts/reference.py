@@ -91,7 +91,7 @@ keys. See [Intel GPUs](intel.md)."""
 
 GENERIC_YAML = """\
 The configuration file of `plugins.generic:Generic`, YAML or JSON. It also takes the keys of the generic-device-plugin,
-and in place of all of them the list of the smarter-device-manager. See [Other devices](generic.md)."""
+and instead of all keys the list of the smarter-device-manager. See [Other devices](generic.md)."""
 
 AGENT_YAML = """\
 The configuration file of [the agent](cluster.md#the-agent), YAML or JSON."""

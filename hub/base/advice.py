@@ -51,7 +51,7 @@ def _keyword(name: str) -> str:
     fields = {f"hub.{kind.__name__}": _fields(kind) for kind in _KINDS}
     known = {field for names in fields.values() for field in names}
     if name in known:
-        return f"; only {' and '.join(kind for kind, names in fields.items() if name in names)} takes that"
+        return f"; only {' and '.join(kind for kind, names in fields.items() if name in names)} can take that"
     return did_you_mean(name, known) or f"; hub.Device takes {', '.join(fields['hub.Device'])}"
 
 

@@ -25,7 +25,7 @@ VARIABLES = {
         BY_THE_HUB,
         "Seconds without a heartbeat after which the plugin is killed; 0 disables the watchdog.",
     ),
-    "DPHUB_DRA_DRIVER": (BY_THE_HUB, "The name of its DRA driver; none with the device plugin API."),
+    "DPHUB_DRA_DRIVER": (BY_THE_HUB, "The name of the plugin's DRA driver; not set with the device plugin API."),
     "DPHUB_DRA_EVICT": (
         BY_THE_HUB,
         "Whether pods are evicted from devices that fail, `true` or `false`; only with DRA.",
@@ -68,7 +68,9 @@ def _files() -> Iterable[tuple[str, Iterable[Row]]]:
         run_dir.hub_log: "the hub's latest log lines (dphub logs)",
         run_dir.lock: "locked while the hub is running",
         run_dir.circus_socket: "the socket for commands to the hub, including those from circusctl",
-        run_dir.report("PLUGIN"): "a plugin's resources, devices and resets, and who uses them, as JSON",
+        run_dir.report(
+            "PLUGIN"
+        ): "a plugin's resources, devices and resets, and the containers that use the devices, as JSON",
         run_dir.log("PLUGIN"): "a plugin's latest log lines (dphub logs PLUGIN)",
         run_dir.stack("PLUGIN"): "the stacks of a plugin's threads when it hung or crashed",
         run_dir.admin_socket("PLUGIN"): "the socket for cordon, uncordon, reset and log-level",
@@ -116,7 +118,7 @@ def _device_health() -> Iterable[tuple[str, Iterable[Row]]]:
             ("recovering", "becomes healthy if it keeps working for a while, or if the reset in progress succeeds"),
             ("unhealthy", "cannot be allocated; most become healthy again when the fault is gone"),
             ("cordoned", "unhealthy because an administrator cordoned it → dphub uncordon DEVICE"),
-            ("reported by", "unhealthy because another program says so, in a file in the run directory's external/"),
+            ("reported by", "unhealthy because another program reports it, in a file in the run directory's external/"),
         ],
     )
     yield (

@@ -60,7 +60,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("plugin", metavar="MODULE:CLASS", help="the plugin, for example plugins.stub:Stub")
     parser.add_argument("--config", type=Path, help="the plugin's configuration file (YAML or JSON)")
     parser.add_argument(
-        "--name", default=os.environ.get("DPHUB_PLUGIN"), help="the plugin's name; by default that of the class"
+        "--name",
+        default=os.environ.get("DPHUB_PLUGIN"),
+        help="the plugin's name; by default, the class name in lower case",
     )
     _add_directories(parser)
     _add_check_options(parser)

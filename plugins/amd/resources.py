@@ -87,7 +87,7 @@ def _chosen(settings: AMDSettings, gpus: Sequence[Gpu], excluded: dict[str, str]
             (position for position, selector in enumerate(settings.exclude) if selects(selector, gpu)), None
         )
         if position is not None:
-            excluded[gpu.id] = f"excluded by exclude[{position}] of the settings"
+            excluded[gpu.id] = f"excluded by exclude[{position}] in the settings"
             continue
         cards[gpu.card.pci] = None
         if count is not None and len(cards) > count:

@@ -29,13 +29,13 @@ class NamingStrategy(StrEnum):
     """How the resources of GPUs are named."""
 
     SINGLE = "single"
-    """As amd.com/gpu, all of them."""
+    """All of them as amd.com/gpu."""
     MIXED = "mixed"
     """By the partition modes, such as amd.com/cpx_nps4; as amd.com/gpu if a GPU cannot be partitioned."""
 
 
 class Selector(Settings, frozen=True):
-    """Selects GPUs: one entry of each list must match, and what is not set is ignored."""
+    """A selector of GPUs: one entry of each list must match, and what is not set is ignored."""
 
     products: tuple[str, ...] = ()
     """Product names as in the label `amd.com/gpu.product-name`; `*` stands for any characters."""

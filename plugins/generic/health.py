@@ -46,7 +46,7 @@ class Check(NamedTuple):
 
     def _check_file(self, host: Host, file: str) -> str:
         if not file:
-            return "its health check needs a device file, and it has none"
+            return "its health check needs a device file, but the device has none"
         try:
             found = read_text(host.path(resolve(host, file) or file), errors="replace").strip()
         except UnreadableError as error:

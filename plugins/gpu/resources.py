@@ -57,7 +57,7 @@ def attributes(share: Share) -> dict[str, str]:
         "compute capability": ".".join(map(str, gpu.compute_capability or ())),
         "profile": part.profile if part else "",
         "GPU": gpu.uuid if part else "",
-        "XIDs": "" if gpu.reports_xids else "not reported, only probes find its errors",
+        "XIDs": "" if gpu.reports_xids else "not reported; only probes find its errors",
         "shared": f"{share.sharing}, {share.replicas} replicas" if share.sharing is not Sharing.NONE else "",
     }
     return {name: value for name, value in known.items() if value}

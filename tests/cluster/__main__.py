@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 def main() -> int:
     """Prepare what is missing, and run the tests."""
     if os.geteuid() != 0:
-        sys.exit("root is needed for namespaces: run it as root, for example with sudo")
+        sys.exit("creating namespaces needs root: run this command as root, for example with sudo")
     # With this handler, the clean-up also runs on SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     build.BUILDS.mkdir(parents=True, exist_ok=True)

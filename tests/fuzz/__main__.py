@@ -45,9 +45,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=1, help="for all targets together")
     parser.add_argument("--inputs", type=int, help="for each target, instead of a time")
-    parser.add_argument("--total", type=int, help="inputs of all targets, more of those that take little time")
+    parser.add_argument("--total", type=int, help="number of inputs of all targets together; fast targets get more")
     parser.add_argument("--target", action="append", choices=TARGETS, help="by default all; can be repeated")
-    parser.add_argument("--seed", type=int, help="by default a new one each time")
+    parser.add_argument("--seed", type=int, help="default: a new seed for each run")
     parser.add_argument("--json", type=Path, help="a file for the outcome")
     parser.add_argument("--replay", type=Path, help="the file of a finding")
     return parser

@@ -122,7 +122,7 @@ def resident_bytes(pid: int | str = "self") -> int:
 
 
 def _raise(*_: object) -> NoReturn:
-    raise Hang(f"it takes more than {CPU_SECONDS:g} s of CPU time, or sleeps for more than {ASLEEP_SECONDS:g} s")
+    raise Hang(f"the input takes more than {CPU_SECONDS:g} s of CPU time, or sleeps for more than {ASLEEP_SECONDS:g} s")
 
 
 def _peak_bytes() -> int:

@@ -236,8 +236,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=50, help="boots in each order")
     parser.add_argument("--kubelet", choices=VERSIONS, default=FAKE, help="the kubelet of the node")
     parser.add_argument("--order", choices=("service", "daemonset", "both"), default="both", help="what starts first")
-    parser.add_argument("--gap", type=float, help="seconds until the kubelet admits pods; by default as a whole one")
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="by default a random one")  # noqa: S311 - no secret
+    parser.add_argument(
+        "--gap", type=float, help="seconds until the kubelet admits pods; by default, as a complete kubelet"
+    )
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="default: a random seed")  # noqa: S311 - no secret
     options = parser.parse_args(words)
     choose(options.kubelet)
     sys.stdout.write(f"kubelet: {options.kubelet}, {options.count} boots in each order, seed {options.seed}\n")

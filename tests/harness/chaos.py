@@ -200,7 +200,7 @@ def main(words: Sequence[str] | None = None) -> None:
         default=WATCHDOG,
         help="seconds after which a frozen plugin is killed",
     )
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="by default a random one")  # noqa: S311 - no secret
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="default: a random seed")  # noqa: S311 - no secret
     asyncio.run(_main(parser.parse_args(words)))
 
 

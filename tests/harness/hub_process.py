@@ -148,7 +148,7 @@ class HubProcess:
         try:
             return self.process.wait(WAIT_SECONDS)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"the hub does not end\n{self.text()}") from None
+            raise AssertionError(f"the hub did not exit\n{self.text()}") from None
 
     def stop(self, signum: int = signal.SIGTERM) -> int:
         """End the hub with a signal, and return its exit code."""

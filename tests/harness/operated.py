@@ -85,7 +85,7 @@ class Lines:
                         return
         except TimeoutError:
             raise AssertionError(f"{words!r} is not in {seen}") from None
-        raise AssertionError(f"it ended without {words!r}: {seen}")
+        raise AssertionError(f"the command ended without printing {words!r}: {seen}")
 
 
 class OperatedNode(Node):

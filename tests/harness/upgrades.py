@@ -133,8 +133,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--interval", type=float, default=9.0, help="maximum seconds between changes")
     parser.add_argument("--ways", nargs="+", choices=[way.name for way in Way], default=["TERM"], help="how hubs end")
     parser.add_argument("--kubelet", choices=KUBELETS, default=FAKE, help="the kubelet of the nodes")
-    parser.add_argument("--since-1.37", dest="since", action="store_true", help="a fake one that distinguishes sockets")
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="by default a random one")  # noqa: S311 - no secret
+    parser.add_argument(
+        "--since-1.37", dest="since", action="store_true", help="use a fake kubelet that distinguishes sockets"
+    )
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="default: a random seed")  # noqa: S311 - no secret
     options = parser.parse_args(words)
     choose(options.kubelet)
     ways = [Way[name] for name in options.ways]

@@ -95,10 +95,10 @@ class DraStore:
         if method == "POST" and known:
             return 409, status(409, "it exists")
         if method != "POST" and not known:
-            return 404, status(404, "there is none")
+            return 404, status(404, "the object does not exist")
         wanted = (body.get("metadata") or body.get("preconditions") or {}).get("resourceVersion")
         if known and wanted != known["metadata"]["resourceVersion"]:
-            return 409, status(409, "it has changed")
+            return 409, status(409, "the object has changed")
         if method != "DELETE" and (problem := _problem(body)):
             return 422, status(422, problem)
         self.writes.append((method, name))

@@ -77,8 +77,8 @@ def report(
     """Report that DEVICE cannot be used: within five seconds it is unhealthy. Containers that use it keep it.
 
     A report can only make a device unhealthy. It ends when the same source withdraws it, when it expires, or with a
-    reboot; a new report by the same source about the same device replaces it. DEVICE is as for dphub cordon; naming a
-    device that no plugin has is an error, except with --withdraw.
+    reboot; a new report by the same source about the same device replaces it. DEVICE is named as for dphub cordon;
+    naming a device that no plugin has is an error, except with --withdraw.
     """
     if not source.strip():
         raise click.BadParameter("it is empty", param_hint="--source")

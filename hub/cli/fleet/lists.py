@@ -126,7 +126,7 @@ def devices(
 def problems(nodes: Sequence[str], resource: str, *, as_json: bool, watch: bool, target: Target) -> None:
     """Show the problems of all nodes, each with the command that fixes it; the worst come first.
 
-    With --resource, only those of the plugins that have the resource.
+    With --resource, show only the problems of the plugins that have the resource.
 
     The exit code is 0 when all nodes answered and nothing needs attention, 1 when a node did not answer or something
     needs attention, and 2 when nothing could be shown.

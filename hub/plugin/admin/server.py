@@ -80,4 +80,4 @@ class AdminServer:
             return await self._commands.answer(request)
         except Exception as error:  # noqa: BLE001 - one bad request must not end the server
             self._log.exception("admin request failed")
-            return Response(ok=False, message=f"it failed: {error!r}; see the plugin's log")
+            return Response(ok=False, message=f"the command failed: {error!r}; see the plugin's log")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 _EXPECTED = {
     "devices": "hub.Device objects: yield each of them, or return a list",
-    "prepare": "hub.Device objects: those that it was given, with what is wrong with them",
+    "prepare": "hub.Device objects: those passed to it, with any faults filled in",
     "labels": 'strings by name, such as {"example.com/model": "x"}',
     "allocate": "a hub.Allocation: return Allocation(nodes=[...], env={...})",
     "prefer": "a list of hub.Device: the available ones that it prefers",

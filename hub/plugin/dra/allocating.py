@@ -84,5 +84,5 @@ class Allocator:
         if problem := validate_allocation(answer):
             raise TypeError(problem)
         if answer.annotations:
-            raise ValueError("it returned annotations, which dynamic resource allocation does not have")
+            raise ValueError("it returned annotations, which dynamic resource allocation does not support")
         return answer

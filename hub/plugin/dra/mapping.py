@@ -123,7 +123,7 @@ def _attributes(device: Device, resource: str, tree: PciTree) -> tuple[dict[str,
     if not omitted:
         return found, ""
     left_out = counted(len(omitted), "attribute")
-    return found, f"{left_out} left out: a device has at most {ATTRIBUTES}, each with a name of its own"
+    return found, f"{left_out} left out: a device has at most {ATTRIBUTES}, each with a unique name"
 
 
 def _standard_attributes(device: Device, tree: PciTree) -> Iterator[tuple[str, Any]]:

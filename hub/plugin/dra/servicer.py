@@ -116,7 +116,7 @@ class DraServicer:
             return wire.NodePrepareResourceResponse(error=self._rejected(claim, str(error)))
         except Exception as error:  # noqa: BLE001 - one claim must not fail all claims of a pod
             self._log.exception("claim preparation failed")
-            return wire.NodePrepareResourceResponse(error=self._rejected(claim, f"it failed: {error!r}"))
+            return wire.NodePrepareResourceResponse(error=self._rejected(claim, f"preparation failed: {error!r}"))
         return wire.NodePrepareResourceResponse(devices=[_device(each) for each in devices])
 
     async def _unprepare(self, claim: wire.Claim) -> wire.NodeUnprepareResourceResponse:

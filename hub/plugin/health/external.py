@@ -110,7 +110,7 @@ class ExternalFaults:
         files = {name for name in entries if name.endswith(".json") and not name.startswith(".")}
         new = sorted(files.difference(valid))
         if len(entries) > MAX_ENTRIES:
-            problem = f"{directory} has more than {MAX_ENTRIES} entries: not all of them are looked at"
+            problem = f"{directory} has more than {MAX_ENTRIES} entries: some are ignored"
         elif len(valid) + len(new) > MAX_FILES:
             problem = f"{directory} has more than {MAX_FILES} files: some of the new ones are ignored"
         if problem and problem != self._problem:

@@ -84,7 +84,7 @@ class ResetService:
         if not without:
             return ""
         if self._plugin.reset_resources is None:
-            return "the plugin has no reset for its devices, or its configuration asks for none"
+            return "the plugin has no reset for its devices, or its configuration enables none"
         return f'resets of {", ".join(without)} are not configured: see "reset" in the plugin\'s configuration file'
 
     def clears_broken(self, shares: Iterable[Device]) -> bool:

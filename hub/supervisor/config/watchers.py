@@ -39,7 +39,7 @@ class PluginConfig:
     name: str
     """The name of the plugin; also used in its file names."""
     cmd: str
-    """The command that runs it. `python` is the hub's own interpreter."""
+    """The command that runs the plugin. `python` is the hub's own interpreter."""
     args: str | None = None
     """Additional arguments for the command."""
     working_dir: str = ""

@@ -11,7 +11,7 @@ class Fault(NamedTuple):
     """The status code of the answer."""
     headers: Mapping[str, str] = {}
     """Such as Retry-After."""
-    message: str = "a fault that was set"
+    message: str = "a simulated fault"
     hang: bool = False
     """Whether there is no answer at all, and the connection stays open."""
     lose: bool = False

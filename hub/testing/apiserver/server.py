@@ -102,7 +102,7 @@ class FakeApiServer:
             RuntimeError: the server has no directory.
         """
         if self.directory is None:
-            raise RuntimeError("a server without a directory has no files of a service account")
+            raise RuntimeError("a server without a directory cannot write the files of a service account")
         account = self.directory / f"account-{node}"
         account.mkdir(exist_ok=True)
         (account / "ca.crt").write_bytes((self.directory / "server.crt").read_bytes())

@@ -160,7 +160,10 @@ def _unknown(topology: Topology, slots: _Slots, used: set[int], keys: set[object
     ]
     if unused:
         which = unused[0] if len(unused) == 1 else f"{len(unused)}, from {unused[0]} to {unused[-1]},"
-        yield "amdgpu_xcp", f"devices for partitions that do not exist in the cards' current modes: {which} not in KFD"
+        yield (
+            "amdgpu_xcp",
+            f"devices for partitions that do not exist in the cards' current modes: {which} not listed by KFD",
+        )
 
 
 def _read_card(directory: Path) -> Card:

@@ -86,7 +86,7 @@ def _checked(name: str) -> str:
 
 def _group(group: _Group) -> Group:
     if group.paths and group.usb:
-        raise ValueError("a group has paths and usb, expected one of them")
+        raise ValueError("a group has both paths and usb, expected only one of them")
     if group.usb:
         return Group(usb=tuple(_usb(each) for each in group.usb), count=group.count or 1)
     files = tuple(_file(path) for path in group.paths)

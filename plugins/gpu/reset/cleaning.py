@@ -24,7 +24,7 @@ def clean(target: Target) -> None:
         except NvmlError as error:
             if error.code not in MISSING:
                 raise
-            say(f"{what}: skipped, not supported by the card or the driver")
+            say(f"{what}: skipped, because the card or the driver does not support it")
 
 
 def _call(function: str, *args: object) -> Callable[[Target], None]:

@@ -34,7 +34,7 @@ def require_unused(target: Target, settings: ResetSettings) -> None:
             raise ResetFailed(f"{why}, even after {settings.timeout:g} s")
         time.sleep(_POLL)
     if memory_info(target.nvml, target.handle) is None:
-        say("memory in use: not checked, the driver does not report the memory of this GPU")
+        say("memory in use was not checked, the driver does not report the memory of this GPU")
 
 
 def _usage(target: Target, slack: int) -> str:

@@ -42,7 +42,7 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - VfReset
 def _check(function: Function) -> None:
     """Check that the function may be reset."""
     if not function.is_virtual:
-        raise ResetFailed("it is not a virtual function, and others depend on a physical one")
+        raise ResetFailed("it is a physical function, on which virtual functions may depend")
     if not function.is_bound:
         raise ResetFailed("no driver is bound to it")
     if holders := sorted(set(function.holders())):

@@ -67,7 +67,7 @@ class PortRule(StrEnum):
 
 
 class Selectors(Settings, frozen=True, rename="camel"):
-    """Selects HCAs: one entry of each list must match, and empty lists are ignored."""
+    """A selector of HCAs: one entry of each list must match, and empty lists are ignored."""
 
     vendors: tuple[Hex, ...] = ()
     """PCI vendors, such as "15b3"."""

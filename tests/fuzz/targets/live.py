@@ -168,7 +168,7 @@ class AdminRequests(LiveTarget):
             client.connect(str(self.admin))
             client.sendall(request)
             if b"not cordoned" not in client.recv(65_536):
-                raise Fault("a valid request has no valid answer")
+                raise Fault("a valid request gets no valid answer")
 
 
 class HttpRequests(LiveTarget):

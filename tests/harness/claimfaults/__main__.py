@@ -92,7 +92,7 @@ def main() -> int:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.harness.claimfaults", description=__doc__)
     parser.add_argument("--count", type=int, default=1000, help="the number of faults")
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of the faults")  # noqa: S311 - as above
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="seed of the faults")  # noqa: S311 - as above
     parser.add_argument("--processes", action="store_true", help="with real processes and a kubelet")
     parser.add_argument("--upgrades", action="store_true", help="also replace drivers while they still run")
     options = parser.parse_args()

@@ -26,7 +26,9 @@ async def test_the_taint_is_removed_when_the_node_lists_the_devices(node: AgentN
     await node.condition("True")
     _show(api, 0)
     read = len(api.requests)
-    await node.wait(lambda: [each for each in api.requests[read:] if each.method == "GET"], "another look")
+    await node.wait(
+        lambda: [each for each in api.requests[read:] if each.method == "GET"], "another request by the agent"
+    )
     assert TAINT in _taints(api)
     _show(api, 4)
     await node.wait(lambda: TAINT not in _taints(api), "the end of the taint")

@@ -194,7 +194,7 @@ async def test_logs_and_levels(node: OperatedNode) -> None:
     said = await node.dphub("log-level", "stub", "debug")
     assert said.code == 0, said
     await node.kubelet.admit("trainer", {STUB: 1})
-    await wait_until(lambda: "devices allocated" in node.run_dir.log("stub").read_text(), "a line of debug")
+    await wait_until(lambda: "devices allocated" in node.run_dir.log("stub").read_text(), "a debug line in the log")
     plugin = await node.status_until(lambda status: status.plugins[2].log_level == "debug", "the level in the status")
     assert plugin.plugins[0].log_level == "info"
     said = await node.dphub("logs", "stub", "--json", "-n", "0")

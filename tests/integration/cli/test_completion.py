@@ -25,7 +25,7 @@ _dphub_completion dphub
 [ ${{#COMPREPLY[@]}} = 0 ] || printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
-pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash to complete in")
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 
 
 @pytest.fixture

@@ -26,8 +26,10 @@ async def _until_it_flaps(node: OperatedNode, total: int) -> None:
     while not _flaps(node):
         seen = len(node.kubelet.lists(GPU))
         node.gpus.xid(0, 12)
-        await wait_until(lambda seen=seen: len(node.kubelet.lists(GPU)) > seen, "the GPU to fall")
-        await wait_until(lambda: node.kubelet.capacity()[GPU].allocatable == total or _flaps(node), "the GPU to rise")
+        await wait_until(lambda seen=seen: len(node.kubelet.lists(GPU)) > seen, "the GPU to be unhealthy")
+        await wait_until(
+            lambda: node.kubelet.capacity()[GPU].allocatable == total or _flaps(node), "the GPU to be healthy"
+        )
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
@@ -118,7 +120,7 @@ async def test_a_plugin_without_a_kubelet_is_not_ready() -> None:
     """The plugin's status gives the reason, and the exit code says that the node is not ready."""
     async with operated() as node:
         await node.kubelet.stop()
-        await node.status_until(lambda status: not status.ok, "the kubelet to be missed")
+        await node.status_until(lambda status: not status.ok, "the missing kubelet in the status")
         shown = await node.dphub("status", "stub")
         assert (shown.code, "there is no kubelet" in shown.out) == (1, True)
 
@@ -157,7 +159,9 @@ async def test_what_a_script_reads() -> None:
         name = node.hcas.name_of(device)
         node.hcas.remove(name)
         devices = node.kubelet.devices
-        await wait_until(lambda: device not in {each.id for each in devices(HCA) if each.healthy}, "the HCA to go")
+        await wait_until(
+            lambda: device not in {each.id for each in devices(HCA) if each.healthy}, "the HCA to disappear"
+        )
         lines = [json.loads(line) for line in (await node.dphub("devices", HCA, "--json")).out.splitlines()]
         (gone,) = [line for line in lines if line["id"] == device]
         assert (gone["healthy"], gone["holder"]) == (False, "default/job/main")

@@ -186,7 +186,7 @@ def test_a_check_scans_nothing_that_the_file_names(ours: Path) -> None:
     assert msgspec.json.decode(report, type=CheckReport).devices is None
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user's victim like this")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
 
 
 def _give_to(user: int, *paths: Path) -> None:

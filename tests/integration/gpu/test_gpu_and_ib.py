@@ -11,7 +11,7 @@ PODS = 40
 """The benchmark admits 200."""
 
 
-@pytest.mark.fake_kubelet("a real one asks for the HCAs first as often as for the GPUs")
+@pytest.mark.fake_kubelet("a real kubelet may ask for the HCAs before the GPUs")
 async def test_hcas_on_the_switches_of_the_gpus(node: Node, kubelet: FakeKubelet) -> None:
     """Whenever the GPUs' own switches have free HCAs, the container gets those."""
     possible, got = await count_close_hcas(GpuIbNode(node, near=True), kubelet, random_source(), PODS)

@@ -65,7 +65,9 @@ async def test_a_driver_that_hangs_restarts_its_plugin_alone(directory: Path) ->
         stub = await wait_until(lambda: _pid(node, "stub"), "the stub's state")
         lists = len(node.kubelet.lists(STUB))
         driver.hang()
-        exits = await wait_until(lambda: found if len(found := _lines(node, "plugin exited")) > 1 else None, "two ends")
+        exits = await wait_until(
+            lambda: found if len(found := _lines(node, "plugin exited")) > 1 else None, "two exits of the plugin"
+        )
         assert [line["meaning"] for line in exits] == ["needs restart"] * len(exits)
         state = await wait_until(lambda: read_report(node.run_dir.report("gpu")), "the plugin's state")
         assert state.reason in {"", "the NVIDIA driver does not answer: nvmlInit has not returned after 1 s"}

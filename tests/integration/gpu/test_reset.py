@@ -132,7 +132,7 @@ async def test_what_a_card_does_not_support(tmp_path: Path) -> None:
     gpus = GpuResets(tmp_path)
     gpus.driver.unsupported(0, "nvmlDeviceResetApplicationsClocks", "nvmlDeviceGetPowerManagementDefaultLimit")
     assert (await gpus.reset(CLEAN)).outcome is Outcome.OK
-    why = "skipped, not supported by the card or the driver"
+    why = "skipped, because the card or the driver does not support it"
     assert gpus.printed == [f"application clocks: {why}", f"power limit: {why}"]
     assert gpus.driver.value(0, "accounting_cleared") == 1
 
@@ -239,7 +239,7 @@ def test_the_plugins_release_the_driver(tmp_path: Path) -> None:
     assert newer.acquire()
     older.release()
     with pytest.raises(TimeoutError), exclusive_driver(runtime, 0):
-        raise AssertionError("a plugin has not let go")
+        raise AssertionError("a plugin has not released the driver")
     newer.release()
     with exclusive_driver(runtime, 0), exclusive_driver(runtime, 0):
         assert older.wanted

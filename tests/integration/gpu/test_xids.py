@@ -129,7 +129,7 @@ async def test_cards_that_report_no_errors(node: Node, kubelet: FakeKubelet, pro
     gpus = GpuNode(node, profile)
     plugin = await start(gpus, kubelet)
     state = await plugin.resource_until(lambda state: bool(state.devices), GPU)
-    assert {device.attributes["XIDs"] for device in state.devices} == {"not reported, only probes find its errors"}
+    assert {device.attributes["XIDs"] for device in state.devices} == {"not reported; only probes find its errors"}
     gpus.driver.gpus[0].failures["nvmlDeviceGetName"] = UNKNOWN
     gpus.driver.apply()
     await kubelet.wait_for(GPU, len(gpus.driver.gpus) - 1)

@@ -108,7 +108,7 @@ def test_run_dir_path_is_too_long(good: Path) -> None:
     expect_refusal(good, *flags(good, run_dir=good / ("d" * 100)), says=["too long"])
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change a directory's owner")
 def test_run_dir_belongs_to_another(good: Path) -> None:
     """The owner of the run directory controls the hub, so the owner must be the hub's own user."""
     (good / "run").mkdir()

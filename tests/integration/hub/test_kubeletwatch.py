@@ -62,9 +62,11 @@ def test_every_plugin_is_signalled_once(make_hub: Callable[[str], HubProcess], d
     assert all(map(is_alive, pids))
     go.touch()
     heard = [directory / name for name in "ab"]
-    wait_until(lambda: all(file.exists() and file.read_text() == "hup\n" for file in heard), "each heard of the first")
+    wait_until(
+        lambda: all(file.exists() and file.read_text() == "hup\n" for file in heard), "the first SIGHUP in each plugin"
+    )
     kubelet.start()
-    wait_until(lambda: all(file.read_text() == "hup\n" * 2 for file in heard), "each heard of the second")
+    wait_until(lambda: all(file.read_text() == "hup\n" * 2 for file in heard), "the second SIGHUP in each plugin")
     # The hub logs the start after it has sent the signals.
     hub.wait_event("kubelet started", count=2)
     assert [hub.plugin_pid(name) for name in "ab"] == pids

@@ -82,7 +82,7 @@ async def test_the_use_of_devices_is_known_from_the_start(node: OperatedNode) ->
         seen.add(found.get(STUB))
         return found.get(STUB) == 2 and found.get(GPU) == 1
 
-    await wait_until(allocated, "who has what")
+    await wait_until(allocated, "the use of the devices")
     assert seen <= {None, 2}
 
 

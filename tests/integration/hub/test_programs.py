@@ -36,7 +36,7 @@ def test_another_program_is_not_a_fault(make_hub: MakeHub) -> None:
     hub = make_hub(PROGRAM).start()
     reader = Reader(RunDir(hub.run_dir))
     status = wait_until(
-        lambda: reader.instance() and (seen := reader.status(running=True)).ready and seen, "all is ready"
+        lambda: reader.instance() and (seen := reader.status(running=True)).ready and seen, "the node to be ready"
     )
     assert [problem for problem in status.problems if problem.severity is Severity.ERROR] == []
     (found,) = status.plugins
@@ -63,7 +63,7 @@ def test_what_another_program_means_by_its_exit_code(make_hub: MakeHub) -> None:
     hub = make_hub(ENDS).start()
     ended = hub.wait_event("plugin exited", plugin="other")
     assert (ended["exit_code"], "meaning" in ended) == (12, False)
-    last = wait_until(lambda: plugin(hub).process.last_exit, "an end")
+    last = wait_until(lambda: plugin(hub).process.last_exit, "an exit")
     assert last.reason == "exit code 12"
     wait_until(lambda: plugin(hub).process.restarts.get(RestartReason.CRASHED), "a crash that was counted")
     assert RestartReason.SELF_REQUESTED not in plugin(hub).process.restarts
@@ -74,7 +74,7 @@ def test_the_watchdog_ignores_another_program(make_hub: MakeHub) -> None:
     hub = make_hub(PROGRAM + PLUGIN).start()
     hub.wait_plugins("other", "stub")
     other, stub = hub.plugin_pid("other"), hub.plugin_pid("stub")
-    wait_until(lambda: plugin(hub, "stub").last_heartbeat, "a plugin that lives")
+    wait_until(lambda: plugin(hub, "stub").last_heartbeat, "a heartbeat of the plugin")
     os.kill(stub, signal.SIGSTOP)
     hub.wait_event("plugin unresponsive, killed", pid=stub)
     assert is_alive(other)

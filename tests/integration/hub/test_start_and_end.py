@@ -138,7 +138,7 @@ def test_orphans_are_reaped(make_hub: MakeHub, directory: Path) -> None:
     script = directory / "plugin.sh"
     script.write_text(f"(sh -c 'echo $$ > {orphan}; exec sleep 0.3' &)\nexec sleep 1000\n")
     hub = make_hub(watcher("a", f"cmd = sh {script}")).start(code=AS_SUBREAPER + HUB)
-    pid = int(wait_until(lambda: orphan.exists() and orphan.read_text().strip(), "there is an orphan"))
+    pid = int(wait_until(lambda: orphan.exists() and orphan.read_text().strip(), "an orphaned process"))
     wait_until(lambda: not psutil.pid_exists(pid), "the orphan is gone, and no zombie")
     assert hub.ask("status") == "a: active"
     assert len(hub.events()) == 2

@@ -41,8 +41,8 @@ def test_a_watchdog_that_fails(make_hub: Callable[[str], HubProcess]) -> None:
     assert (
         problem.message == "the task 'watchdog' failed recently and was restarted: ValueError: a fault in the watchdog"
     )
-    wait_until(lambda: not reader.status(running=True).hub.report.failures, "a watchdog that is well again")
-    wait_until(lambda: reader.status(running=True).plugins[0].last_heartbeat, "a plugin that lives")
+    wait_until(lambda: not reader.status(running=True).hub.report.failures, "the watchdog to recover")
+    wait_until(lambda: reader.status(running=True).plugins[0].last_heartbeat, "a heartbeat of the plugin")
     pid = hub.plugin_pid("stub")
     os.kill(pid, signal.SIGSTOP)
     hub.wait_event("plugin unresponsive, killed", pid=pid)

@@ -121,7 +121,7 @@ async def test_a_heartbeat_on_a_full_disk(node: Node, kubelet: FakeKubelet) -> N
         signs[found.st_ino].add(found.st_mtime_ns)
         return len(signs[found.st_ino]) > 3
 
-    await wait_until(lives, "signs of life of a file that is not written")
+    await wait_until(lives, "heartbeats that only set the file's time")
 
 
 def _fill_disk(plugin: PluginProcess) -> None:

@@ -53,7 +53,7 @@ WHEN_ASKED: dict[str, Mistake] = {
     ),
     "a keyword of another class": (
         f"{RESOURCE}    def devices(self):\n        yield Excluded('a', 'x', unhealthy='y')  # HERE\n",
-        "devices() failed at {here}: TypeError: Unexpected keyword argument 'unhealthy'; only hub.Device takes that",
+        "devices() failed at {here}: TypeError: Unexpected keyword argument 'unhealthy'; only hub.Device can take that",
     ),
     "a keyword like no other": (
         f"{RESOURCE}    def devices(self):\n        yield Device('a', xyz=1)  # HERE\n",

@@ -111,7 +111,7 @@ async def test_a_stopped_process_catches_up(node: Node, kubelet: FakeKubelet) ->
     plugin = node.start_plugin()
     await plugin.registered()
     plugin.signal(signal.SIGSTOP)
-    await wait_until(lambda: psutil.Process(plugin.pid).status() == psutil.STATUS_STOPPED, "it to be frozen")
+    await wait_until(lambda: psutil.Process(plugin.pid).status() == psutil.STATUS_STOPPED, "the process to be stopped")
     await kubelet.restart()
     plugin.hup()
     await kubelet.restart()

@@ -59,9 +59,7 @@ def _children(plugin: PluginProcess) -> list[psutil.Process]:
 
 
 async def _state(plugin: PluginProcess, holds: Callable[[PluginReport], bool]) -> PluginReport:
-    return await wait_until(
-        lambda: state if (state := plugin.state()) and holds(state) else None, "the state as wanted"
-    )
+    return await wait_until(lambda: state if (state := plugin.state()) and holds(state) else None, "the expected state")
 
 
 async def _last_reset(plugin: PluginProcess, device: str) -> ResetReport:

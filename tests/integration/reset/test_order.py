@@ -135,7 +135,7 @@ async def test_a_reset_that_survives_is_stuck(runs: ResetRuns, no_signals: pytes
     assert again.message.startswith("reset of bad was not started: an earlier reset of bad survived SIGKILL")
     assert runs.processes() == processes
     other = (await reset(resetter, "other", SHORT))["other"]
-    assert other.seconds, "a stuck reset takes the place of no other reset"
+    assert other.seconds, "a stuck reset must not occupy a slot"
     no_signals.undo()
     for pid in runs.processes():
         # Each guard kills its worker, too.
@@ -288,6 +288,6 @@ async def test_a_call_without_devices(runs: ResetRuns) -> None:
     assert await resetter.reset([], LONG) == {}
 
     def never() -> None:
-        raise AssertionError("settings for nothing")
+        raise AssertionError("settings were read for a call without devices")
 
     assert await ResetRunner("plugins.stub.reset:reset", never).reset([], LONG) == {}

@@ -99,7 +99,7 @@ async def test_a_kubelet_that_restarts_in_the_middle() -> None:
             found = [resource.registration for state in states if state for resource in state.resources]
             return found == [RegistrationStatus.SUPERSEDED] * len(RESOURCES)
 
-        await wait_until(handed_over, "the older hub to stand back")
+        await wait_until(handed_over, "the older hub to be superseded")
         taken = [call.endpoint for call in node.kubelet.registrations[before:] if not call.error]
         assert {endpoint.partition("-")[0] for endpoint in taken} == {"v2"}
         traffic = Traffic(node.kubelet)
@@ -124,7 +124,7 @@ async def test_an_upgrade_that_is_rolled_back() -> None:
         before = len(node.kubelet.registrations)
         await node.stop_hub()
         await wait_until(
-            lambda: [hub.name for hub in running_hubs(older_dir)] == ["dphub"], "the older hub to be alone"
+            lambda: [hub.name for hub in running_hubs(older_dir)] == ["dphub"], "the older hub to be the only one"
         )
         await node.kubelet.wait_until(lambda kubelet: len(kubelet.registrations) >= before + len(ALL), 20)
         await node.kubelet.wait_for(STUB, 3)
@@ -179,7 +179,7 @@ async def test_a_newer_plugin_that_exits() -> None:
             state = read_report(older_dir.report("red"))
             return bool(state) and state.resources[0].registration is RegistrationStatus.REGISTERED
 
-        await wait_until(registered, "the older hub to say so")
+        await wait_until(registered, "the older hub to report the registration")
         # Nothing has accumulated: each process that serves sends a change to this kubelet once.
         before = len(node.kubelet.lists(RESOURCES[0]))
         (node.log.parent / "red.faults.json").write_text('{"unhealthy": {"red-0": "pulled out"}}')

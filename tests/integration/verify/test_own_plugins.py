@@ -14,7 +14,7 @@ from tests.simulators.inteltree import two_flex
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.rdma.tree import two_connectx6
 
-pytestmark = pytest.mark.fake_kubelet("it is a part of what is tested")
+pytestmark = pytest.mark.fake_kubelet("the fake kubelet is part of what is tested")
 
 CONFIG = """
 [watcher:amd]

@@ -17,7 +17,7 @@ from hub.testing.scripted import device
 from tests.integration.verify.model import CHANGE, ModelPlugin
 from tests.integration.verify.process import BROKEN
 
-pytestmark = pytest.mark.fake_kubelet("it is a part of what is tested")
+pytestmark = pytest.mark.fake_kubelet("the fake kubelet is part of what is tested")
 
 QUICK = Limits(start=60, dial=0.3, quick=0.3, back=2, stop=2, watch=0.3, settle=0.3)
 """Limits for plugins that break a rule, which a slow machine does not make them follow."""

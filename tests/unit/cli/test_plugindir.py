@@ -34,7 +34,7 @@ def test_root_deletes_no_sockets_through_links_of_other_users(directory: Path, p
         check_own_directory(own)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="others may use a directory that is missing")
+@pytest.mark.skipif(os.geteuid() != 0, reason="users other than root may use a missing directory")
 def test_a_directory_that_does_not_exist_yet(directory: Path) -> None:
     """It is created before it is checked: in a sticky directory, another user could create it in between."""
     new = directory / "new" / "device-plugins"

@@ -157,7 +157,7 @@ def test_an_integrated_gpu(tmp_path: Path) -> None:
     assert "product-name" not in device.attributes
     found = scan(tree, exclude=[{"max_vram": 4}])
     assert found.devices == {}
-    assert found.excluded == {"0000:c1:00.0": "excluded by exclude[0] of the settings"}
+    assert found.excluded == {"0000:c1:00.0": "excluded by exclude[0] in the settings"}
 
 
 def test_hardware_with_and_without_a_driver(tmp_path: Path) -> None:

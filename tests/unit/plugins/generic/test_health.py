@@ -44,7 +44,7 @@ def test_a_check_without_a_file(tmp_path: Path) -> None:
     GenericTree(tmp_path).pci("0000:3b:00.0")
     keys = {"pci": [{"vendor": "10ee"}], "env": {"A": "1"}, "health": {"file": "{host_path}"}}
     (device,) = scan(plugin_for(tmp_path, resource(**keys)))[0]
-    assert device.unhealthy == "its health check needs a device file, and it has none"
+    assert device.unhealthy == "its health check needs a device file, but the device has none"
 
 
 def test_commands_are_not_run_by_a_check(tmp_path: Path) -> None:

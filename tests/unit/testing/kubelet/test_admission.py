@@ -20,7 +20,7 @@ def ids(numbers: Sequence[int]) -> list[str]:
     return [f"d{number}" for number in numbers]
 
 
-@pytest.mark.fake_kubelet("which of two resources wins is a matter of chance in a real one")
+@pytest.mark.fake_kubelet("a real kubelet picks one of two resources at random")
 async def test_a_pod_gets_what_its_plugins_say() -> None:
     """The answers of all resources are merged; the first one has precedence if they contradict each other."""
     async with node() as it:

@@ -191,7 +191,7 @@ async def test_pods_keep_their_devices_over_a_restart() -> None:
         await it.kubelet.admit("new", {STUB: 2})
 
 
-@pytest.mark.fake_kubelet("a real one learns from the API server which pods there are")
+@pytest.mark.fake_kubelet("a real kubelet gets the list of pods from the API server")
 async def test_the_checkpoint_keeps_the_state() -> None:
     """A fake kubelet in another process continues from the file alone."""
     async with node() as it:
