@@ -55,8 +55,7 @@ async def device_paths(subject: Subject) -> Findings:
     "device-permissions",
     Level.MUST,
     'The permissions of a device file are one or more of the letters "r", "w" and "m".',
-    reason="With any other letter, the runtime does not start the container. With no letter, the container cannot open "
-    "the file.",
+    reason="With any other letter, or none, the runtime does not start the container.",
     source=f"{_RUNTIME}; runc, the cgroup device filter",
 )
 async def device_permissions(subject: Subject) -> Findings:

@@ -77,7 +77,8 @@ def found_in(
         limits = limits or Limits()
         pod_resources = root / KUBELET_SOCKET
         kubelet = FakeKubelet(plugin_dir, pod_resources_socket=pod_resources, dial_back_timeout=limits.dial)
-        yield Subject(kubelet=kubelet, resource=resource, limits=limits, change=change)
+        filled = [word.replace("{plugin_dir}", str(plugin_dir)) for word in change]
+        yield Subject(kubelet=kubelet, resource=resource, limits=limits, change=filled)
 
 
 @contextmanager

@@ -126,8 +126,11 @@ async def directory_emptied(subject: Subject) -> Findings:
 async def directory_replaced(subject: Subject) -> Findings:
     """Replace the directory."""
     found = await subject.once(replaced)
-    if found.seconds is None and not found.exit:
-        yield f"{subject.limits.back:g} s after its directory was replaced, it has neither registered again nor exited"
+    if found.seconds is not None or found.exit:
+        return
+    if not subject.has_command:
+        raise NotApplicable("it did not register again, and the check cannot see whether it exited")
+    yield f"{subject.limits.back:g} s after its directory was replaced, it has neither registered again nor exited"
 
 
 async def _plugin_socket(subject: Subject) -> Path:

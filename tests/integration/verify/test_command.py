@@ -81,8 +81,9 @@ async def test_a_plugin_in_a_directory(directory: Path) -> None:
     plugin_dir.mkdir()
     running = asyncio.create_task(ModelPlugin(plugin_dir).run())
     try:
-        rules = ("--rule", "kubelet-restart", "--rule", "stops-on-sigterm")
-        done = await _verify(*PATIENT, *rules, "--plugin-dir", plugin_dir, "--resource", "example.com/stub")
+        rules = ("--rule", "changes-everywhere", "--rule", "kubelet-restart", "--rule", "stops-on-sigterm")
+        change = ("--change", "touch {plugin_dir}/change")
+        done = await _verify(*PATIENT, *rules, *change, "--plugin-dir", plugin_dir, "--resource", "example.com/stub")
     finally:
         running.cancel()
         await asyncio.wait([running])
