@@ -11,7 +11,7 @@ from hub.base.log import get_logger
 from hub.base.notifier import Notifier
 from hub.model.heartbeat import HANDOVER_TIMEOUT
 from hub.model.plugin import RegistrationStatus
-from hub.plugin.deviceplugin.connection import SWITCH, KubeletConnection
+from hub.plugin.deviceplugin.connection import KubeletConnection
 from hub.plugin.deviceplugin.handover import Handover
 from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
 from hub.plugin.deviceplugin.server import DevicePluginServer
@@ -19,6 +19,10 @@ from hub.plugin.metrics.process import ProcessMetrics
 
 FINAL_TIMEOUT = 3.0
 """Maximum seconds for ensuring that the kubelet notices the end of a process that has handed over to no other hub."""
+
+SWITCHED = 1.0
+"""Seconds without a call after which the kubelet calls another hub only. It may have chosen this one just before the
+other hub registered, and on a busy node it then makes the call late."""
 
 ANSWER_TIMEOUT = 1.0
 """Maximum seconds for a call that arrived just as the last stream ended; a call usually takes milliseconds."""
@@ -126,7 +130,7 @@ class ExitHandover:
             return True
         if self._handover.is_handed_over():
             # The kubelet may call this process again, because a third process has crashed.
-            return self._calls.are_over(SWITCH)
+            return self._calls.are_over(SWITCHED)
         return self._handover.may_end()
 
     async def _ensure_end_is_noticed(self) -> None:
