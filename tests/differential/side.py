@@ -115,8 +115,10 @@ class Side:
     async def die(self, plugin: str) -> None:
         """End the process of a plugin."""
         if found := self._plugins.pop(plugin, None):
-            self._open(plugin)
+            # A call that hangs fails. If it returned just before, the kubelet's next call could come before or after
+            # the end of the stream.
             await found.close()
+            self._open(plugin)
 
     async def behave(self, plugin: str, call: str, way: str) -> None:
         """Choose how a plugin answers a call from now on."""
