@@ -73,7 +73,7 @@ test-node-tools: $(TOOLS) ## Test the hub's files with the parsers of node-probl
 	$(BIN)/python -m tests.harness.nodetoolsbuild
 	$(PYTEST) tests/differential/test_node_tools.py
 
-# The time for all fuzz targets together.
+# The total time for all fuzz targets.
 MINUTES := 10
 
 fuzz: $(DEV) ## Feed random input to all code that parses external input, for MINUTES=n; failures go to build/fuzz.

@@ -35,7 +35,7 @@ from benchmarks.upgrades import upgrades
 @click.command()
 @click.option("--only", help="Run only the benchmarks whose names contain this string.")
 @click.option("--scale", default=1.0, show_default=True, help="Multiply the usual number of samples by this.")
-@click.option("--seed", type=int, default=lambda: secrets.randbelow(2**32), help="Seed for the random moments.")
+@click.option("--seed", type=int, default=lambda: secrets.randbelow(2**32), help="Seed for the random timing.")
 @click.option(
     "--json",
     "path",

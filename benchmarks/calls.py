@@ -42,7 +42,7 @@ async def allocate_while_resets_hang(count: int) -> list[Row]:
 async def _workers(node: Node, count: int) -> None:
     """Wait until `count` resets are running."""
     state = await wait_for_report(node.run_dir, NAMES[0], lambda state: bool(state.resources), LIMIT)
-    while len(psutil.Process(state.pid).children()) < count:  # noqa: ASYNC110 - there is no event for a process that starts
+    while len(psutil.Process(state.pid).children()) < count:  # noqa: ASYNC110 - there is no event when a process starts
         await asyncio.sleep(0.01)
 
 

@@ -45,7 +45,7 @@ async def day(events: float, seed: int, *, hours: int = HOURS, settled: int = SE
     Args:
         events: The number of pods and faults in an hour, as a fraction of the usual number.
         seed: The seed for the random choices.
-        hours: How many hours the day has.
+        hours: How many hours the day lasts.
         settled: How many hours pass before the first measurement.
     """
     rng = random.Random(seed)  # noqa: S311 - for repeatable choices

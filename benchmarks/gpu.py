@@ -50,7 +50,7 @@ async def gpu_starts(count: int) -> list[Row]:
         async with serving_gpus():
             took.append(time.monotonic() - begin)
     return times(
-        "GPU plugin: start to 8 GPUs allocatable (kubelet's start included)", took, {"median": None, "worst": None}
+        "GPU plugin: start to 8 GPUs allocatable (including kubelet startup)", took, {"median": None, "worst": None}
     )
 
 
@@ -97,7 +97,7 @@ async def gpu_faults(count: int, seed: int) -> list[Row]:
         node = Node(Path(directory))
         try:
             async with FakeKubelet(node.plugin_dir) as kubelet:
-                faults = RandomFaults(node, kubelet, random.Random(seed))  # noqa: S311 - no secret
+                faults = RandomFaults(node, kubelet, random.Random(seed))  # noqa: S311 - not a secret
                 for _ in range(count):
                     begin = time.monotonic()
                     await faults.sequence()
@@ -105,7 +105,7 @@ async def gpu_faults(count: int, seed: int) -> list[Row]:
         finally:
             for plugin in node.plugins:
                 plugin.kill()
-    return times("GPU fault sequences, each ended with a correct list", took, {"median": None, "worst": None})
+    return times("GPU fault sequences, each ending with a correct list", took, {"median": None, "worst": None})
 
 
 async def gpu_and_ib(count: int, seed: int) -> list[Row]:
@@ -116,7 +116,7 @@ async def gpu_and_ib(count: int, seed: int) -> list[Row]:
             node = Node(Path(directory))
             async with FakeKubelet(node.plugin_dir) as kubelet:
                 try:
-                    rng = random.Random(seed)  # noqa: S311 - no secret
+                    rng = random.Random(seed)  # noqa: S311 - not a secret
                     possible, got = await count_close_hcas(GpuIbNode(node, near=near), kubelet, rng, count)
                 finally:
                     for plugin in node.plugins:
@@ -128,7 +128,7 @@ async def gpu_and_ib(count: int, seed: int) -> list[Row]:
 
 async def gpu_preference(count: int, seed: int) -> list[Row]:
     """Request `count` preferences out of 16 GPUs of each topology, in all sizes, and `count` out of 1,600 replicas."""
-    rng = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - not a secret
     rows = []
     for name, topology in _topologies().items():
         took = [_ask(topology, rng, size) for size in range(1, SIXTEEN + 1) for _ in range(max(1, count // SIXTEEN))]

@@ -130,7 +130,7 @@ class Pages:
         """Read everything once."""
         for path, took in (("/metrics", self.metrics), ("/status", self.status)):
             begin = time.monotonic()
-            # If there is no answer, the time until the timeout counts.
+            # If there is no response, the time until the timeout counts.
             with suppress(TimeoutError):
                 await asyncio.to_thread(ask, self._socket, path)
             took.append(time.monotonic() - begin)

@@ -45,7 +45,7 @@ async def scrapes(count: int) -> list[Row]:
         *times(f"{MANY} devices: the first scrape of /metrics", cold, budgets),
         *times(f"{MANY} devices: scrape of /metrics after a change", one, budgets),
         *times(f"{MANY} devices: scrape of /metrics after each device has changed", all_, budgets),
-        *times(f"{MANY} devices: /status, just decoded", status, {"median": None}),
+        *times(f"{MANY} devices: /status right after a scrape has decoded the reports", status, {"median": None}),
     ]
 
 

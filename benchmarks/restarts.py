@@ -22,7 +22,7 @@ async def kubelet_restarts(count: int, seed: int, *, with_floor: bool = False) -
 
     Args:
         count: How often to restart it.
-        seed: The seed of the random moments.
+        seed: The seed for the random timing.
         with_floor: Whether the kubelet of a bare node is restarted too, after each restart that is timed.
 
     Raises:

@@ -52,7 +52,7 @@ def times(
         what: What took the time.
         seconds: How long it took each time.
         budgets: The budget of each requested figure.
-        floor: How long bare processes took for the same thing each time.
+        floor: How long bare processes took to do the same thing each time.
         max_ratio: Maximum ratio of the median to that of the bare processes; the other figures vary too much by chance.
     """
     least = _figures(floor) if floor else {}

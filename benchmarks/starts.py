@@ -43,7 +43,7 @@ async def cold_starts(count: int) -> list[Row]:
 async def _compare_starts(
     what: str, node: Node, resources: Sequence[BareResource], count: int, budget: float | None
 ) -> list[Row]:
-    """Start the hub of the node and a bare one in turn."""
+    """Start the node's hub and a bare one in turn."""
     took, floor = [], []
     async with bare_node(resources) as bare:
         for _ in range(count):
@@ -100,7 +100,7 @@ async def kill_anything(count: int, seed: int) -> list[Row]:
         # A restarted kubelet has no earlier lists, so the devices that it lists are served.
         await node.kubelet.restart()
         await all_allocatable(node.kubelet)
-    what = "SIGKILL at a random moment to all allocatable, back-off included"
+    what = "SIGKILL at a random moment to all allocatable, including back-off"
     return [
         row
         for kind, seconds in took.items()

@@ -1,4 +1,4 @@
-"""Measure upgrades: a new hub starts alongside the old one and takes over, the old one ends, and pods are admitted."""
+"""Measure upgrades: a new hub starts alongside the old one and takes over, the old one exits, and pods are admitted."""
 
 import asyncio
 import random
@@ -70,7 +70,7 @@ class Traffic:
 
 
 async def upgrade(node: Node, instance: str, *, after: float = 0, signum: int = signal.SIGTERM) -> None:
-    """Start a hub with this name, and end the old one `after` seconds after the new one is ready.
+    """Start a hub with this name, and stop the old one `after` seconds after the new one is ready.
 
     Raises:
         TimeoutError: the new hub does not become ready, or does not get exclusive ownership of the resources.

@@ -5,7 +5,7 @@ say() {
     echo "setup: $*" >&2
 }
 
-# Return whether apt knows a package. It knows none before the first `apt-get update`, and none on other distributions.
+# Return whether apt has a package. It has none before the first `apt-get update`, and none on other distributions.
 in_archive() {
     [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]
 }

@@ -34,7 +34,7 @@ inside() {
 installed() {
     # shellcheck disable=SC2016 # dpkg-query expands it
     inside dpkg-query --show --showformat='${Installed-Size}\n' |
-        awk '{ size += $1 } END { printf "%d packages of the distribution, %d MB", NR, size / 1024 }'
+        awk '{ size += $1 } END { printf "%d distribution packages, %d MB", NR, size / 1024 }'
 }
 
 # Run a command in a user's clone, show its cost, and return its exit code.

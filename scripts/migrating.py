@@ -1,4 +1,4 @@
-"""Generate docs/migrating-cases.md, which compares the results of other plugins and of ours, case by case.
+"""Generate docs/migrating-cases.md, which compares the results of other plugins with ours, case by case.
 
 `python -m scripts.migrating` writes it; with `--check` it fails if the committed page differs. The cases are the files
 in tests/unit/migrating/cases, which the tests there run.
@@ -24,8 +24,8 @@ HEAD = """\
 
 This page compares what other device plugins do, case by case, with what ours do. The cases follow the code and the
 tests of the other plugins. Each case is a test in this repository, so this page always matches the code.
-`python -m scripts.migrating` generates it from the files in tests/unit/migrating. How to migrate is in
-[Migrating](migrating.md).
+`python -m scripts.migrating` generates it from the files in tests/unit/migrating. How to migrate is
+described in [Migrating](migrating.md).
 
 In the results, `0` is the first GPU, `0:1` the second MIG device or partition on it, and `0::1` the second share of it.
 `exits`: the plugin exits with an error, and is restarted. `rejected`: the settings are an error, and nothing is served.

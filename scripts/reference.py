@@ -57,7 +57,7 @@ One plugin. NAME consists of letters, digits, `_`, `.` and `-`, 63 characters at
 """
 
 CIRCUS_SECTIONS = """\
-`numprocesses = 1` and `singleton = true` are accepted, and have no effect. Other keys of circus are rejected; the error
+`numprocesses = 1` and `singleton = true` are accepted, and have no effect. Other circus keys are rejected; the error
 says whether the hub sets them or they are unknown.
 
 ### `[env]`, `[env:NAMES]`
@@ -91,7 +91,7 @@ keys. See [Intel GPUs](intel.md)."""
 
 GENERIC_YAML = """\
 The configuration file of `plugins.generic:Generic`, YAML or JSON. It also takes the keys of the generic-device-plugin,
-and instead of all keys the list of the smarter-device-manager. See [Other devices](generic.md)."""
+or, in place of all keys, the list format of the smarter-device-manager. See [Other devices](generic.md)."""
 
 AGENT_YAML = """\
 The configuration file of [the agent](cluster.md#the-agent), YAML or JSON."""
@@ -116,7 +116,7 @@ FILES: dict[str, tuple[Struct, str]] = {
 GPU_VARIABLES = """\
 ### Environment variables
 
-They override the file, as those of NVIDIA's plugin do. An empty variable has no effect.
+They override the file, as they do in NVIDIA's plugin. An empty variable has no effect.
 """
 
 PLUGIN_PROCESS = """\

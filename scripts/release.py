@@ -45,7 +45,7 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def changelog_problems(text: str, version: str) -> Iterator[str]:
-    """Yield the reasons why a changelog does not belong to a version, whose entry must come first."""
+    """Yield the reasons why a changelog does not match a version, whose entry must come first."""
     if not _VERSION.fullmatch(version):
         yield f"hub/_version.py says {version}, expected three numbers such as 1.2.3"
     latest = _HEADING.search(text)
@@ -61,7 +61,7 @@ def changelog_problems(text: str, version: str) -> Iterator[str]:
 
 
 def metadata_problems(project: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the `[project]` table of pyproject.toml lacks: a checkout does not know the project's addresses."""
+    """Yield what the `[project]` table of pyproject.toml lacks: a checkout does not contain the project's addresses."""
     given = project.get("urls", {})
     for name in URLS:
         if not str(given.get(name, "")).startswith("https://"):
@@ -73,7 +73,7 @@ def checkout_problems(version: str) -> Iterator[str]:
     if changed := _git("status", "--porcelain"):
         yield f"the checkout has uncommitted changes:\n{changed}"
     if _git("tag", "--list", f"v{version}"):
-        yield f"the tag v{version} already exists; raise the version in hub/_version.py"
+        yield f"the tag v{version} already exists; bump the version in hub/_version.py"
 
 
 def package_problems(directory: Path) -> Iterator[str]:

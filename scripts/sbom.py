@@ -18,7 +18,7 @@ from scripts import lock
 
 def write_bill(path: Path) -> dict[str, Any]:
     """Write the bill of materials; the same lock and version produce the same file."""
-    # The tool warns that it does not know which package needs which: a lock does not contain that.
+    # The tool warns that it cannot determine which package needs which: a lock does not contain that.
     command = [sys.executable, "-W", "ignore::UserWarning", "-m", "cyclonedx_py", "requirements", str(lock.RUNTIME)]
     options = [f"--pyproject={lock.ROOT / 'pyproject.toml'}", "--output-reproducible"]
     done = subprocess.run([*command, *options], stdout=subprocess.PIPE, check=True)

@@ -50,7 +50,8 @@ install_compiler_and_chromium() {
 
 find_chromium() {
     if [ -n "$(real_chromium)" ]; then
-        # If VENV/bin is in PATH, this finds the link of an earlier set-up, which must not be replaced by a link to itself.
+        # If VENV/bin is in PATH, this finds the link of an earlier set-up, which must not be replaced with a link to
+        # itself.
         ln -sf "$(readlink -f "$(real_chromium)")" "$venv/bin/chromium"
     elif in_archive chromium-browser; then
         missing chromium "$(distribution) has it only as a snap"

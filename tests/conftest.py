@@ -52,7 +52,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def node() -> Iterator[Node]:
-    """Create a node without a running kubelet; plugins that are started on it end with the test."""
+    """Create a node without a running kubelet; plugins that are started on it stop with the test."""
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     node = Node(directory)
     yield node

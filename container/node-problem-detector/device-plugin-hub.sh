@@ -1,5 +1,5 @@
 #!/bin/sh
-# Answers one question about this node's device plugins, as node-problem-detector's custom plugin monitor expects:
+# Runs one check of this node's device plugins, as node-problem-detector's custom plugin monitor expects:
 # exit code 0: no problem; 1: problem; 2: unknown; and one line that says why.
 #
 #   device-plugin-hub.sh hub                    is a hub running on this node?
@@ -60,7 +60,7 @@ if [ "$hubs" = 0 ]; then
     case $question in
         hub) answer 1 "$why" ;;
         plugins | devices/*) answer 2 "$why" ;;
-        # An unknown answer would become an event, like a problem.
+        # An unknown result would become an event, like a problem.
         *) answer 0 "" ;;
     esac
 fi

@@ -29,7 +29,7 @@ CORDONED = "dphub.dev/cordoned"
 CORDON_FAILED = "CordonFailed"
 
 _SECONDS = 15.0
-"""The time limit for an answer from a plugin."""
+"""The time limit for a response from a plugin."""
 
 _RETRY_SECONDS = 10.0
 """Seconds until a plugin that did not answer is called again."""
@@ -89,7 +89,7 @@ class Cordons:
         failures: dict[str, str] = {}
         wanted = self._find(status, annotations.get(WANTED, ""), failures)
         is_answered = await self._apply(status, wanted, failures)
-        # While a plugin starts, its devices are unknown: a name that was not found may be that of one of them.
+        # While a plugin is starting, its devices are unknown: a name that was not found may belong to one of them.
         if not any(plugin.condition in _SOON_KNOWN for plugin in status.plugins):
             self._report(failures)
         await self._list(status, annotations)

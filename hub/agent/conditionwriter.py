@@ -84,7 +84,7 @@ class ConditionWriter:
             self._written = dict(wanted)
         if is_due:
             # Partly random, so that nodes that started together do not all write at the same moment.
-            self._next_heartbeat = now + self._heartbeat * random.uniform(0.9, 1.0)  # noqa: S311 - no secret
+            self._next_heartbeat = now + self._heartbeat * random.uniform(0.9, 1.0)  # noqa: S311 - not a secret
 
     async def remove(self) -> None:
         """Remove the conditions, because the agent is stopping.
@@ -101,6 +101,6 @@ class ConditionWriter:
         try:
             await self._client.patch(f"{self._node.path}/status", body, STRATEGIC_PATCH)
         except ApiError:
-            # If there was no answer, it is unknown what was written.
+            # If there was no response, it is unknown what was written.
             self._next_heartbeat = 0
             raise

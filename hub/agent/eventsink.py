@@ -98,7 +98,7 @@ class EventSink:
         try:
             await self._client.create(collection, content, PartialObject)
         except ApiError as error:
-            # The answer to an earlier attempt was lost.
+            # The response to an earlier attempt was lost.
             if error.status != CONFLICT:
                 raise
         return f"{collection}/{quote(name, safe='')}"

@@ -1,4 +1,4 @@
-"""Writes events about changes of the devices' health, in the order in which they happen."""
+"""Writes events about changes in the devices' health, in the order in which they happen."""
 
 import time
 from collections import deque
@@ -25,7 +25,7 @@ from hub.base.untrusted import UnreadableError
 from hub.status.view import View
 
 MAX_WAITING = 500
-"""Maximum number of events that wait for the API server; if there are more, the oldest are dropped."""
+"""Maximum number of events waiting for the API server; if there are more, the oldest are dropped."""
 
 _MAX_REJECTIONS = 12
 """Number of rejections by the API server after which an event is dropped."""
@@ -39,7 +39,7 @@ class EventWriter:
         node: The node.
         view: What the hub knows.
         changes: When to check again.
-        run_dir: Where to keep what the events have announced.
+        run_dir: Where to record which health changes have been reported as events.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class EventWriter:
             self._file.write()
 
     def _find(self) -> None:
-        """Queue what has happened; while another agent is active, forget what was announced."""
+        """Queue what has happened; while another agent is active, forget what has been reported."""
         status = self._view.status
         if status is None:
             self._occurrences = None
@@ -135,7 +135,7 @@ class _Delivery(NamedTuple):
 
 
 def announced_path(run_dir: RunDir) -> Path:
-    """Return the file with what the events have announced."""
+    """Return the file that records which health changes have been reported as events."""
     return node_path(run_dir.path, AGENT, "announced.json")
 
 

@@ -69,7 +69,7 @@ class NodeObject:
         Raises:
             ApiError: the request failed; it can be retried.
         """
-        seconds = random.uniform(*_WATCH_SECONDS)  # noqa: S311 - no secret
+        seconds = random.uniform(*_WATCH_SECONDS)  # noqa: S311 - not a secret
         version = self._learn(await self._client.get(self.path, PartialObject, METADATA_ONLY))
         query = f"watch=true&fieldSelector=metadata.name%3D{quote(self.name, safe='')}"
         query += f"&resourceVersion={quote(version, safe='')}&timeoutSeconds={seconds:.0f}"

@@ -1,4 +1,4 @@
-"""Which changes become events: each change of a device's health, once, across restarts of the agent."""
+"""Which changes become events: each change in a device's health, once, across restarts of the agent."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -48,7 +48,7 @@ class Occurrence(NamedTuple):
 
 
 class Announced(msgspec.Struct):
-    """What the events have announced so far; kept in a file, for the next agent on the node."""
+    """Which health changes have already been reported as events; kept in a file, for the next agent on the node."""
 
     unhealthy: dict[str, str] = {}
     """The reasons of the devices that are unhealthy, by plugin and device."""
@@ -66,17 +66,17 @@ class _Device(NamedTuple):
 
 
 class Occurrences:
-    """Compares the status with what the events have announced.
+    """Compares the status with what has already been reported as events.
 
     Args:
-        announced: What the events have announced.
+        announced: Which health changes have already been reported as events.
     """
 
     def __init__(self, announced: Announced) -> None:
         self.announced = announced
 
     def update(self, status: NodeStatus, now: float) -> list[Occurrence]:
-        """Return what has happened since the last call, and count it as announced.
+        """Return what has happened since the last call, and count it as reported.
 
         Args:
             status: The status.

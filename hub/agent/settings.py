@@ -42,7 +42,7 @@ class AgentSettings(Settings, frozen=True):
     """The whole file."""
 
     events: bool = True
-    """Whether each change of a device's health is an event, on the node and on the pod that uses the device."""
+    """Whether each change in a device's health is an event, on the node and on the pod that uses the device."""
     conditions: bool = True
     """Whether the node has a condition for each plugin."""
     condition_types: dict[str, ConditionType] = {}  # noqa: RUF012 - msgspec copies it

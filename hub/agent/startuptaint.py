@@ -25,7 +25,7 @@ class StartupTaint:
         client: Calls the API server.
         node: The node.
         view: What the hub knows.
-        changes: When to check again; a change of the node's status counts, too.
+        changes: When to check again; a change in the node's status counts, too.
     """
 
     def __init__(
@@ -95,7 +95,10 @@ def expected_resources(status: NodeStatus, names: Iterable[str]) -> list[Resourc
 
 
 def _is_settled(plugin: PluginStatus) -> bool:
-    """Return whether a plugin has registered all that it soon will; without hardware, it has nothing to register."""
+    """Return whether a plugin has registered everything that it is about to register.
+
+    Without hardware, it has nothing to register.
+    """
     if plugin.condition is Condition.NO_RESOURCES:
         return not plugin.report.fault
     return plugin.is_off or plugin.condition in _SETTLED

@@ -18,7 +18,7 @@ PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _PCI = "/sys/bus/pci/devices"
 
 _NUMBER = re.compile("[0-9]{1,18}")
-"""A number that fits into 64 bits; `isdigit` also accepts superscripts, which `int` does not."""
+"""A number that fits in 64 bits; `isdigit` also accepts superscripts, which `int` does not."""
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:
@@ -113,7 +113,7 @@ class PciFunction:
 
 
 def pci_functions(host: Host, *, vendor: str = "", class_code: str = "") -> Iterator[PciFunction]:
-    """Return the node's PCI functions in the order of their addresses.
+    """Return the node's PCI functions, sorted by address.
 
     Args:
         host: The node's file system.

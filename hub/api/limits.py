@@ -15,7 +15,7 @@ MAX_VALUES = 100_000
 """How many values a YAML file may have; the values of an alias count each time it is used."""
 
 MAX_CHARACTERS = 1 << 20
-"""How many characters the values of a YAML file may have together; those of an alias count each time it is used."""
+"""How many characters the values of a YAML file may have in total; those of an alias count each time it is used."""
 
 _BITS = 64
 _DIGITS = 20

@@ -85,7 +85,7 @@ class Plugin:
         runtime: Where the plugin may keep files and locks; empty if there is no run directory.
         scan_interval: Seconds between calls to `devices`, unless an event requests one earlier. All plugins are called
             at the same times: above five seconds, it is rounded down to a multiple of five.
-        scan_timeout: The time limit in seconds for a scan, that is, for `devices`, `prepare` and `labels` together. If
+        scan_timeout: The time limit in seconds for a scan, that is, for `devices`, `prepare` and `labels` in total. If
             a scan exceeds it, all known devices are unhealthy.
         allocate_timeout: Seconds after which a call to `allocate` fails. The kubelet has no limit of its own, and
             does not admit any other pod while it waits.
@@ -203,7 +203,7 @@ class Plugin:
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
         """Return the best `size` of the available devices, including the required ones. Answer from memory.
 
-        After an empty answer, an error or a timeout, the kubelet chooses by itself.
+        After an empty response, an error or a timeout, the kubelet makes its own choice.
         """
         raise NotImplementedError
 

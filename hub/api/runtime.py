@@ -14,7 +14,7 @@ from hub.base.locks import is_locked, open_lock, try_lock, unlock
 T = TypeVar("T")
 
 POLL_INTERVAL = 0.02
-"""Seconds between attempts: the kernel wakes only callers that wait for a lock without a timeout."""
+"""Seconds between attempts: the kernel wakes only callers waiting for a lock without a timeout."""
 
 
 class FileLock:

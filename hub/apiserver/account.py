@@ -17,7 +17,7 @@ PORT_VARIABLE = "KUBERNETES_SERVICE_PORT"
 
 
 def add_account_option(parser: argparse.ArgumentParser, directory: Path) -> None:
-    """Add the option `--account` to a command line.
+    """Add the `--account` option to a command line.
 
     Args:
         parser: The command line.

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class _Status(msgspec.Struct, frozen=True):
-    """An error of the API server."""
+    """An error from the API server."""
 
     message: str = ""
 
@@ -63,10 +63,10 @@ class ApiClient:
         Args:
             path: The object.
             kind: The parts of the object to decode.
-            accept: The media type of the answer.
+            accept: The media type of the response.
 
         Raises:
-            ApiError: the call failed, or the answer is something else.
+            ApiError: the call failed, or the response is something else.
         """
         return await self._call("GET", path, lambda body: decode_json(body, kind, path), accept=accept)
 
@@ -76,7 +76,7 @@ class ApiClient:
         Args:
             path: The collection.
             content: The object.
-            kind: The parts of the answer to decode.
+            kind: The parts of the response to decode.
 
         Raises:
             ApiError: the call failed.
@@ -89,7 +89,7 @@ class ApiClient:
         Args:
             path: The object.
             content: Its new content.
-            kind: The parts of the answer to decode.
+            kind: The parts of the response to decode.
 
         Raises:
             ApiError: the call failed; with 409, the object is not the version that the content names.

@@ -1,4 +1,4 @@
-"""Errors of calls to the API server, and when to try again."""
+"""Errors from calls to the API server, and when to try again."""
 
 import random
 
@@ -65,5 +65,5 @@ class Backoff:
         first, longest = (_FIRST_DELAY, _LONGEST_DELAY) if error.is_transient else (_REJECTED_DELAY, _LONGEST_REJECTED)
         base = min(longest, first * 2.0**self._failures)
         self._failures = min(self._failures + 1, 16)
-        random_part = random.uniform(0.5, 1.0) * base  # noqa: S311 - no secret
+        random_part = random.uniform(0.5, 1.0) * base  # noqa: S311 - not a secret
         return max(random_part, min(error.retry_after, _LONGEST_ASKED))

@@ -1,1 +1,1 @@
-"""What all processes share; it implements no kubelet API, and knows no particular plugin."""
+"""What all processes share; it does not implement any kubelet API, or depend on any particular plugin."""

@@ -79,7 +79,7 @@ class Calls:
         """Start a call that may take any time, and return a future for its result.
 
         The future raises `PluginError` for everything that the code raises. Raised as is, StopIteration would never
-        reach the task that awaits the future, CancelledError would end that task, and SystemExit the process.
+        reach the task that awaits the future, CancelledError would cancel that task, and SystemExit end the process.
 
         Raises:
             PluginError: too many calls are pending.
@@ -120,7 +120,7 @@ class _Job(Generic[T]):
 
 
 _idle: list[SimpleQueue[_Job[Any]]] = []
-"""The queues of threads that wait for work, of all `Calls`. A list appends and pops atomically."""
+"""The queues of threads waiting for work, of all `Calls`. A list appends and pops atomically."""
 
 
 def _start_thread() -> SimpleQueue[_Job[Any]]:

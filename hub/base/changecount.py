@@ -16,7 +16,7 @@ class ChangeCounter:
         self._changed = asyncio.Event()
 
     def bump(self) -> None:
-        """Count a change and wake the tasks that wait for it."""
+        """Count a change and wake the tasks waiting for it."""
         self.number += 1
         self._changed.set()
         self._changed = asyncio.Event()

@@ -10,9 +10,9 @@ _NAME = "libc.so.6"
 def skip_c_library_search() -> None:
     """Make `ctypes.util.find_library` return the name of the C library at once.
 
-    asyncinotify asks for that name when it is imported, and Python runs `ldconfig` to find it: each plugin process
-    would start another process. Other libraries are searched for as usual, and so is the C library if it has another
-    name.
+    asyncinotify looks up that name when it is imported, and Python runs `ldconfig` to find it: each plugin process
+    would start another process. Other libraries are searched for as usual, and so is the C library if it has a
+    different name.
     """
     search = ctypes.util.find_library
     try:

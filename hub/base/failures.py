@@ -20,7 +20,7 @@ class PluginError(Exception):
     def of(cls, error: BaseException, method: Callable[..., Any]) -> Self:
         """Create the failure of a method of the plugin from the error that it raised.
 
-        If the hub's check of the return value raised the error, the location is that of the method.
+        If the hub's check of the return value raised the error, the location is where the method is defined.
         """
         failure = cls(one_line(f"{method_name(method)} failed{_at(error, method)}: {_described(error, _host(method))}"))
         failure.__cause__ = error

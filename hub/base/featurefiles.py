@@ -18,7 +18,7 @@ FEATURES_VARIABLE = "DPHUB_FEATURES_DIR"
 """The environment variable that names the directory of feature files for a plugin process; empty for no labels."""
 
 MAX_LABELS = 150
-"""Maximum number of labels of one plugin: as many as fit into a file of `MAX_BYTES`, however long they are."""
+"""Maximum number of labels of one plugin: as many as fit in a file of `MAX_BYTES`, however long they are."""
 
 MAX_ANSWER = 10_000
 """Maximum number of labels, valid or not, that a plugin may return."""
@@ -78,7 +78,7 @@ def other_feature_files(directory: Path, plugins: Collection[str]) -> Iterator[P
 
 
 def label_problem(name: object, value: object) -> str:
-    """Return why a label is invalid: NFD would refuse it, or its domain is that of Kubernetes; empty if it is valid."""
+    """Return why a label is invalid: NFD would refuse it, or its domain is Kubernetes'; empty if it is valid."""
     if not isinstance(name, str) or not isinstance(value, str):
         return "expected strings by name"
     domain, slash, rest = name.partition("/")

@@ -1,4 +1,4 @@
-"""Waits for changes to files in directories, including the end of processes that hold files open."""
+"""Waits for changes to files in directories, including the exit of processes that hold files open."""
 
 import asyncio
 import errno
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from asyncinotify import Inotify
 
 LIMITS_REACHED = {errno.EMFILE, errno.ENOSPC}
-"""Errors of inotify if other processes on the node have used up its instances or watches; each user has few of them."""
+"""inotify's errors if other processes on the node have used up its instances or watches; each user has few of them."""
 
 RAISE_LIMITS = "raise fs.inotify.max_user_instances and fs.inotify.max_user_watches"
 
@@ -77,7 +77,7 @@ def watch_directories(
         directories: Returns the directories to watch; those that do not exist yet are left out. Called again whenever
             a directory has appeared or disappeared in one of them.
         changed: What to call.
-        concerns: Returns whether to call it for a change of a path.
+        concerns: Returns whether to call it for a change to a path.
 
     Raises:
         OSError: the node has run out of inotify instances or watches.

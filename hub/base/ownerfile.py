@@ -132,7 +132,7 @@ class OwnerFile:
             return False
         content = f"{self._hub} {since}\n".encode()
         try:
-            # Written in place: another file of this name would have another lock. And in one system call: a process
+            # Written in place: a new file with this name would have a different lock. And in one system call: a process
             # that waited too long for the lock may be writing, too. If the previous line was longer, its end remains
             # after this one.
             os.pwrite(self._file, content, 0)

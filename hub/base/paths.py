@@ -43,7 +43,7 @@ EXTERNAL_DIR = "external"
 """The directory, inside the run directory, in which other programs on the node put files about devices."""
 
 EXTERNAL_SOCKET = "external.sock"
-"""The socket, inside the run directory, on which a hub accepts reports about devices; one for all hubs of the node."""
+"""The socket, inside the run directory, on which a hub accepts reports about devices; one for all hubs on the node."""
 
 SUMMARY_DIR = "summary"
 """The directory, inside the run directory, with a summary of the status by each hub. A pod of another program may mount

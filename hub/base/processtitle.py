@@ -14,8 +14,8 @@ _ARG_END = 49
 class ProcessTitle:
     """Changes the command line of this process, in the memory in which the kernel has stored it.
 
-    The kernel shows the content of this memory in /proc/PID/cmdline. Its size is that of the original command line, so
-    a process that needs a longer one is started with an additional argument of the necessary length.
+    The kernel shows the content of this memory in /proc/PID/cmdline. It is as large as the original command line, so a
+    process that needs a longer one is started with an additional argument of the necessary length.
     """
 
     def __init__(self) -> None:

@@ -55,7 +55,7 @@ def is_served(path: Path) -> bool:
 
 @contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """Yield a path to the same file that fits into a socket's address."""
+    """Yield a path to the same file that fits in a socket's address."""
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
         yield str(path)
         return

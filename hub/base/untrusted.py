@@ -1,6 +1,6 @@
 """Reads what another process may have written: state and configuration files, sysfs attributes, messages.
 
-Such a file may be a pipe to which nothing is ever written, a device or a link to another file, or it may be endless or
+The file may be a pipe to which nothing is ever written, a device or a link to another file, or it may be endless or
 not text. In all these cases, this module raises the same error, never blocks, and does not even open a device. All
 other modules read such files through this one (`tests/unit/base/test_untrusted_files.py`).
 """

@@ -12,7 +12,7 @@ LONGEST_TEXT = 500
 
 
 def lines_option(text: str, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return the option `--lines` of a command that shows only the latest entries.
+    """Return the `--lines` option of a command that shows only the latest entries.
 
     Args:
         text: The help, without the default.

@@ -23,7 +23,7 @@ async def read_claim(client: ApiClient, query: ClaimQuery) -> ClaimAnswer:
     try:
         return claim_answer(claim, query)
     except (AttributeError, KeyError, TypeError) as error:
-        return ClaimAnswer(problem=f"the API server's answer is not a claim: {error!r}")
+        return ClaimAnswer(problem=f"the API server's response is not a claim: {error!r}")
 
 
 def claim_answer(claim: Object, query: ClaimQuery) -> ClaimAnswer:

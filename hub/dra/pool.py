@@ -28,7 +28,7 @@ class Pool(NamedTuple):
     node_uid: str
 
     def slice_name(self, index: int) -> str:
-        """Return the name of a slice. The scheduler takes slices in the order of their names."""
+        """Return the name of a slice. The scheduler takes slices in name order."""
         name = f"{index:05x}-{self.driver}-{self.node}"
         if len(name) <= _NAME_CHARACTERS:
             return name

@@ -10,8 +10,8 @@ from hub.base.changecount import ChangeCounter
 from hub.dra.pool import SLICES
 
 PAGE = 10
-"""Maximum number of slices in one answer. An object is at most 1.5 MiB, the limit of etcd, so they fit into the largest
-answer that is read; the slices of 16,384 devices with all attributes do not."""
+"""Maximum number of slices in one response. An object is at most 1.5 MiB, etcd's limit, so they fit in the largest
+response that is read; the slices of 16,384 devices with all attributes do not."""
 
 _WATCH_SECONDS = (300.0, 600.0)
 """The shortest and the longest duration of a watch, as in the kubelet."""
@@ -72,7 +72,7 @@ class Slices:
         return str(metadata.get("resourceVersion", ""))
 
     async def write(self, content: Object, *, exists: bool) -> Object:
-        """Create or replace a slice, and return the API server's answer.
+        """Create or replace a slice, and return the API server's response.
 
         Raises:
             ApiError: the request failed; it can be retried.
@@ -109,7 +109,7 @@ class Slices:
 
     async def _watch(self, version: str) -> str:
         """Follow the slices; return the version to continue from, or an empty one if they have to be listed again."""
-        seconds = random.uniform(*_WATCH_SECONDS)  # noqa: S311 - no secret
+        seconds = random.uniform(*_WATCH_SECONDS)  # noqa: S311 - not a secret
         query = f"&watch=1&allowWatchBookmarks=true&resourceVersion={quote(version, safe='')}"
         path = f"{self._query}{query}&timeoutSeconds={seconds:.0f}"
         try:
@@ -138,7 +138,7 @@ class Slices:
 
     @staticmethod
     def _is_newer(content: Object, known: Object | None) -> bool:
-        """Return whether an event is newer than the answer to our own write, which may have arrived first."""
+        """Return whether an event is newer than the response to our own write, which may have arrived first."""
         if known is None:
             return True
         versions = [str(each["metadata"].get("resourceVersion", "")) for each in (known, content)]

@@ -25,7 +25,7 @@ def unix_target(socket: Path | str) -> str:
     """Return the address of a socket for gRPC: of this file, whatever characters its name has.
 
     gRPC reads an address as a URI: it takes `%2f` in an unquoted name for a slash, and ends the name at a `?`, a `#` or
-    a zero byte. Such a name would lead to a file other than the one that was checked.
+    a zero byte. For a name with one of these, gRPC would open a file other than the one that was checked.
 
     Raises:
         ValueError: no file can have this path.
@@ -37,7 +37,7 @@ def unix_target(socket: Path | str) -> str:
 
 
 def is_message(answer: object) -> bool:
-    """Return whether a call has an answer.
+    """Return whether a call has a response.
 
     A successful call has none if the server sent no message, or one that cannot be decoded, which gRPC only logs.
     """

@@ -1,8 +1,8 @@
 """The file in which the kubelet's device manager records which container has which devices.
 
-A kubelet that starts knows the devices of its containers from this file alone, before it has pods, and before its pod
-resources API knows any. It writes the file after each allocation and for each list of devices that it receives, but not
-when a pod ends: devices may remain in the file until it is written again.
+When a kubelet starts, it learns the devices of its containers from this file alone: it has no pods yet, and its pod
+resources API lists none. It writes the file after each allocation and for each list of devices that it receives, but
+not when a pod ends: devices may remain in the file until it is written again.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""A client of the kubelet's pod resources API, which knows which container uses which device."""
+"""A client of the kubelet's pod resources API, which reports which container uses which device."""
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -18,15 +18,15 @@ MESSAGE_BYTES = 4 * 1024 * 1024
 smallest parts take forty times their size, so a broken kubelet can make the plugin use up to 200 MiB."""
 
 MAX_ITEMS = 200_000
-"""Maximum number of pods, containers and lists of devices together in an answer: reading this many takes a fifth of a
+"""Maximum total number of pods, containers and lists of devices in a response: reading this many takes a fifth of a
 second, but a message has room for millions. A node has about a thousand pods."""
 
 MAX_DEVICES = 65_536
-"""Maximum number of devices in an answer. Each may be in the plugin's history and in its report; a node has at most
+"""Maximum number of devices in a response. Each may be in the plugin's history and in its report; a node has at most
 tens of thousands."""
 
 MAX_BYTES = 8 << 20
-"""The most bytes that the names of these devices and of their containers may have together as JSON: both files must
+"""The most bytes that the names of these devices and of their containers may have in total as JSON: both files must
 stay smaller than `MAX_STATE`. On a node with 16,384 devices, the longest names take up 7 MiB."""
 
 MAX_NAME = 253
@@ -48,10 +48,10 @@ def pod_resources_socket(plugin_dir: Path) -> Path:
 
 
 async def list_holders(socket: Path) -> DeviceHolders | None:
-    """Return all devices that pods use; None if the API is disabled, not mounted, or gives an invalid answer."""
+    """Return all devices that pods use; None if the API is disabled, not mounted, or gives an invalid response."""
     options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", MESSAGE_BYTES)]
     async with grpc.aio.insecure_channel(unix_target(socket), options=options) as channel:
-        # The generated stub is not used: grpc would log an answer that cannot be decoded, and return nothing instead.
+        # The generated stub is not used: grpc would log a response that cannot be decoded, and return nothing instead.
         serialize = wire.ListPodResourcesRequest.SerializeToString
         call = channel.unary_unary(_LIST, request_serializer=serialize, response_deserializer=bytes)
         try:
@@ -65,7 +65,7 @@ async def list_holders(socket: Path) -> DeviceHolders | None:
 
 
 class _OddAnswer(Exception):
-    """An answer that no kubelet gives."""
+    """A response that no kubelet gives."""
 
 
 def _holders(answer: wire.ListPodResourcesResponse) -> Iterator[tuple[tuple[str, str], str]]:

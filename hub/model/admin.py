@@ -17,7 +17,7 @@ class Cordon(msgspec.Struct, tag="cordon", frozen=True, forbid_unknown_fields=Tr
     device: str
     reason: str = ""
     by_annotation: bool = False
-    """Whether the node's annotation asks for it, through the agent. A device may be cordoned in both ways."""
+    """Whether the node's annotation requests it, through the agent. A device may be cordoned in both ways."""
 
 
 class Uncordon(msgspec.Struct, tag="uncordon", frozen=True, forbid_unknown_fields=True):
@@ -41,7 +41,7 @@ class SetLogLevel(msgspec.Struct, tag="log-level", frozen=True, forbid_unknown_f
 
 
 class RefreshHolders(msgspec.Struct, tag="refresh-holders", frozen=True, forbid_unknown_fields=True):
-    """Query the kubelet now for the containers that use devices, and write the answer into the report."""
+    """Query the kubelet now for the containers that use devices, and write the response into the report."""
 
 
 Request = Cordon | Uncordon | Reset | SetLogLevel | RefreshHolders

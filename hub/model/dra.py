@@ -1,7 +1,7 @@
 """The messages between a plugin process and the DRA process: one JSON object per line, on the component's socket.
 
-A connection begins with a `ClaimQuery` or a `Publication`. A query has one answer. A publication may be followed by
-more, each of which replaces the one before; each change of its state is answered by a `PublicationState`.
+A connection begins with a `ClaimQuery` or a `Publication`. A query has one response. A publication may be followed by
+more, each of which replaces the one before; each change in its state is answered by a `PublicationState`.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ LINE_BYTES = 64 << 20
 """The longest line. 16,384 devices with a few attributes take about 8 MiB."""
 
 Object = Mapping[str, Any]
-"""An object of the API of Kubernetes, or a part of one."""
+"""A Kubernetes API object, or a part of one."""
 
 
 class ClaimQuery(msgspec.Struct, frozen=True, tag="claim"):
-    """A question about a claim that the kubelet has named."""
+    """A query about a claim that the kubelet has named."""
 
     namespace: str
     name: str
@@ -73,9 +73,9 @@ class PublicationState(msgspec.Struct, frozen=True, omit_defaults=True):
     """The state of a publication."""
 
     published: bool = False
-    """Whether the slices on the API server are those of the last publication."""
+    """Whether the slices on the API server match the last publication."""
     pool: str = ""
-    """The name of the pool, which is that of the node."""
+    """The name of the pool, which is the node's name."""
     problem: str = ""
     """Why the slices are not published, or what the API server has left out of them."""
 

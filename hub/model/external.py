@@ -2,7 +2,7 @@
 
     {"device": "GPU-5ad2", "source": "memory-test", "reason": "row 7 is bad", "until": "2026-12-01T00:00:00Z"}
 
-Such a report can only make a device unhealthy.
+A report can only make a device unhealthy.
 """
 
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ MAX_ENTRIES = 4 * MAX_FILES
 event loop waits for the listing."""
 
 NO_SUCH_REPORT = "there was no such report"
-"""The answer to the withdrawal of a report that does not exist."""
+"""The response to the withdrawal of a report that does not exist."""
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
@@ -58,4 +58,4 @@ class ReportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until: Until | None = None
     """When the report expires; None if only its withdrawal ends it."""
     withdraw: bool = False
-    """Whether the report of this source about this device is withdrawn."""
+    """Whether this source's report on this device is withdrawn."""

@@ -29,7 +29,7 @@ class ForkRequest(msgspec.Struct, frozen=True):
 
 
 class ForkReply(msgspec.Struct, frozen=True):
-    """The answer of the new process, which continues when it has received one byte.
+    """The response from the new process, which continues when it has received one byte.
 
     Args:
         pid: The process id of the plugin process; 0 if there is none.

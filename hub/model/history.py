@@ -12,7 +12,7 @@ from hub.base.untrusted import Integer
 
 
 class HealthChange(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A change of a device's health while a container used the device."""
+    """A change in a device's health while a container used the device."""
 
     time: Integer
     """Unix time."""
@@ -31,13 +31,13 @@ class Allocation(msgspec.Struct, frozen=True, omit_defaults=True):
     holder: Annotated[str, msgspec.Meta(pattern="^[^/]*/[^/]*/")]
     """The container, as "namespace/pod/container"."""
     since: Integer
-    """Unix time of the kubelet's first answer with this container."""
+    """Unix time of the kubelet's first response with this container."""
     until: Integer = 0
-    """Unix time of the first answer without it; 0 while it uses the device."""
+    """Unix time of the first response without it; 0 while it uses the device."""
     physical: str = ""
     """The physical device that it is a share of, if it is one."""
     health: tuple[HealthChange, ...] = ()
-    """The latest changes of its health in that time; the first may be that it was not healthy when this began."""
+    """The latest changes in its health in that time; the first may be that it was not healthy when this began."""
 
 
 class DeviceSeconds(msgspec.Struct, frozen=True):
@@ -61,6 +61,6 @@ class NodeHistory(msgspec.Struct, frozen=True):
     """The allocations of all plugins of a node: `/history` is this as JSON."""
 
     plugins: Mapping[str, tuple[Allocation, ...]] = {}
-    """Keyed by plugin, in the order of its file."""
+    """Keyed by plugin, in file order."""
     unreadable: Mapping[str, str] = {}
     """Plugins whose history cannot be read, each with the reason."""

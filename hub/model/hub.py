@@ -39,7 +39,7 @@ AS_REQUESTED = "stopped as requested"
 
 
 class LastExit(msgspec.Struct, frozen=True):
-    """How a process ended."""
+    """How a process exited."""
 
     pid: Integer
     ended: float

@@ -1,6 +1,7 @@
 """The status of a node as data. `dphub status --json` and `/status` are this as JSON.
 
-The schema is stable: for a given `schema` number, fields are added, never renamed, removed or given another meaning.
+The schema is stable: for a given `schema` number, fields may be added, but none is renamed, removed or given a
+different meaning.
 """
 
 from enum import StrEnum

@@ -14,7 +14,7 @@ EVICT_VARIABLE = "DPHUB_DRA_EVICT"
 """The variable that says whether pods are evicted from devices that fail: `true` or `false`."""
 
 DRIVER_SUFFIX = ".driver"
-"""The suffix of an empty file next to the records of claims; the rest of its name is that of a driver in use."""
+"""The suffix of an empty file next to the records of claims; the rest of its name is the name of a driver in use."""
 
 
 class RegistrationStatus(StrEnum):
@@ -123,7 +123,7 @@ class ResourceStatus(msgspec.Struct, frozen=True):
     """File name in the kubelet's plugin directory."""
     registration: RegistrationStatus
     since: float
-    """Unix time of the last change of `registration`."""
+    """Unix time of the last change to `registration`."""
     registrations: Integer = 0
     """Registrations that the kubelet has accepted since the process started."""
     detail: str = ""
@@ -187,7 +187,7 @@ class PluginReport(msgspec.Struct, frozen=True):
     reset_fault: str = ""
     """Why the last reset could not begin, such as a function that cannot be imported; empty if it began."""
     config: ConfigFile | None = None
-    """null if it has read no file."""
+    """null if it has not read a file."""
     holders_known: bool = True
     """Whether it is known which container uses which device: the kubelet's pod resources API answers."""
     failures: Mapping[str, str] = {}

@@ -1,6 +1,6 @@
 """What is reported to NVSentinel: for each physical device, whether it can be used.
 
-NVSentinel keeps these events and never acts on them: a fault of one device must not drain a node.
+NVSentinel keeps these events and never acts on them: a fault in one device must not drain a node.
 """
 
 import time

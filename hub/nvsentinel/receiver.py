@@ -61,7 +61,7 @@ class Receiver:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         clear_path(self._scratch)
         try:
-            # A gRPC server that stops unlinks the path that it was given, even if another server's socket is there.
+            # When a gRPC server stops, it unlinks the path that it was given, even if another server's socket is there.
             server.add_insecure_port(unix_target(self._scratch))
         except RuntimeError:
             check = "check that the directory exists, and that the path is short enough for a socket"

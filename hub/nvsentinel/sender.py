@@ -45,7 +45,7 @@ class Sender:
         socket: The connector's socket.
         node: The node's name.
         view: The status of the node.
-        changes: Counts the changes of the view.
+        changes: Counts the changes to the view.
         retry: Seconds until the next attempt.
     """
 

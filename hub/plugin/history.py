@@ -1,12 +1,12 @@
 """Which containers used the plugin's devices, from when to when, and what happened to the devices during that time.
 
-The history comes from the kubelet's answers about devices in use, so its times are those of the queries. It is kept in
-a file that belongs to the node: only the process that owns the devices writes it, and a process that becomes their
-owner first reads what the previous owner has written.
+The history comes from the kubelet's responses about devices in use, so its times are when the kubelet was queried. It
+is kept in a file that belongs to the node: only the process that owns the devices writes it, and a process that becomes
+their owner first reads what the previous owner has written.
 
 Prometheus interprets a counter that decreases as one that was reset to zero, and would then count its value twice. So
-the seconds only ever grow, across restarts too: an allocation that has not ended counts up to the last answer, and the
-modification time of the file is the time of that answer, or later.
+the seconds only ever grow, across restarts too: an allocation that has not ended counts up to the last response, and
+the modification time of the file is the time of that response, or later.
 """
 
 import time
@@ -42,8 +42,8 @@ MAX_REASON = 300
 """Maximum length of a reason that is kept, in characters."""
 
 MAX_GAP = 60
-"""Seconds without an answer after which it is unknown when an allocation missing from a new answer ended; such an
-allocation counts up to the last answer that had it. With the pod resources API available, an answer comes every 30
+"""Seconds without a response after which it is unknown when an allocation missing from a new response ended; such an
+allocation counts up to the last response that had it. With the pod resources API available, a response comes every 30
 seconds while a container uses a device."""
 
 REMOVED = "removed by the plugin"
@@ -84,10 +84,10 @@ class History:
         self._seconds: dict[_Key, int] = {}
         """The sums of allocations that have ended, by resource and namespace; the last one ended most recently."""
         self._answered = 0
-        """The time of the last answer."""
+        """The time of the last response."""
 
     def update(self, answer: DeviceHolders) -> None:
-        """Take the kubelet's answer: all devices of the node that containers use."""
+        """Take the kubelet's response: all devices of the node that containers use."""
         if not self._owns_devices():
             self._metrics.set_held_seconds({})
             return
@@ -122,7 +122,7 @@ class History:
         return {device: holder for device, holder in answer.items() if device[0] in resources}
 
     def _end_others(self, used: DeviceHolders, now: int) -> bool:
-        """End the allocations that an answer no longer has; return whether there are any."""
+        """End the allocations that a response no longer has; return whether there are any."""
         others = [key for key, each in self._current.items() if used.get(key) != each.holder]
         until = now if now - self._answered <= MAX_GAP else self._answered
         for key in others:
@@ -141,7 +141,7 @@ class History:
             del self._seconds[total]
 
     def _begin_new(self, used: DeviceHolders, now: int) -> bool:
-        """Begin the allocations that are new in an answer; return whether there are any."""
+        """Begin the allocations that are new in a response; return whether there are any."""
         new = [device for device in used if device not in self._current]
         lists = self._lists() if new else {}
         for resource, name in new:
@@ -200,7 +200,7 @@ class History:
             self._continue_at(now)
 
     def _continue_at(self, now: int) -> None:
-        """Count from now on, although the last answer has a later time: the clock was set back."""
+        """Count from now on, although the last response has a later time: the clock was set back."""
         for key, allocation in self._current.items():
             total = _sum_of(allocation)
             self._seconds[total] = self._seconds.get(total, 0) + _seconds(allocation, self._answered)

@@ -21,7 +21,7 @@ SETTLE = 0.5
 """Seconds after an allocation within which the kubelet finishes the admission, and records it."""
 
 EMPTY_ANSWERS = 2
-"""Number of answers without a container after which there is no request until the next allocation. Each request costs
+"""Number of responses without a container after which there is no request until the next allocation. Each request costs
 more CPU time than everything else that an idle plugin does, because gRPC's threads stay awake for a while."""
 
 
@@ -44,20 +44,20 @@ class Holder(NamedTuple):
 
 
 class Holders:
-    """Keeps the kubelet's last answer, and remembers the devices that were removed while in use.
+    """Keeps the kubelet's last response, and remembers the devices that were removed while in use.
 
     Args:
         plugin_dir: The kubelet's plugin directory.
         inventory: The plugin's devices.
-        status: Written when an answer differs from the previous one.
-        history: Keeps what the answers say, and the health of the devices in use.
-        claims: Returns the devices that claims have, in the form of the kubelet's answer, which has only those that
+        status: Written when a response differs from the previous one.
+        history: Keeps what the responses say, and the health of the devices in use.
+        claims: Returns the devices that claims have, in the form of the kubelet's response, which has only those that
             pods got through the device plugin API.
 
     Attributes:
         socket: The socket of the kubelet's pod resources API.
         known: Whether the last request was answered.
-        changes: Notified when an answer differs from the previous one.
+        changes: Notified when a response differs from the previous one.
     """
 
     def __init__(
@@ -76,17 +76,17 @@ class Holders:
         self._history = history
         self._claims = claims
         self._containers: DeviceHolders = {}
-        """The kubelet's last answer."""
+        """The kubelet's last response."""
         self._requested = asyncio.Event()
         self._answer: DeviceHolders = {}
         """The devices on the whole node that are in use."""
         self._holders: DeviceHolders = {}
-        """Those that belonged to this plugin's resources at the time of the answer."""
+        """Those that belonged to this plugin's resources at the time of the response."""
         self._keys: dict[tuple[str, str], str] = {}
         """The physical keys of the offered devices, and of removed ones that may still be in use."""
 
     async def run(self) -> None:
-        """Query the kubelet repeatedly, as long as the answer may change."""
+        """Query the kubelet repeatedly, as long as the response may change."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._remember_devices())
             empty = 0
@@ -125,17 +125,17 @@ class Holders:
         self._requested.set()
 
     def of(self, resource: str) -> Mapping[str, str]:
-        """Return the containers that use devices of a resource of the plugin, by device id, as of the last answer."""
-        # Not from `_holders`: the resource may have been added since the answer.
+        """Return the containers that use devices of a resource of the plugin, by device id, as of the last response."""
+        # Not from `_holders`: the resource may have been added since the response.
         return {name: holder for (used, name), holder in self._answer.items() if used == resource}
 
     @property
     def containers(self) -> DeviceHolders:
-        """The devices of the node that containers got through the device plugin API, as of the last answer."""
+        """The devices of the node that containers got through the device plugin API, as of the last response."""
         return self._containers
 
     def of_device(self, key: str) -> list[Holder]:
-        """Return the containers that use a physical device, or may use it, as of the last answer.
+        """Return the containers that use a physical device, or may use it, as of the last response.
 
         A container may use a device that was removed. If this process has seen the removed device, the process knows
         which physical device that was a share of; otherwise, the removed device may have been a share of any.
@@ -166,5 +166,5 @@ class Holders:
 
 
 def _next_request(empty: int) -> float | None:
-    """Return when the kubelet is queried again after this many answers without a container; None if only on request."""
+    """Return when the kubelet is queried again after this many responses without a container; None: only on request."""
     return next_tick(INTERVAL, asyncio.get_running_loop().time()) if empty < EMPTY_ANSWERS else None

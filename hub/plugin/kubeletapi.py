@@ -47,7 +47,7 @@ class ResourceView(NamedTuple):
     registrations: int
     detail: str = ""
     omitted: Collection[str] = ()
-    """The ids of the devices that do not fit into the API's message."""
+    """The ids of the devices that do not fit in the API's message."""
     problems: tuple[str, ...] = ()
     failing: str = ""
     rejection: Rejection | None = None
@@ -69,4 +69,4 @@ class KubeletApi(Protocol):
         """Have each registration verified."""
 
     def reregister(self) -> None:
-        """Verify each registration now, without waiting for the next try."""
+        """Verify each registration now, without waiting for the next attempt."""

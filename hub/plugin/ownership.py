@@ -96,7 +96,7 @@ class Ownership:
         return self.newer[-1] if self.newer else ""
 
     def refresh(self) -> None:
-        """Find out from the locks which hubs are serving. Nothing else reads the locks."""
+        """Determine from the locks which hubs are serving. Nothing else reads the locks."""
         if not self._run_dir:
             return
         own = self._run_dir.instance

@@ -16,7 +16,7 @@ LIFETIME = 1.0
 """Seconds for which a value is returned again."""
 
 MAX_PENDING = 8
-"""Maximum number of threads that wait. Beyond that, no memory is read: each read that hangs occupies a thread."""
+"""Maximum number of waiting threads. Beyond that, no memory is read: each read that hangs occupies a thread."""
 
 
 class Memory:

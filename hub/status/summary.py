@@ -37,7 +37,7 @@ def summary(status: NodeStatus) -> str:
 
 
 def _of_plugins(plugins: Sequence[PluginStatus]) -> str:
-    """Answer whether all plugins work; containers that fail to get their devices do not count, as for `is_ready`."""
+    """Return whether all plugins work; containers that fail to get their devices do not count, as for `is_ready`."""
     waiting = [plugin for plugin in plugins if plugin.condition in _UNDECIDED]
     failed = [plugin for plugin in plugins if plugin not in waiting and not is_plugin_ready(plugin)]
     if failed:
@@ -46,7 +46,7 @@ def _of_plugins(plugins: Sequence[PluginStatus]) -> str:
 
 
 def _of_devices(plugin: PluginStatus) -> Iterator[str]:
-    """Answer whether all devices of a plugin can be used; devices that an administrator cordoned do not count."""
+    """Yield whether all devices of a plugin can be used; devices that an administrator cordoned do not count."""
     if plugin.condition in _OF_ANOTHER_HUB:
         return
     problems = [each for resource in plugin.report.resources for each in device_problems(plugin.name, resource)]

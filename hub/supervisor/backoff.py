@@ -23,11 +23,11 @@ class BackOff:
         self._next = 0.0
 
     def started(self) -> None:
-        """Note the start of a process."""
+        """Record the start of a process."""
         self._started = self._clock()
 
     def crashed(self) -> float:
-        """Note that the process exited without being stopped, or could not be started.
+        """Record that the process exited without being stopped, or could not be started.
 
         Returns:
             Seconds to wait before the next start.

@@ -23,7 +23,7 @@ _log = get_logger()
 
 
 def remove_stale_files(run_dir: RunDir, plugin_dir: Path) -> None:
-    """Remove files and sockets of hubs that have exited. Files of the node, such as health, are kept."""
+    """Remove files and sockets of hubs that have exited. The node's files, such as health, are kept."""
     _remove(*_scratch(run_dir))
     others = {hub.name for hub in running_hubs(run_dir)} | {run_dir.instance}
     for name in exited_hubs(run_dir):

@@ -45,7 +45,7 @@ _TITLE = " " * 4096
 
 
 class ForkServer:
-    """A process that forks plugin processes, which are then children of the hub. It exists while the hub starts.
+    """A process that forks plugin processes, which are then children of the hub. It exists while the hub is starting.
 
     Args:
         environment: Its environment.
@@ -83,11 +83,11 @@ class ForkServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End the fork server."""
+        """Stop the fork server."""
         self.close()
 
     def close(self) -> None:
-        """End the fork server. The processes that it has forked do not need it."""
+        """Stop the fork server. The processes that it has forked do not need it."""
         self._is_ready = False
         if self._process is not None:
             self._process.kill()

@@ -134,7 +134,7 @@ def _systemd_tasks(
 
 
 class _Kubelet:
-    """The hub's reactions to changes of the kubelet.
+    """The hub's reactions to changes in the kubelet's state.
 
     Args:
         settings: The settings of the hub.

@@ -12,7 +12,7 @@ from hub.model.hub import AS_REQUESTED, LastExit, ProcessReport, RestartReason, 
 
 
 class ProcessRecord:
-    """The processes of one plugin, as the hub saw them start and end.
+    """The processes of one plugin, as the hub saw them start and exit.
 
     Args:
         name: The plugin.

@@ -15,7 +15,7 @@ from hub.supervisor.processrecord import ProcessRecord
 from hub.supervisor.settings import HubSettings
 
 NODE_NAME_VARIABLE = "DPHUB_NODE_NAME"
-"""The variable with the node's name in Kubernetes, because the host name in a pod is that of the pod."""
+"""The variable with the node's name in Kubernetes, because the host name in a pod is the pod's name."""
 
 KEEP_SECONDS = 5.0
 """Seconds between checks that the file still exists."""
@@ -45,7 +45,7 @@ class HubReporter:
         self.tasks = Tasks(self._file)
 
     def record(self, plugin: PluginConfig) -> ProcessRecord:
-        """Return the record of a plugin's processes; it survives a change of the plugin's configuration."""
+        """Return the record of a plugin's processes; it survives a change to the plugin's configuration."""
         known = self._removed.pop(plugin.name, None)
         record = known or ProcessRecord(plugin.name, self._file, wanted=plugin.autostart)
         record.set_is_hub_plugin(value=plugin.is_hub_plugin)

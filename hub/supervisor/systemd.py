@@ -24,7 +24,7 @@ READY_TIMEOUT = 60.0
 unit that `dphub install-service` writes, at which systemd would kill the hub."""
 
 INTERVAL = 10.0
-"""Maximum seconds between reports to systemd's watchdog, or changes of the status text."""
+"""Maximum seconds between reports to systemd's watchdog, or changes to the status text."""
 
 _POLL = 0.02
 """Seconds between checks of the plugins until the hub is ready: the kubelet waits for it."""

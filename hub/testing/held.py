@@ -1,7 +1,7 @@
 """Directories and sockets that a program under test may replace with a link.
 
 A plugin in a container is root there. If the directory above its plugin directory is mounted too, it can replace the
-plugin directory by a link to any directory of the node. A check that runs as root would then delete sockets there, or
+plugin directory with a link to any directory on the node. A check that runs as root would then delete sockets there, or
 allocate the devices of another plugin.
 """
 
@@ -123,17 +123,17 @@ class HeldSocket:
             return False
 
     def close(self) -> None:
-        """Close it, if it is open. After that, its `descriptor_path` may lead to another file."""
+        """Close it, if it is open. After that, its `descriptor_path` may lead to a different file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def open_without_links(path: Path) -> int:
-    """Open a directory, and return its descriptor, which serves only as a place for its files.
+    """Open a directory, and return its descriptor, which can be used only to reach the files in it.
 
     Raises:
-        ConfigError: there is a link on the way.
+        ConfigError: part of the path is a link.
         OSError: it is missing, or not a directory.
     """
     descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""A device plugin and a kubelet at wire level; a test can choose each of their answers."""
+"""A device plugin and a kubelet at wire level; a test can choose each of their responses."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -31,7 +31,7 @@ def devices(count: int) -> list[wire.Device]:
 
 
 def allocated(**fields: Any) -> wire.AllocateResponse:  # noqa: ANN401 - whatever the message has
-    """Create the answer to an Allocate for one container."""
+    """Create the response to an Allocate for one container."""
     return wire.AllocateResponse(container_responses=[wire.ContainerAllocateResponse(**fields)])
 
 
@@ -179,7 +179,7 @@ class ScriptedPlugin(rpc.DevicePluginServicer):
         )
         return answer
 
-    async def _note(self, name: str, request: object, context: object, answer: Answer) -> Any:  # noqa: ANN401 - the call's answer
+    async def _note(self, name: str, request: object, context: object, answer: Answer) -> Any:  # noqa: ANN401 - the call's response
         self.calls.append((name, request))
         self.called.set()
         return await answer(request, context)
@@ -198,7 +198,7 @@ class ScriptedPlugin(rpc.DevicePluginServicer):
 
 
 def refuse(code: grpc.StatusCode, message: str) -> Answer:
-    """Create an answer that is an error."""
+    """Create a response that is an error."""
 
     async def answer(_: object, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         await context.abort(code, message)

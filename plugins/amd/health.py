@@ -33,7 +33,7 @@ class Reports:
         self._answered: float | None = None
 
     def update(self, unhealthy: Collection[str]) -> None:
-        """Record an answer from the exporter. Reports in the first answer count at once, since their age is unknown."""
+        """Record a response from the exporter. Reports in the first one count at once, since their age is unknown."""
         now = self._clock()
         first = float("-inf") if self._answered is None else now
         self._since = {name: self._since.get(name, first) for name in unhealthy}

@@ -71,7 +71,7 @@ class GpuCount(Settings, frozen=True):
     """`gpu`."""
 
     device_count: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """How many cards are served, in the order of their PCI addresses; by default all."""
+    """How many cards are served, in PCI address order; by default all."""
 
 
 class HealthRules(Settings, frozen=True):

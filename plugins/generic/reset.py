@@ -1,4 +1,4 @@
-"""Reset devices with the commands from the settings, in the process of a reset."""
+"""Reset devices with the commands from the settings, in a reset's process."""
 
 from typing import Any
 

@@ -35,14 +35,14 @@ _FAMILIES: Mapping[tuple[int, int], str] = {
 version."""
 
 _MODES = {"030000": "graphics", "030200": "compute"}
-"""Keyed by PCI class: that of a VGA controller, and that of a 3D controller."""
+"""Keyed by PCI class: a VGA controller, and a 3D controller."""
 
 
 def node_labels(settings: GPUSettings, state: DriverState, shares: Sequence[Share], host: Host) -> Labels:
     """Return the node labels for these GPUs; none if there is no GPU.
 
     Args:
-        settings: How the GPUs are divided and shared.
+        settings: How the GPUs are partitioned and shared.
         state: The GPUs and their driver.
         shares: The advertised devices.
         host: The node's file system.
@@ -99,7 +99,7 @@ def _divided(gpu: Gpu) -> dict[str, object]:
 def _migs(settings: GPUSettings, gpus: Sequence[Gpu], shares: Sequence[Share]) -> Labels:
     """Describe the MIG devices that are advertised.
 
-    With the strategy `single`, these are the MIG devices of the most common size, and their labels replace those of
+    With the `single` strategy, these are the MIG devices of the most common size, and their labels replace those of
     whole GPUs. GPU feature discovery describes them only if all MIG devices of the node have the same size.
     """
     strategy = settings.flags.mig_strategy

@@ -1,4 +1,4 @@
-"""The plugin: it combines the driver's GPUs, the settings, and the answers to the kubelet."""
+"""The plugin: it combines the driver's GPUs, the settings, and the responses to the kubelet."""
 
 import os
 import threading

@@ -37,7 +37,7 @@ def device_nodes(host: Host, pool: Pool, hca: Hca) -> list[DeviceNode]:
 def allocation(pool: Pool, hcas: Sequence[Hca], files: Files) -> Allocation:
     """Return what a container gets for these HCAs of a pool.
 
-    The variables are those of the SR-IOV device plugin, and those by which NCCL and UCX find their devices.
+    The variables are the ones that the SR-IOV device plugin sets, and those by which NCCL and UCX find their devices.
 
     Args:
         pool: The pool of the HCAs.

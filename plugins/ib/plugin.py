@@ -53,7 +53,7 @@ EXCLUSIVE = Excluded(
     "RDMA subsystem",
     "in exclusive namespace mode: a device in a pod's network namespace stays listed, but its ports are not watched",
 )
-"""The explanation for administrators why a device may show no ports."""
+"""Explains to administrators why a device may show no ports."""
 
 
 class IB(Plugin):

@@ -9,7 +9,7 @@ from plugins.ib.settings import Mode, Pool, Selectors
 
 
 class PoolMembers(msgspec.Struct, frozen=True):
-    """HCAs by pool, in the order of the pools."""
+    """HCAs by pool, in pool order."""
 
     members: tuple[tuple[Pool, tuple[Hca, ...]], ...] = ()
     excluded: tuple[tuple[str, str], ...] = ()

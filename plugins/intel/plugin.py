@@ -24,11 +24,11 @@ from plugins.intel.settings import ByPath, IntelSettings, ineffective
 
 
 class Intel(Plugin):
-    """Intel GPUs, served as by Intel's own plugin."""
+    """Intel GPUs, served as Intel's own plugin serves them."""
 
     settings: IntelSettings
     hint_kind = "gpu"
-    # A GPU cools down by itself, and becomes hot again under the same load; that is not a sign of a bad GPU.
+    # A GPU cools down on its own, and becomes hot again under the same load; that is not a sign of a bad GPU.
     recovery = RecoveryPolicy(stable_for=30, max_recoveries=1000)
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - the arguments of every plugin
@@ -42,7 +42,7 @@ class Intel(Plugin):
         return declared(self.settings)
 
     def devices(self) -> Iterator[Device | Excluded | Unmatched]:
-        """Return the GPUs that the settings select, in shares."""
+        """Return the GPUs that the settings select, as shares."""
         gpus = read_gpus(self.host)
         self._labels = node_labels(gpus)
         planned = plan(self.settings, gpus)
@@ -62,7 +62,7 @@ class Intel(Plugin):
         return self._labels
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Watch device files: they show that a driver was loaded, or a GPU plugged in or divided."""
+        """Watch device files: they show when a driver is loaded, or a GPU is plugged in or split into VFs."""
         watch_directories(
             lambda: [self.host.path(directory) for directory in (DEV, DRI, BY_PATH)], changed, concerns=self._concerns
         )

@@ -121,7 +121,7 @@ def _unselected(settings: IntelSettings, gpu: Gpu) -> str:
 def _unusable(gpu: Gpu) -> str:
     """Return why a container cannot use a GPU; empty if it can."""
     if gpu.vfs:
-        return f"it is divided into {gpu.vfs} virtual functions: those are served instead"
+        return f"it is split into {gpu.vfs} virtual functions: those are served instead"
     if gpu.files:
         return ""
     if gpu.absent:

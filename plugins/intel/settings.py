@@ -27,7 +27,7 @@ class AllocationPolicy(StrEnum):
     """Which shares of GPUs a container gets."""
 
     NONE = "none"
-    """Those from different GPUs, in the order of their PCI addresses."""
+    """Those from different GPUs, in PCI address order."""
     BALANCED = "balanced"
     """Those from different GPUs, beginning with the GPU with the most free shares."""
     PACKED = "packed"

@@ -59,7 +59,7 @@ class Admissions:
             time.sleep(_PERIOD_SECONDS)
 
     def _decide(self) -> int:
-        """Note and delete the pods that the kubelet has decided on, and return how many are left."""
+        """Record and delete the pods that the kubelet has decided on, and return how many are left."""
         pods = self._cluster.request("GET", _SELECTED)["items"]
         decided = [pod for pod in pods if pod["status"].get("startTime") or pod["status"]["phase"] == "Failed"]
         for pod in decided:

@@ -39,7 +39,7 @@ class AgentAccess:
         self._context = ssl._create_unverified_context()  # noqa: S323 - see above
 
     def request(self, method: str, path: str, body: object = None, kind: str = "application/json") -> tuple[int, str]:
-        """Send a request, and return the status code and the text of the answer."""
+        """Send a request, and return the status code and the text of the response."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": kind}
         request = urllib.request.Request(f"{self._server}{path}", data, headers, method=method)  # noqa: S310 - https

@@ -1,4 +1,4 @@
-"""Builds of the program in tests/cluster/programs, one for each version of Kubernetes, kept in build/cluster.
+"""Builds of the program in tests/cluster/programs, one for each Kubernetes version, kept in build/cluster.
 
     python -m tests.cluster.build                   builds it if it is missing, which takes a long time
     python -m tests.cluster.build --lock v1.36.3    chooses the modules of a version, after a change of version
@@ -19,7 +19,7 @@ SOURCES = PROJECT / "tests/cluster/programs"
 BUILDS = PROJECT / "build/cluster"
 _PROGRAM = GoProgram("kubernetes", "dphub.test/cluster", SOURCES, BUILDS)
 VERSION = "1.36"
-"""The version of Kubernetes that the cluster consists of."""
+"""The version of Kubernetes that the cluster runs."""
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
 """The names under which the program is started."""
 

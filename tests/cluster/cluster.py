@@ -53,7 +53,7 @@ class Cluster:
         """Start everything, and wait until the node is ready for pods."""
         for service in (*self._control_plane.stores, self._proxy):
             service.start()
-        wait_until(lambda: self._running() and self.get("/version"), "an answer of the API server")
+        wait_until(lambda: self._running() and self.get("/version"), "a response from the API server")
         for service in self._control_plane.controllers:
             service.start()
         account = "/api/v1/namespaces/default/serviceaccounts/default"
@@ -87,7 +87,7 @@ class Cluster:
             return None
 
     def request(self, method: str, path: str, body: Object | None = None) -> Object:
-        """Send a request to the API server, and return its answer."""
+        """Send a request to the API server, and return its response."""
         request = urllib.request.Request(f"http://127.0.0.1:{_PROXY_PORT}{path}", method=method)
         if body is not None:
             request.data = json.dumps(body).encode()

@@ -80,7 +80,7 @@ class ClusterNode:
         )
 
     def start(self) -> None:
-        """Start containerd and then the kubelet, as at the boot of a node."""
+        """Start containerd and then the kubelet, as when a node boots."""
         self._start_containerd()
         self.kubelet.start()
 
@@ -127,7 +127,7 @@ class ClusterNode:
 def _serves_kubelets() -> bool:
     """Return whether containerd answers kubelets; it serves its own clients earlier.
 
-    A kubelet that starts before that exits, and there is no systemd here to restart it.
+    A kubelet that is started before that exits, and there is no systemd here to restart it.
     """
     with grpc.insecure_channel(f"unix:{CONTAINERD}") as channel:
         try:

@@ -4,7 +4,7 @@ set -eu
 scratch=$1
 shift
 
-# A pod can ask for the node's mounts to propagate to it.
+# A pod can request that the node's mounts propagate to it.
 mount --make-rshared /
 mount -t proc proc /proc
 # Mount sysfs again, for the node's cgroups: with the old mount, programs would first find the cgroups outside the node.

@@ -134,7 +134,7 @@ def _created(socket: Path) -> int | None:
 
 
 def _known_pods(cluster: Cluster) -> int:
-    """Return how many pods the kubelet can run commands in; it knows no pod until it has asked the API server."""
+    """Return how many pods the kubelet can run commands in; it has none until it has queried the API server."""
     pods = cluster.get(f"/api/v1/nodes/{NODE}/proxy/pods")
     return len(pods["items"] or []) if pods else 0
 

@@ -17,7 +17,7 @@ _REGISTRY = "images:\n  - name: device-plugin-hub\n    newName: REGISTRY/device-
 
 
 def test_the_page(cluster: Cluster, tmp_path: Path, figures: Figures) -> None:
-    """The page's overlay installs the hub, its pod with devices of the stub runs, and nothing is left afterwards."""
+    """The page's overlay installs the hub, its example pod runs with stub devices, and nothing is left afterwards."""
     shutil.copytree(PROJECT / "container", tmp_path / "container")
     for command in INSTALL.commands:
         if command.startswith("cp "):

@@ -107,7 +107,7 @@ def test_the_token_is_where_no_library_looks() -> None:
 
 
 def test_the_files(tmp_path: Path) -> None:
-    """circus.ini is that of the manifests with one more section; agent.yaml is valid; the chart has the same files."""
+    """circus.ini is the manifests' with one more section; agent.yaml is valid; the chart has the same files."""
     base = (CONTAINER / "base" / "circus.ini").read_text()
     assert (COMPONENT / "circus.ini").read_text() == base + SECTION
     data = only(charted(VALUES["agent"]), "ConfigMap")["data"]

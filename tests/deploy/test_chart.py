@@ -44,7 +44,7 @@ NVIDIA_ONLY = {
     *("config.name", "updateStrategy.rollingUpdate", "mps.enableHostNetwork", "devicePlugin", "gfd", "nfd"),
     *("allowDefaultNamespace", "nvidiaDevRoot", "securityContext", "selectorLabelsOverride"),
 }
-"""Values of NVIDIA's chart that have no meaning here: the schema knows them, so that a refusal can say why."""
+"""Values of NVIDIA's chart that have no meaning here: the schema lists them, so that a refusal can say why."""
 
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
@@ -148,7 +148,7 @@ def _keys(values: Any, path: str = "") -> Iterator[str]:  # noqa: ANN401 - what 
 
 
 def test_values_arrive() -> None:
-    """Each value that does not turn a component on has its effect on the objects, and the DaemonSet stays valid."""
+    """Each value that does not turn a component on takes effect in the objects, and the DaemonSet stays valid."""
     objects = charted(
         {
             "image": {"repository": "registry.example:5000/team/hub", "tag": "1.2.3", "pullPolicy": "Always"},
@@ -236,7 +236,7 @@ def test_pods_that_only_an_administrator_replaces() -> None:
     ids=["added", "already-there", "whole", "both", "release-with-a-dot"],
 )
 def test_objects_can_have_another_name(values: Values, release: str, name: str, label: str) -> None:
-    """All objects have the other name, even in another namespace, and everything that selects the pods follows."""
+    """All objects have the new name, even in a different namespace, and everything that selects the pods follows."""
     options = (OPENSHIFT, VALUES["pod-monitor"], VALUES["network-policy"], {"namespaceOverride": "devices"}, values)
     objects = charted(*options, release=release)
     assert mistakes(objects) == []

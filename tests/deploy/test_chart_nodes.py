@@ -141,7 +141,7 @@ def test_the_configuration_of_nodes_without_a_label(config: dict[str, Any], text
 
 
 def test_values_for_gpus_apply_to_all_configurations() -> None:
-    """Such values override what each configuration says."""
+    """These values override what each configuration says."""
     objects = charted(CONFIGURATIONS, {"migStrategy": "single"})
     for name in _daemonsets(CONFIGURATIONS):
         assert "migStrategy: single" in _gpu_file(objects, name)

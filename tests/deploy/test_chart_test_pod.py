@@ -48,7 +48,7 @@ def test_the_pod_of_helm_test_comes_and_goes_alone() -> None:
 
 
 def test_the_pod_of_helm_test_can_only_read() -> None:
-    """The pod runs as root without any capability and with one read-only directory of the node, as OpenShift allows."""
+    """The pod runs as root without any capability and with one read-only directory on the node, as OpenShift allows."""
     spec = helm_test(OPENSHIFT)["spec"]
     (asks,) = spec["containers"]
     assert asks["securityContext"] == {

@@ -52,7 +52,7 @@ def _with_component(tree: Path, overlay: str) -> list[Object]:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_chart_makes_the_same(overlay: str, tmp_path: Path) -> None:
-    """The permissions, the policy, the token and the directories are those of the manifests."""
+    """The permissions, the policy, the token and the directories match the manifests."""
     made = charted(DRA, OVERLAYS[overlay])
     assert mistakes(made) == []
     assert comparable(made) == comparable(_with_component(tmp_path, overlay))
@@ -64,7 +64,7 @@ def test_the_chart_has_nothing_of_it_by_default() -> None:
 
 
 def test_the_classes_of_the_chart() -> None:
-    """A device class is the same as in the manifests, but can have another name."""
+    """A device class is the same as in the manifests, but can have a different name."""
     named = {"name": "gpu", "driver": "gpu.example.com", "resource": "nvidia.com/gpu"}
     first, second = [
         each for each in charted({"dra": {"enabled": True, "deviceClasses": [CLASS, named]}}) if _is_class(each)
@@ -135,7 +135,7 @@ def test_what_the_pod_may_write_to(objects: list[Object]) -> None:
 
 
 def test_no_secret_is_mounted(objects: list[Object]) -> None:
-    """The volumes are the ConfigMap, directories of the node, and the token."""
+    """The volumes are the ConfigMap, directories on the node, and the token."""
     kinds = {kind for volume in pod(objects)["volumes"] for kind in volume if kind != "name"}
     assert kinds == {"configMap", "hostPath", "projected"}
 

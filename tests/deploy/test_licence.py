@@ -43,7 +43,7 @@ def _licences(metadata: PackageMetadata) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", INSTALLED)
 def test_the_licence_of_each_dependency_is_compatible(name: str) -> None:
-    """Every package of the image states its licences, and each of them allows shipping the package."""
+    """Every package in the image states its licences, and each of them allows shipping the package."""
     said = list(_licences(distribution(name).metadata))
     assert said
     parts = [part for text in said for part in re.split(r" AND | OR ", text)]

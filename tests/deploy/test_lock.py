@@ -30,7 +30,7 @@ def _native(python: str, machine: str) -> str:
 
 @pytest.mark.parametrize("path", [lock.RUNTIME, lock.BUILD])
 def test_a_lock_does_not_depend_on_the_machine(path: Path) -> None:
-    """A lock names no package index and no directory: the user who installs from it chooses the source."""
+    """A lock does not name any package index or directory: the user who installs from it chooses the source."""
     lines = path.read_text(encoding="utf-8").splitlines()
     packages = [line for line in lines if not line.startswith("#")]
     assert packages

@@ -168,7 +168,7 @@ def test_the_files_are_right(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     (volume,) = [each["name"] for each in pod(default())["volumes"] if "configMap" in each]
     (directory,) = [each["mountPath"] for each in container(default())["volumeMounts"] if each["name"] == volume]
-    # Files are named without a directory, so what is valid in this directory is valid in that of the pod.
+    # Files are named without a directory, so what is valid in this directory is valid in the pod's.
     assert container(default())["workingDir"] == directory
     command, option, config = container(default())["args"]
     assert (command, option) == ("run", "--config")

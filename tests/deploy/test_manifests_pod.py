@@ -73,7 +73,7 @@ def test_the_kubelet_and_prometheus_reach_the_hub(tree: Path) -> None:
 
 
 def test_the_network_policy_admits_only_prometheus(tree: Path) -> None:
-    """It selects the hub's pods, allows one namespace to reach one port, and allows no connection from the pods."""
+    """It selects the hub's pods, allows one namespace to reach one port, and forbids connections from the pods."""
     objects = with_components(tree, "kubernetes", ["network-policy"])
     policy = only(objects, "NetworkPolicy")["spec"]
     assert policy["podSelector"] == only(objects, "DaemonSet")["spec"]["selector"]
@@ -85,7 +85,7 @@ def test_the_network_policy_admits_only_prometheus(tree: Path) -> None:
 
 
 def test_an_upgrade_leaves_no_gap() -> None:
-    """On every node, the new pod has passed two readiness probes in a row before the old pod is ended.
+    """On every node, the new pod has passed two readiness probes in a row before the old pod is terminated.
 
     With minReadySeconds instead, two changes within seconds can stop the rollout: the controller's delayed sync of a
     DaemonSet keeps only the earliest time (pkg/controller/daemon).
@@ -118,7 +118,7 @@ def test_a_reset_cannot_end_the_pod() -> None:
 
 
 def test_everything_is_where_the_hub_looks_for_it(tree: Path) -> None:
-    """The directories of the node are mounted at the paths that the code uses, for any root directory of the kubelet.
+    """The node's directories are mounted at the paths that the code uses, for any root directory of the kubelet.
 
     The kubelet's plugin directory does not follow its root: its path is a constant (pkg/kubelet/cm/devicemanager).
     """

@@ -59,7 +59,7 @@ def test_what_the_pod_may_write_to(tree: Path) -> None:
 
 
 def test_an_unprivileged_pod_has_no_privilege_at_all(tree: Path) -> None:
-    """The pod has no capability, no way to get one, and no access to all the files of the node."""
+    """The pod has no capability, no way to get one, and no access to all the files on the node."""
     for overlay in OVERLAYS:
         objects = with_components(tree, overlay, ["unprivileged"])
         context = container(objects)["securityContext"]
@@ -73,7 +73,7 @@ def test_an_unprivileged_pod_has_no_privilege_at_all(tree: Path) -> None:
 
 @pytest.mark.parametrize("components", [[], ALL_OPTIONS, ["unprivileged"]], ids="+".join)
 def test_the_constraints_allow_what_the_pod_has_and_no_more(tree: Path, components: list[str]) -> None:
-    """They allow no added capability, no group except root's, and only the pod's own user and seccomp profile."""
+    """They allow no added capabilities, no group except root's, and only the pod's own user and seccomp profile."""
     objects = with_components(tree, "openshift", components)
     constraints, context = only(objects, "SecurityContextConstraints"), container(objects)["securityContext"]
     assert constraints["runAsUser"] == {"type": "MustRunAs", "uid": context["runAsUser"]}
@@ -105,7 +105,7 @@ def test_what_needs_privileges_is_refused_with_unprivileged(tree: Path, other: s
 
 
 def test_every_privilege_has_a_reason() -> None:
-    """Each directory of the node, the way it is mounted, and each privilege of a pod has a comment above it."""
+    """Each directory on the node, the way it is mounted, and each privilege of a pod has a comment above it."""
     unexplained = []
     explained = 0
     for source in SOURCES:

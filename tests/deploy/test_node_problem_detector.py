@@ -102,7 +102,7 @@ def test_a_device_that_cannot_be_used(detector: Detector) -> None:
 
 
 def test_a_plugin_that_does_not_work(detector: Detector) -> None:
-    """The plugin's condition is True and its devices are unknown. While a plugin starts, both are unknown."""
+    """The plugin's condition is True and its devices are unknown. While a plugin is starting, both are unknown."""
     down = "plugins problem ib: backing off: exit code 1\ndevices/gpu ok\ndevices/ib unknown ib: backing off\n"
     _hub(detector, down)
     assert _statuses(detector) == {
@@ -143,7 +143,7 @@ def test_an_upgrade(detector: Detector) -> None:
 
 
 def test_what_happened_once(detector: Detector) -> None:
-    """What happened recently becomes one event for each kind, even if it happened twice; older entries become none."""
+    """Recent incidents become one event for each kind, even if there were two; older entries produce no event."""
     now = int(time.time())
     _hub(
         detector,
@@ -171,7 +171,7 @@ def test_a_long_reason(detector: Detector) -> None:
 
 
 def test_a_question_is_needed(detector: Detector) -> None:
-    """Without an argument, the script prints the possible questions and fails."""
+    """Without an argument, the script prints the possible checks and fails."""
     with pytest.raises(AssertionError, match=r"usage: .* hub.plugins.devices/PLUGIN"):
         detector.output("/bin/sh", [MOUNTED])
 

@@ -1,4 +1,4 @@
-"""The values of NVIDIA's chart in ours, and the keys of the GPU plugin's file that they set."""
+"""How our chart handles the values of NVIDIA's, and the keys of the GPU plugin's file that they set."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,7 +171,7 @@ def test_each_value_is_accepted_or_refused() -> None:
 
 
 def test_the_defaults_are_accepted() -> None:
-    """A copy of all of NVIDIA's values needs only another image; the GPU plugin's file is then that of our chart."""
+    """A copy of all of NVIDIA's values needs only a different image; the GPU plugin's file is then our chart's."""
     objects = charted(DEFAULTS, IMAGE)
     assert mistakes(objects) == []
     assert only(objects, "ConfigMap")["data"] == only(charted(), "ConfigMap")["data"]

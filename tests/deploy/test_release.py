@@ -89,7 +89,7 @@ def test_the_bill_of_materials_lists_every_package_of_the_image(tmp_path: Path) 
 
 
 def test_a_package_that_the_bill_lacks_is_named() -> None:
-    """A bill that lists another version, or lacks a hash, is rejected, too."""
+    """A bill that lists a different version, or lacks a hash, is rejected, too."""
     component = {"name": "click", "version": "8.5.1", "externalReferences": [{"hashes": [{"content": "00"}]}]}
     assert list(bill_problems({"components": [component]}, {"click": "8.5.1"})) == []
     assert len(list(bill_problems({"components": [component]}, {"click": "8.5.2"}))) == 1

@@ -203,7 +203,7 @@ def test_a_tool_that_the_distribution_has_is_never_skipped(machine: Machine) -> 
 
 
 def test_without_package_lists_no_tool_is_taken_for_missing(machine: Machine) -> None:
-    """The apt of a fresh machine knows no packages, so the set-up requests the package lists first."""
+    """On a fresh machine, apt does not have any package lists, so the set-up requests them first."""
     _with_venv(machine)
     machine.archive()
     done = machine.run("tools.sh")

@@ -29,9 +29,9 @@ def run(program: str, description: str | None, versions: Sequence[str], compare:
     parser.add_argument("--kubelet", choices=versions, default=versions[-1])
     parser.add_argument("--count", type=int, default=2000, help="number of scripts")
     parser.add_argument("--seed", type=int, help="seed of the first script; each one after it has the next")
-    parser.add_argument("--differences", type=int, default=10, help="end after this many differences")
+    parser.add_argument("--differences", type=int, default=10, help="stop after this many differences")
     options = parser.parse_args()
-    seed = options.seed if options.seed is not None else random.randrange(2**32)  # noqa: S311 - no secret
+    seed = options.seed if options.seed is not None else random.randrange(2**32)  # noqa: S311 - not a secret
     return asyncio.run(_run(compare, options.kubelet, seed, options.count, options.differences))
 
 

@@ -1,4 +1,4 @@
-"""Answers of plugins: valid ones and odd ones."""
+"""Responses from plugins: valid ones and odd ones."""
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
 
@@ -36,4 +36,4 @@ async def _nonsense(_: object, __: object) -> wire.PreferredAllocationResponse:
 
 
 ODD = {"empty": _empty, "nothing": _nothing, "nonsense": _nonsense, "too few": _less, "too many": _more}
-"""The odd answers by name, for a step of a script."""
+"""The odd responses by name, for a step of a script."""

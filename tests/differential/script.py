@@ -50,7 +50,7 @@ class Writer:
     def __init__(self, seed: int, plugins: "Sequence[str]", ways: "Sequence[str]") -> None:
         self._plugins = plugins
         self._ways = ways
-        self._dice = random.Random(seed)  # noqa: S311 - no secret
+        self._dice = random.Random(seed)  # noqa: S311 - not a secret
         self._running = True
         self._bound: set[str] = set()
         self._pods: list[str] = []
@@ -70,7 +70,7 @@ class Writer:
         if self._bound:
             choices += [(4, self._register), (3, self._end_streams), (3, self._die), (4, self._behave)]
         if self._bound and not self._hanging:
-            # A kubelet crashes if a device leaves the list while the kubelet waits for an answer about that device.
+            # A kubelet crashes if a device leaves the list while the kubelet waits for a response about that device.
             choices += [(8, self._list)]
         choices += [(12, self._admit)]
         if self._pods:

@@ -20,7 +20,7 @@ _WORDS = (
     (r"endpoint .* has been stopped", "endpoint has been stopped"),
     (r"allocation response.*", "allocation response"),
     (r"/\S*/device-plugins/", ""),
-    # The messages about lost connections are those of the gRPC library.
+    # The messages about lost connections come from the gRPC library.
     (r"code = (Unavailable|Canceled) desc = .*?(, which is unexpected)?$", r"connection lost"),
     # Which of these two errors a kubelet reports for a plugin that dies while answering depends on what it sees first.
     (r"due to (rpc error: connection lost|endpoint has been stopped(, which is unexpected)?)", "since it is gone"),
@@ -59,7 +59,7 @@ class Side:
     # Steps of plugins.
 
     async def serve(self, plugin: str, listed: list[Device], *, pre_start: bool, prefers: bool) -> None:
-        """Start a new process of the plugin, and register it; the process before it ends."""
+        """Start a new process of the plugin, and register it; the process before it exits."""
         await self.die(plugin)
         options: dict[str, Any] = {"pre_start": pre_start, "prefers": prefers}
         made = ScriptedPlugin(self._directory, PLUGINS[plugin], f"{plugin}.sock", _wire(listed), **options)
@@ -113,7 +113,7 @@ class Side:
         self._plugins[plugin].end_streams()
 
     async def die(self, plugin: str) -> None:
-        """End the process of a plugin."""
+        """Kill the process of a plugin."""
         if found := self._plugins.pop(plugin, None):
             # A call that hangs fails. If it returned just before, the kubelet's next call could come before or after
             # the end of the stream.
@@ -223,7 +223,7 @@ class Side:
             await self.kubelet.admit(name, containers=requests)
         except AdmissionError as error:
             if self.kubelet.starts != start or not self.kubelet.running:
-                return "the kubelet ended"
+                return "the kubelet exited"
             if not several:
                 return words(error.message)
             # A kubelet asks for a container's resources in random order.

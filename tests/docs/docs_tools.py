@@ -25,7 +25,7 @@ def commands(name: str) -> list[str]:
 
 
 def rows(name: str, *head: str) -> list[list[str]]:
-    """Return the rows of the table whose head begins with this text."""
+    """Return the rows of the table whose header begins with this text."""
     start = "| " + " | ".join(head) + " |"
     after = page(name).partition(f"\n{start}")[2]
     assert after, f"{name}.md has no table {start}"

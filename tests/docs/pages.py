@@ -85,14 +85,14 @@ class Page:
         return [block.text for block in self.blocks if block.file == file]
 
     def tables(self, head: str) -> list[list[list[str]]]:
-        """Return the cells of the tables whose first column has this head, without the heads."""
+        """Return the cells of the tables whose first column has this heading, without the header rows."""
         found = re.findall(rf"^\| {re.escape(head)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", self.text, re.MULTILINE)
         return [
             [[cell.strip() for cell in line.strip("|").split(" |")] for line in rows.splitlines()] for rows in found
         ]
 
     def table(self, head: str) -> list[list[str]]:
-        """Return the cells of the one table whose first column has this head."""
+        """Return the cells of the one table whose first column has this heading."""
         (found,) = self.tables(head)
         return found
 

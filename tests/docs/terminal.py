@@ -31,7 +31,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def typed(command: str, directory: Path, **variables: str) -> str:
-    """Type a command that must end on its own without an error, and return its output."""
+    """Type a command that must exit on its own without an error, and return its output."""
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=directory,
@@ -81,7 +81,7 @@ class Terminal:
             raise AssertionError(f"{words!r} is not in {self.lines}") from None
 
     async def end(self) -> None:
-        """Type Ctrl-C, and check that the command ends without an error."""
+        """Type Ctrl-C, and check that the command exits without an error."""
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGINT)
         assert await ended(self._process) == 0, self.lines

@@ -158,7 +158,7 @@ def test_every_state_of_health_is_documented() -> None:
 
 
 def test_times_are_those_of_the_code() -> None:
-    """The times for which an administrator may wait are those of the code."""
+    """The times for which an administrator may wait match the code."""
     words = ARCHITECTURE.words
     said = {
         "it notices a restart within five seconds": process.FILE_CHECK_INTERVAL == 5,
@@ -226,7 +226,7 @@ def _code_of(only: str) -> Iterator[ast.AST]:
 
 
 async def test_circusctl_works(root: Path) -> None:
-    """Each of the page's circusctl commands has its effect on a running hub, and the plugin's state can be read."""
+    """Each of the page's circusctl commands works on a running hub, and the plugin's state can be read."""
     async with Node(root, shipped_config()) as node:
         await node.start_hub()
         await wait_for_report(node.run_dir, "stub", lambda state: bool(state.resources), 60)

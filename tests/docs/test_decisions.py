@@ -15,7 +15,7 @@ WORDS = 450
 
 
 def test_the_index_has_each_record() -> None:
-    """It lists them with their titles, in the order of their numbers; a record's file name begins with its number."""
+    """It lists them with their titles, sorted by number; a record's file name begins with its number."""
     rows = [re.fullmatch(r"\[(.+)\]\((.+)\)", cells[0]) for cells in INDEX.table("record")]
     listed = [(row[1], f"docs/decisions/{row[2]}") for row in rows if row]
     assert listed == [(page.text.partition("\n")[0].removeprefix("# "), page.name) for page in RECORDS]

@@ -1,4 +1,4 @@
-"""docs/fleet.md: its commands are understood, its figures are those of the code, and its Role is enough."""
+"""docs/fleet.md: its commands are understood, its figures match the code, and its Role is enough."""
 
 import re
 import shlex
@@ -43,7 +43,7 @@ def test_the_lists_and_options_are_those_of_the_program() -> None:
 
 
 def test_the_figures_are_those_of_the_code() -> None:
-    """The page says how many hubs are queried at a time, for how long, and how large an answer may be."""
+    """The page says how many hubs are queried at a time, for how long, and how large a response may be."""
     assert f"queries {options.PARALLEL} hubs at a time" in PAGE.words
     assert f"each for at most {options.TIMEOUT:g} seconds" in PAGE.words
     assert (queries.EXEC_PARALLEL, queries.MAX_ANSWER) == (8, 16 << 20)
@@ -71,7 +71,7 @@ def test_the_role_is_enough() -> None:
 
 
 def test_the_role_can_be_bound() -> None:
-    """The page's command binds it: the names are those of the Role and of the options' defaults."""
+    """The page's command binds it: the names match the Role and the options' defaults."""
     command = shlex.split(PAGE.command("kubectl --namespace device-plugin-hub create rolebinding "))
     done = run(*command, "--dry-run=client", "--output=yaml")
     binding = yaml.safe_load(done.stdout)

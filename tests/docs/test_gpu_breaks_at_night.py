@@ -113,7 +113,7 @@ class Night:
             printed, _ = await asyncio.wait_for(process.communicate(), WAIT_SECONDS)
         except TimeoutError:
             process.terminate()
-            raise AssertionError(f"{command} does not end") from None
+            raise AssertionError(f"{command} does not exit") from None
         return await process.wait(), printed.decode()
 
     async def _condition(self, status: str) -> None:
@@ -171,7 +171,7 @@ def _address(node: OperatedNode) -> str:
 
 
 async def test_the_whole_night() -> None:
-    """Each command works, in the order of the page, and prints what the page shows, from the alert to the new card."""
+    """Each command works, in page order, and prints what the page shows, from the alert to the new card."""
     actions: dict[str, Callable[[Night], Awaitable[None]]] = {
         "kubectl dphub problems": Night.begin,
         "kubectl annotate node node-1 dphub.dev/cordon=0000:10:00.0": Night.fail,
@@ -225,7 +225,7 @@ def _check_alerts(metrics: list[str]) -> None:
 
 
 def _alert(severity: str, summary: str, name: str) -> dict[str, dict[str, str]]:
-    """Return an alert as promtool expects it; the descriptions are those of the rules."""
+    """Return an alert as promtool expects it; the descriptions come from the rules."""
     of_rule = {
         rule["alert"]: rule
         for group in yaml.safe_load((ROOT / "container/monitoring/rules.yaml").read_text())["groups"]

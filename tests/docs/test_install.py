@@ -86,7 +86,7 @@ def test_the_example_patch_works(tmp_path: Path, overlay: str) -> None:
 
 
 def test_the_example_configurations_work(tmp_path: Path) -> None:
-    """Each configuration is valid and has a DaemonSet; the label and the names are those in the commands."""
+    """Each configuration is valid and has a DaemonSet; the label and the names match the commands."""
     values = yaml.safe_load(CONFIGURATIONS)
     names = list(values["config"]["map"])
     for name, text in values["config"]["map"].items():
@@ -181,7 +181,7 @@ async def test_the_example_pod_gets_two_stub_devices(node: Node, kubelet: FakeKu
 
 
 def test_the_namespace_for_helm_has_the_labels_of_the_manifests() -> None:
-    """The labels of the Pod Security Standards are the same as those of kustomize's namespace."""
+    """The labels of the Pod Security Standards are the same as on kustomize's namespace."""
     (command,) = [each for each in commands("install") if each.startswith("kubectl label namespace")]
     labels = only(default(), "Namespace")["metadata"]["labels"]
     wanted = [f"{name}={level}" for name, level in labels.items() if name.startswith("pod-security.kubernetes.io/")]
@@ -211,7 +211,7 @@ def test_the_page_can_be_forwarded() -> None:
 
 
 def test_the_service_account_and_the_namespace_are_as_the_commands_have_them() -> None:
-    """The name of the DaemonSet, the namespace and the label of the pods in the commands are those of the manifests."""
+    """The name of the DaemonSet, the namespace and the label of the pods in the commands match the manifests."""
     daemonset = only(charted(), "DaemonSet")
     assert (daemonset["metadata"]["name"], daemonset["metadata"]["namespace"]) == (NAME, NAME)
     assert f"rollout status daemonset/{NAME}" in page("install")

@@ -76,7 +76,7 @@ def test_policies_and_resources_are_those_of_the_code() -> None:
 
 
 def test_the_settings_of_the_operator_are_keys() -> None:
-    """Each setting is a key here, or does not concern the plugin itself."""
+    """Each setting is a key here, or does not apply to the plugin itself."""
     rows = {
         name: cells[1].strip("`") for cells in INTEL.table("in `spec`") for name in re.findall("`([^`]+)`", cells[0])
     }

@@ -98,7 +98,7 @@ def test_labels_of_health() -> None:
 
 
 def test_times_and_paths() -> None:
-    """The times and paths on the page are those of the code."""
+    """The times and paths on the page match the code."""
     assert page("labels").count("stay for ten minutes") == 1
     assert LIFETIME == 600
     assert f"`{feature_file(FEATURES_DIR, 'gpu')}`" in page("labels")

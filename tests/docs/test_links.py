@@ -49,7 +49,7 @@ def _linked(page: Page) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_are_read_as_they_are_meant(page: Page) -> None:
-    """Every block has an end and a language, and every table has the same number of cells in each line."""
+    """Every block has an end and a language, and every table has the same number of cells in each row."""
     assert page.text.count("\n```") % 2 == 0
     assert all(block.language for block in page.blocks)
     for table in re.findall(r"(?:^\|.*\n)+", page.prose, re.MULTILINE):

@@ -39,7 +39,7 @@ def test_every_field_of_a_device_is_documented() -> None:
 
 
 def test_every_attribute_of_a_plugin_is_documented() -> None:
-    """Each attribute is documented with its default, in the order of the code."""
+    """Each attribute is documented with its default, in the same order as in the code."""
     rows = {cells[0].strip("`"): cells[1].strip("`") for cells in TUTORIAL.table("attribute")}
     assert list(rows) == list(Plugin.__annotations__)
     plugin = Plugin()
@@ -99,7 +99,7 @@ def _imported(module: str) -> list[str]:
 
 
 def test_limits_are_those_of_the_code() -> None:
-    """The figures on which a plugin author relies are those of the code."""
+    """The figures on which a plugin author relies match the code."""
     limits = ResetLimits()
     words = TUTORIAL.words
     assert f"{limits.memory >> 30} GiB of memory, {limits.processor} seconds of CPU time" in words

@@ -43,7 +43,7 @@ def test_the_privileges_are_documented() -> None:
 
 
 def test_what_the_pod_never_has() -> None:
-    """No manifest gives it the node's network, IPC namespace or a port of the node, as the page says."""
+    """No manifest gives it the node's network, IPC namespace or a port on the node, as the page says."""
     (said,) = re.findall("^There is no (.*), whichever components you use", page("security"), re.MULTILINE)
     assert codes(said) == ["hostNetwork", "hostIPC", "hostPort"]
     for values in (KUBERNETES, *VALUES.values()):
@@ -73,7 +73,7 @@ def test_nothing_calls_the_api_server() -> None:
 
 
 def test_no_secret_is_mounted() -> None:
-    """The pod's volumes are the ConfigMap and directories of the node; with the agent, also its token."""
+    """The pod's volumes are the ConfigMap and directories on the node; with the agent, also its token."""
     for values in (KUBERNETES, *VALUES.values()):
         kinds = {kind for volume in pod(charted(values))["volumes"] for kind in volume if kind != "name"}
         assert kinds == {"configMap", "hostPath"} | ({"projected"} if values is VALUES["agent"] else set())

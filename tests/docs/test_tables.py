@@ -20,7 +20,7 @@ IB = (DOCS / "ib.md").read_text(encoding="utf-8")
 
 
 def _rows(text: str, column: str) -> list[list[str]]:
-    """Return the rows of the table whose first column has this head."""
+    """Return the rows of the table whose first column has this heading."""
     table = text.partition(f"| {column} |")[2].partition("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
@@ -72,7 +72,7 @@ def _nvml_calls() -> dict[str, str]:
 
 
 ESSENTIAL = {"call": "yes", "ask": "no", "attempt": "no"}
-"""Whether the answer is essential for using a GPU, by the method with which NVML is called."""
+"""Whether the response is essential for using a GPU, by the method with which NVML is called."""
 
 
 def test_every_call_of_the_driver_is_documented() -> None:

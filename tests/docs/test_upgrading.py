@@ -49,7 +49,7 @@ def test_what_a_new_plugin_with_a_fault_says() -> None:
 
 
 def test_a_hub_that_is_stopped_ends_in_time() -> None:
-    """The handover, the graceful timeout and the time after SIGKILL fit into the pod's grace period."""
+    """The handover, the graceful timeout and the time after SIGKILL fit in the pod's grace period."""
     longest = HANDOVER_TIMEOUT + PluginConfig("x", "x").graceful_timeout + KILL_SECONDS
     grace = only(default(), "DaemonSet")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert longest < grace

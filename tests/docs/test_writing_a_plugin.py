@@ -172,7 +172,7 @@ def _has_metric(run_dir: RunDir) -> bool:
 
 
 async def test_a_pulled_out_adapter_keeps_its_container_from_starting(tutorial: Tutorial) -> None:
-    """The reset fails with the message of the function on the page."""
+    """The reset fails with the message from the function on the page."""
     (snippet,) = [text for text in SNIPPETS if text.startswith("    reset = ")]
     tutorial.write(f"{FIRST}\n{snippet}")
     async with FakeKubelet(tutorial.directory / "kubelet/plugins") as kubelet, terminal(PLUGIN, tutorial.directory):
@@ -197,7 +197,7 @@ async def test_a_pod_gets_ports_of_one_adapter(tutorial: Tutorial) -> None:
 
 
 def test_locations_come_from_sysfs(tmp_path: Path) -> None:
-    """A device gets its PCI address and its NUMA node; it gets no node if sysfs does not know one."""
+    """A device gets its PCI address and its NUMA node; it gets no node if sysfs does not have one."""
     names: dict[str, Any] = {}
     (text,) = [text for text in TUTORIAL.of("python") if text.startswith("def place(")]
     exec(compile(text, TUTORIAL.name, "exec"), names)  # noqa: S102 - the point of the test
@@ -221,7 +221,7 @@ def test_the_tests_of_the_tutorial_pass(tutorial: Tutorial) -> None:
 
 @pytest.mark.parametrize("module", [FIRST, GROWN, complete_plugin()], ids=["first", "grown", "whole"])
 def test_its_code_passes_the_linter(tutorial: Tutorial, module: str) -> None:
-    """The code is formatted, and a linter finds no mistake in it."""
+    """The code is formatted, and a linter finds no mistakes in it."""
     tutorial.write(module)
     files = sorted(path.name for path in tutorial.directory.glob("*.py"))
     for check in (["format", "--check"], ["check", "--select=E,F,W,B,I,UP"]):

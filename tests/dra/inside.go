@@ -27,7 +27,7 @@ func (k *kubelet) reportInstances(output *output) {
 	}
 }
 
-// instances returns the instances of all drivers in the order of their registration.
+// instances returns the instances of all drivers in registration order.
 func (k *kubelet) instances() map[string][]instance {
 	plugins := field(k.manager, "draPlugins")
 	mutex := accessible(field(plugins, "mutex")).Addr().Interface().(*sync.RWMutex)

@@ -1,6 +1,6 @@
 // Command dra runs the DRA manager and the plugin manager of a real kubelet, without the rest of it, for tests.
 //
-// Tests drive it with JSON, one object per line: commands on standard input, answers on standard output.
+// Tests drive it with JSON, one object per line: commands on standard input, responses on standard output.
 // tests/harness/realdra.py is the other side. Each build contains one version of Kubernetes; the files named
 // version_*.go cover the differences between the versions' interfaces.
 package main
@@ -32,13 +32,13 @@ type command struct {
 	Container string `json:"container"`
 }
 
-// An event: the instances of each driver in the order of their registration, sent as soon as they have changed.
+// An event: the instances of each driver in registration order, sent as soon as they have changed.
 type event struct {
 	Event     string                `json:"event"`
 	Instances map[string][]instance `json:"instances"`
 }
 
-// An answer to the command with the same ID. Error is empty if it succeeded.
+// A response to the command with the same ID. Error is empty if it succeeded.
 type answer struct {
 	ID     int    `json:"id"`
 	Error  string `json:"error"`
@@ -74,7 +74,7 @@ func logToStandardError() {
 }
 
 // serve executes commands, in parallel as a kubelet does for its pods, until standard input ends, as it does when the
-// test process ends.
+// test process exits.
 func serve(kubelet *kubelet, input io.Reader) {
 	output := &output{encoder: json.NewEncoder(os.Stdout)}
 	lines := bufio.NewScanner(input)

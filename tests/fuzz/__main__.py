@@ -21,7 +21,7 @@ DIRECTORY = Path("build/fuzz")
 
 
 def main() -> int:
-    """Run what the command line asks for; the exit code is 1 if there was a finding."""
+    """Run what the command line specifies; the exit code is 1 if there was a finding."""
     asked = _arguments().parse_args()
     if asked.replay:
         return _replay(asked.replay)
@@ -43,9 +43,9 @@ def main() -> int:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=1, help="for all targets together")
+    parser.add_argument("--minutes", type=float, default=1, help="in total, for all targets")
     parser.add_argument("--inputs", type=int, help="for each target, instead of a time")
-    parser.add_argument("--total", type=int, help="number of inputs of all targets together; fast targets get more")
+    parser.add_argument("--total", type=int, help="total number of inputs for all targets; fast targets get more")
     parser.add_argument("--target", action="append", choices=TARGETS, help="by default all; can be repeated")
     parser.add_argument("--seed", type=int, help="default: a new seed for each run")
     parser.add_argument("--json", type=Path, help="a file for the outcome")

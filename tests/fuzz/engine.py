@@ -138,7 +138,7 @@ class Fuzzer:
         @hypothesis.given(st.binary(min_size=12, max_size=48))
         def consume(recipe: bytes) -> None:
             finding = self._consume(self._target.make(Choices(recipe)))
-            # Slow inputs are not shortened, since each try takes as long.
+            # Slow inputs are not shortened, since each attempt takes as long.
             if finding and finding.problem not in self._findings and not finding.is_slow and self._tries < TRIES:
                 self._tries += 1
                 raise _Found(finding.problem)

@@ -34,7 +34,7 @@ class Hang(BaseException):
 
 
 class Growth(Exception):
-    """An input takes too much memory, or many inputs do together."""
+    """An input takes too much memory, or many inputs do in total."""
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def silence() -> Iterator[None]:
 
 
 class Guard:
-    """A watcher of the main thread, by its CPU time and by the clock."""
+    """Watches the main thread's CPU time and wall-clock time."""
 
     def __init__(self) -> None:
         self._began: float | None = None
@@ -59,7 +59,7 @@ class Guard:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Watch until the block ends; meanwhile, SIGUSR1 has another handler, and this process has a memory limit."""
+        """Watch until the block ends; meanwhile, SIGUSR1 has a different handler, and this process a memory limit."""
         handler = signal.signal(signal.SIGUSR1, _raise)
         limits = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + CEILING_BYTES, limits[1]))
@@ -88,7 +88,7 @@ class Guard:
         try:
             yield
         except MemoryError as error:
-            raise Growth("memory without bound") from error
+            raise Growth("unbounded memory growth") from error
         finally:
             self._began = None
         if _peak_bytes() - peak > JUMP_BYTES:

@@ -68,7 +68,7 @@ def edited_files(choices: Choices, valid: Mapping[str, bytes], names: Sequence[s
         elif action == 14:
             pieces.append(Piece.of(choices.of(list(valid.values())), name))
         elif content.startswith(b"{") and action < 8:
-            # A log has such a document in each line.
+            # A log has a JSON document on each line.
             lines = content.splitlines(keepends=True)
             number = choices.below(len(lines))
             lines[number] = edited_json(choices, msgspec.json.decode(lines[number])) + b"\n"

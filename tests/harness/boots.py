@@ -239,7 +239,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--gap", type=float, help="seconds until the kubelet admits pods; by default, as a complete kubelet"
     )
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="default: a random seed")  # noqa: S311 - no secret
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="default: a random seed")  # noqa: S311 - not a secret
     options = parser.parse_args(words)
     choose(options.kubelet)
     sys.stdout.write(f"kubelet: {options.kubelet}, {options.count} boots in each order, seed {options.seed}\n")

@@ -1,4 +1,4 @@
-"""SIGKILL and SIGSTOP for random processes of a hub's tree, and the time until everything is back.
+"""SIGKILL and SIGSTOP for random processes in a hub's tree, and the time until everything is back.
 
 A long run, with several nodes in parallel:
 
@@ -76,14 +76,14 @@ class Chaos:
                 group.create_task(self._run_node(number, share))
 
     async def _run_node(self, number: int, count: int) -> None:
-        dice = random.Random(f"{self.seed} {number}")  # noqa: S311 - no secret
+        dice = random.Random(f"{self.seed} {number}")  # noqa: S311 - not a secret
         rest = iter(range(count))
         while length_hint(rest):
             try:
                 await self._signal_often(number, dice, rest)
             except* Exception as group:  # noqa: BLE001 - a new node gets the other signals
                 self.lost += [f"seed {self.seed}, node {number}: {error}" for error in group.exceptions]
-                # The error is printed at once, since a long run may be ended before its summary.
+                # The error is printed at once, since a long run may be stopped before its summary.
                 sys.stdout.write(f"{self.lost[-1]}\n")
                 sys.stdout.flush()
 
@@ -176,7 +176,7 @@ async def _main(options: argparse.Namespace) -> None:
     chaos = Chaos(options.seed, options.watchdog)
     reporting = asyncio.create_task(_report(chaos, options.count))
     if running := asyncio.current_task():
-        # With this handler, a run that is ended early leaves no process behind, and prints its results so far.
+        # With this handler, a run that is stopped early leaves no process behind, and prints its results so far.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     try:
         await chaos.run(options.count, options.nodes)
@@ -192,7 +192,7 @@ async def _main(options: argparse.Namespace) -> None:
 def main(words: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.harness.chaos", description=__doc__)
-    parser.add_argument("--count", type=int, default=100, help="signals, on all nodes together")
+    parser.add_argument("--count", type=int, default=100, help="total number of signals, across all nodes")
     parser.add_argument("--nodes", type=int, default=2, help="nodes in parallel")
     parser.add_argument(
         "--watchdog",
@@ -200,7 +200,7 @@ def main(words: Sequence[str] | None = None) -> None:
         default=WATCHDOG,
         help="seconds after which a frozen plugin is killed",
     )
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="default: a random seed")  # noqa: S311 - no secret
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="default: a random seed")  # noqa: S311 - not a secret
     asyncio.run(_main(parser.parse_args(words)))
 
 

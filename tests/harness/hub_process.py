@@ -88,7 +88,7 @@ class HubProcess:
         )
 
     def ask(self, *words: str) -> str:
-        """Run a circusctl command that must succeed, and return its answer."""
+        """Run a circusctl command that must succeed, and return its response."""
         answer = self.ctl(*words)
         assert answer.returncode == 0, answer
         return answer.stdout.strip()
@@ -151,7 +151,7 @@ class HubProcess:
             raise AssertionError(f"the hub did not exit\n{self.text()}") from None
 
     def stop(self, signum: int = signal.SIGTERM) -> int:
-        """End the hub with a signal, and return its exit code."""
+        """Stop the hub with a signal, and return its exit code."""
         os.kill(self.pid, signum)
         return self.wait_for_exit()
 
@@ -170,7 +170,7 @@ class HubProcess:
 
 
 def run_hub_to_end(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a hub that is expected to end on its own."""
+    """Run a hub that is expected to exit on its own."""
     return subprocess.run(
         [sys.executable, "-c", HUB, *map(str, arguments)],
         capture_output=True,

@@ -47,7 +47,7 @@ class Node(kit.Node):
         register: bool = True,
         **options: Any,  # noqa: ANN401 - those of ScriptedPlugin
     ) -> ScriptedPlugin:
-        """Start a plugin, and register it unless `register` is false; it ends with the node."""
+        """Start a plugin, and register it unless `register` is false; it stops with the node."""
         plugin = await ScriptedPlugin(self.plugin_dir, resource, socket, **options).serve()
         self._stack.push_async_callback(plugin.close)
         if register:
@@ -67,7 +67,7 @@ async def node(**settings: Any) -> AsyncIterator[Node]:  # noqa: ANN401 - the ku
             yield started
     finally:
         remove_tree(root)
-    # A gRPC server that is ended at once, as the plugins' servers are, needs a moment to end its tasks.
+    # A gRPC server that is stopped at once, as the plugins' servers are, needs a moment to end its tasks.
     if left := asyncio.all_tasks() - before:
         _, left = await asyncio.wait(left, timeout=WAIT_SECONDS)
     assert not left, f"tasks left behind: {left}"

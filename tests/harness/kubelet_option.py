@@ -1,4 +1,4 @@
-"""The option --kubelet, which selects the nodes' kubelet: the fake one or the device manager of a real one."""
+"""The `--kubelet` option, which selects the nodes' kubelet: the fake one or the device manager of a real one."""
 
 from pathlib import Path
 

@@ -27,7 +27,7 @@ class Starts:
         self._noted = False
 
     def watch(self, kubelet: type[FakeKubelet]) -> None:
-        """Note all starts of this type of kubelet."""
+        """Record all starts of this type of kubelet."""
         process_type, starts = kubelet.process_type, self
 
         class Watched(process_type):

@@ -1,4 +1,4 @@
-"""Builds of the program in tests/kubelet, one for each version of Kubernetes, kept in build/kubelet.
+"""Builds of the program in tests/kubelet, one for each Kubernetes version, kept in build/kubelet.
 
     python -m tests.harness.kubeletbuild 1.36 1.37          builds those that are missing
     python -m tests.harness.kubeletbuild --lock v1.36.3     chooses the modules of a version, after a change of version

@@ -1,4 +1,4 @@
-"""A running program of tests/kubelet or tests/dra: commands, answers and events, one JSON object per line."""
+"""A running program of tests/kubelet or tests/dra: commands, responses and events, one JSON object per line."""
 
 import asyncio
 import itertools
@@ -13,7 +13,7 @@ _LONGEST_LINE = 64 * 1024 * 1024
 
 
 class KubeletEndedError(Exception):
-    """The process ended before it answered."""
+    """The process exited before it responded."""
 
 
 class Event(msgspec.Struct):
@@ -49,7 +49,7 @@ EventType = TypeVar("EventType")
 
 
 class Program(Generic[EventType]):
-    """The running program, its commands and its answers.
+    """The running program, its commands and its responses.
 
     Args:
         arguments: The command line.
@@ -76,7 +76,7 @@ class Program(Generic[EventType]):
         self._reading = asyncio.create_task(self._read(self._process))
 
     def send(self, do: str, **fields: Any) -> "asyncio.Future[Answer]":  # noqa: ANN401 - a command's fields
-        """Send a command, and return a future of its answer."""
+        """Send a command, and return a future of its response."""
         number = next(self._numbers)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if self._process is None or self._process.stdin is None or self._reading is None or self._reading.done():
@@ -87,7 +87,7 @@ class Program(Generic[EventType]):
         return answer
 
     async def end(self, *, clean: bool) -> None:
-        """End the program: close its standard input if `clean`; otherwise, send SIGKILL."""
+        """Stop the program: close its standard input if `clean`; otherwise, send SIGKILL."""
         if self._process is not None and self._reading is not None:
             if clean and self._process.stdin:
                 self._process.stdin.close()
@@ -118,4 +118,4 @@ class Program(Generic[EventType]):
 
 def _fail(answer: "asyncio.Future[Answer]", words: str) -> None:
     answer.set_exception(KubeletEndedError(words))
-    answer.exception()  # no error if the test does not wait for this answer
+    answer.exception()  # no error if the test does not wait for this response

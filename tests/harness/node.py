@@ -28,9 +28,9 @@ def replace(path: Path, text: str) -> None:
 def random_source() -> random.Random:
     """Return a source of random numbers; the seed is printed, so that a failure can be repeated."""
     # pytest-randomly seeds `random` before each test, so that --randomly-seed repeats this too.
-    seed = random.randrange(2**32)  # noqa: S311 - no secret
+    seed = random.randrange(2**32)  # noqa: S311 - not a secret
     sys.stdout.write(f"seed {seed}\n")
-    return random.Random(seed)  # noqa: S311 - no secret
+    return random.Random(seed)  # noqa: S311 - not a secret
 
 
 class Node(kit.Node):

@@ -85,7 +85,7 @@ class Lines:
                         return
         except TimeoutError:
             raise AssertionError(f"{words!r} is not in {seen}") from None
-        raise AssertionError(f"the command ended without printing {words!r}: {seen}")
+        raise AssertionError(f"the command exited without printing {words!r}: {seen}")
 
 
 class OperatedNode(Node):
@@ -169,7 +169,7 @@ class OperatedNode(Node):
             await ended(process)
 
     async def get(self, path: str, **request: Any) -> tuple[int, str]:  # noqa: ANN401 - what tornado's client takes
-        """Return the hub's answer over HTTP: the status code and the text."""
+        """Return the hub's response over HTTP: the status code and the text."""
         instance = read_file(self.run_dir.hub_report, InstanceReport)
         assert instance
         answer = await AsyncHTTPClient().fetch(f"http://{instance.hub.http}{path}", raise_error=False, **request)

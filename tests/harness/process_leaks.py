@@ -19,7 +19,7 @@ TIMEOUT = "process_leak_timeout"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the plugin's one setting."""
-    parser.addini(TIMEOUT, "seconds that processes have to end after the last test", default="30")
+    parser.addini(TIMEOUT, "seconds that processes have to exit after the last test", default="30")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,7 +52,7 @@ def _processes(mark: str) -> list[psutil.Process]:
 
 def _describe(process: psutil.Process) -> str:
     try:
-        test = process.environ().get("PYTEST_CURRENT_TEST", "a test that gave it another environment")
+        test = process.environ().get("PYTEST_CURRENT_TEST", "a test that gave it a different environment")
         return f"process {process.pid} ({' '.join(process.cmdline())}), started by {test}"
     except psutil.Error:
         return f"process {process.pid}"

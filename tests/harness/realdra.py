@@ -48,8 +48,8 @@ class _ResourceStatus(msgspec.Struct):
 class RealDraProcess(DraProcess):
     """A process with the DRA manager and the plugin manager of a kubelet.
 
-    Its parameters are those of `DraProcess`. It does not report which attempts to register a driver failed, and the pod
-    resources API does not show its devices.
+    It takes the same parameters as `DraProcess`. It does not report which attempts to register a driver failed, and the
+    pod resources API does not show its devices.
     """
 
     version: ClassVar[str]

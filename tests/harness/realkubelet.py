@@ -188,13 +188,13 @@ class RealKubeletProcess:
 
     async def removed(self, pod: Pod) -> None:
         """Free the devices of a pod that has been removed."""
-        # A kubelet that has ended in the meantime receives only the remaining pods when it starts again.
+        # A kubelet that has exited in the meantime receives only the remaining pods when it starts again.
         with suppress(KubeletEndedError):
             await self._program.send("remove", pod={"uid": pod.key})
         self._journal.changed()
 
     def _forget_lost_devices(self) -> None:
-        """Remove the pods whose devices the checkpoint does not know, because it has been deleted or is broken."""
+        """Remove the pods whose devices are not in the checkpoint, because it has been deleted or is broken."""
         try:
             _, known = checkpoint.read(self._checkpoint)
         except UnreadableError:
@@ -238,7 +238,7 @@ async def restart_with(kubelet: FakeKubelet, pod: Pod, resource: str) -> None:
 
 
 def describe(pod: Pod, requests: Requests) -> dict[str, Any]:
-    """Describe a pod for the program; namespace and name are its UID, as in the fake kubelet's checkpoint."""
+    """Describe a pod for the program; its namespace and name are its UID, as in the fake kubelet's checkpoint."""
     containers = [{"name": name, "limits": dict(sizes)} for name, sizes in requests.items()]
     return {"uid": pod.key, "name": pod.name, "namespace": pod.namespace, "containers": containers}
 

@@ -20,7 +20,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.harness.restarts", description=__doc__)
     parser.add_argument("--count", type=int, default=100, help="restarts and crashes of the kubelet")
     parser.add_argument("--kubelet", choices=KUBELETS, default=FAKE, help="the kubelet that restarts")
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="default: a random seed")  # noqa: S311 - no secret
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="default: a random seed")  # noqa: S311 - not a secret
     options = parser.parse_args(words)
     choose(options.kubelet)
     rows = asyncio.run(kubelet_restarts(options.count, options.seed))

@@ -17,7 +17,7 @@ _CREDENTIALS = struct.Struct("3i")
 _BYTES = 4096
 
 _KILL_SECONDS = 60.0
-"""A time limit in seconds, far longer than any process takes to end after SIGKILL."""
+"""A time limit in seconds, far longer than any process takes to exit after SIGKILL."""
 
 
 def settings(unit: str) -> dict[str, list[str]]:
@@ -36,7 +36,7 @@ def words(command: str) -> list[str]:
 
 
 def _frozen(main: psutil.Process) -> list[psutil.Process]:
-    """Stop a process and all its descendants, so that they start no new processes, and return them."""
+    """Stop a process and all its descendants, so that they cannot start new ones, and return them."""
     found: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
         while new := [each for each in (main, *main.children(recursive=True)) if each not in found]:

@@ -57,7 +57,7 @@ CONFIGS = {
 
 
 class Way(StrEnum):
-    """How a hub ends."""
+    """How a hub is stopped."""
 
     TERM = "SIGTERM"
     KILL = "SIGKILL"
@@ -66,7 +66,7 @@ class Way(StrEnum):
 
 @dataclass
 class Hub:
-    """A hub of the node."""
+    """A hub on the node."""
 
     name: str
     process: Process
@@ -75,7 +75,7 @@ class Hub:
 
 @dataclass
 class Failure:
-    """A row of admissions that failed one after another."""
+    """A run of consecutive failed admissions."""
 
     begin: float
     reason: str
@@ -150,7 +150,7 @@ class UpgradeNode(Node):
             (directory / f"{name}.ini").write_text(text.format(directory=directory))
         super().__init__(directory, kubelet=kubelet)
         self.hubs: list[Hub] = []
-        """The hubs that have not been asked to end, the oldest first."""
+        """The hubs that have not been asked to stop, the oldest first."""
         self.ending: list[asyncio.Task[None]] = []
         self.served_at: dict[str, int] = {}
         """When the socket of each hub was last seen, by the clock of `instances.now`."""
@@ -172,7 +172,7 @@ class UpgradeNode(Node):
         return self.hubs[-1]
 
     def end(self, hub: Hub, way: Way, freeze: float = 0) -> None:
-        """End a hub, without waiting until it has exited."""
+        """Stop a hub, without waiting until it has exited."""
         self.hubs.remove(hub)
         self.ending.append(asyncio.create_task(self._end(hub, way, freeze)))
 
@@ -208,7 +208,7 @@ class UpgradeNode(Node):
         await wait_until(is_owner, f"{hub.name} to have the resource")
 
     async def ended(self) -> None:
-        """Wait until all hubs that were asked to end have exited."""
+        """Wait until all hubs that were asked to stop have exited."""
         await asyncio.gather(*self.ending)
 
     async def watch_sockets(self) -> None:

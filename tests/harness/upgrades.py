@@ -4,7 +4,7 @@ A long run, with several nodes in parallel:
 
     python -m tests.harness.upgrades --count 300 --nodes 2 --kubelet 1.36
 
-Up to three hubs run at once, the time between changes is up to nine seconds, any of the hubs may end, including the
+Up to three hubs run at once, the time between changes is up to nine seconds, any of the hubs may exit, including the
 middle one or the newest, and some hubs never become ready. One hub that can serve always stays.
 """
 
@@ -44,8 +44,8 @@ class Run:
     admissions: Admissions | None = None
 
     async def run(self, count: int, *, distinguishes_sockets: bool) -> None:
-        """End this many hubs, and check that the end of the last one is noticed."""
-        dice = random.Random(self.seed)  # noqa: S311 - no secret
+        """Stop this many hubs, and check that the exit of the last one is noticed."""
+        dice = random.Random(self.seed)  # noqa: S311 - not a secret
         async with upgrade_node(distinguishes_sockets=distinguishes_sockets) as node:
             self.begin = time.monotonic()
             self.admissions = Admissions(node.kubelet)
@@ -118,7 +118,7 @@ def summary(runs: Sequence[Run], lost: Sequence[str]) -> str:
     gaps = sorted(failure.seconds for each in admissions for failure in each.failures)
     failed = sum(failure.count for each in admissions for failure in each.failures)
     total, longest = sum(each.total for each in admissions), max((each.longest for each in admissions), default=0)
-    hubs = f"{sum(run.ends for run in runs)} hubs ended, {len(lost)} runs lost"
+    hubs = f"{sum(run.ends for run in runs)} hubs exited, {len(lost)} runs lost"
     lines = [f"{hubs}, {failed} of {total} admissions failed, the longest took {longest:.3f} s"]
     if gaps:
         lines.append(f"{len(gaps)} gaps: median {median(gaps):.3f} s, worst {gaps[-1]:.3f} s")
@@ -128,15 +128,15 @@ def summary(runs: Sequence[Run], lost: Sequence[str]) -> str:
 def main(words: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.harness.upgrades", description=__doc__)
-    parser.add_argument("--count", type=int, default=30, help="hubs that end, on all nodes together")
+    parser.add_argument("--count", type=int, default=30, help="total number of hubs that exit, across all nodes")
     parser.add_argument("--nodes", type=int, default=1, help="nodes in parallel")
     parser.add_argument("--interval", type=float, default=9.0, help="maximum seconds between changes")
-    parser.add_argument("--ways", nargs="+", choices=[way.name for way in Way], default=["TERM"], help="how hubs end")
+    parser.add_argument("--ways", nargs="+", choices=[way.name for way in Way], default=["TERM"], help="how hubs exit")
     parser.add_argument("--kubelet", choices=KUBELETS, default=FAKE, help="the kubelet of the nodes")
     parser.add_argument(
         "--since-1.37", dest="since", action="store_true", help="use a fake kubelet that distinguishes sockets"
     )
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="default: a random seed")  # noqa: S311 - no secret
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="default: a random seed")  # noqa: S311 - not a secret
     options = parser.parse_args(words)
     choose(options.kubelet)
     ways = [Way[name] for name in options.ways]

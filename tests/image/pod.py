@@ -16,7 +16,7 @@ import psutil
 from hub.testing.waiting import WAIT_SECONDS, wait_until
 
 GRACE = 30.0
-"""Seconds that a kubelet gives a pod to end before it kills it."""
+"""Seconds that a kubelet gives a pod to terminate before killing it."""
 
 # As containerd mounts them in a pod that is not privileged.
 _KERNEL = [
@@ -63,7 +63,7 @@ class ContainerSpec:
     working_dir: str = ""
     """The working directory, which replaces the image's own."""
     volumes: dict[str, Path] = field(default_factory=dict)
-    """Directories of the node, by their paths in the container."""
+    """Directories on the node, by their paths in the container."""
     read_only_volumes: frozenset[str] = frozenset()
     """The volumes that the container may not write to."""
     scratch: list[str] = field(default_factory=list)
@@ -75,7 +75,7 @@ class ContainerSpec:
     dropped: frozenset[str] = frozenset()
     """The capabilities that the container lacks although it is privileged, such as CAP_SYS_PTRACE."""
     host_pid: bool = False
-    """Whether the container sees the processes of the node."""
+    """Whether the container sees the node's processes."""
 
 
 class Pod:
@@ -113,7 +113,7 @@ class Pod:
         subprocess.run([*self._runc, "kill", self._name, name], check=True)
 
     async def ended(self, within: float) -> int:
-        """Wait until the container has ended, and return its exit code."""
+        """Wait until the container has exited, and return its exit code."""
         process = self._process
         assert process is not None
         await wait_until(lambda: process.poll() is not None, "the end of the container", within)
@@ -227,4 +227,4 @@ def _own_capabilities() -> list[str]:
 
 
 StartPod = Callable[[ContainerSpec], Pod]
-"""A function that starts a pod, which ends with the test."""
+"""A function that starts a pod, which is stopped with the test."""

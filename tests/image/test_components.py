@@ -85,7 +85,7 @@ async def test_xpumd_is_asked_on_its_socket(host: Path, start_pod: StartPod, wit
 
 @pytest.mark.parametrize("without", ["", "udev"])
 async def test_udev_knows_the_properties_of_devices(host: Path, start_pod: StartPod, without: str) -> None:
-    """With the mount, a device is selected by a property that udev knows; without the mount, none is found."""
+    """With the mount, a device is selected by a property that udev has recorded; without the mount, none is found."""
     tree = GenericTree(host)
     device = tree.part(tree.usb("1-1", number=2), "ttyUSB0", "tty")
     tree.udev(device, "c188:0", ID_MODEL="Modem")

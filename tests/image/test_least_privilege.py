@@ -1,6 +1,6 @@
 """What each mount and each privilege of the pod is for: without it, something named here fails.
 
-The node has simulated GPUs and adapters. The pod is that of the manifests, with this image in it.
+The node has simulated GPUs and adapters. The pod is the manifests', with this image in it.
 """
 
 import asyncio
@@ -241,7 +241,7 @@ def _mps(host: Path, without: str = "") -> ContainerSpec:
 
 
 async def test_mps_shares_memory_through_the_node(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
-    """The daemons' /dev/shm is a directory of the node, which containers with a share also get."""
+    """The daemons' /dev/shm is a directory on the node, which containers with a share also get."""
     pod = start_pod(_mps(host))
     await kubelet.wait_for(GPU, 16, GRACE)
     assert (await pod.exec("touch", "/dev/shm/memory"))[0] == 0  # noqa: S108 - the pod's

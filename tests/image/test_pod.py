@@ -12,7 +12,7 @@ from tests.image.pod import GRACE, ContainerSpec, Image, StartPod
 RESOURCES = {"nvidia.com/gpu", "rdma/hca", STUB}
 
 OWN_PLUGIN = '''
-"""Serves what a circus.ini next to it asks for."""
+"""Serves what the circus.ini in the same directory specifies."""
 
 from hub import Device, Plugin
 
@@ -41,7 +41,7 @@ async def _all_listed(kubelet: FakeKubelet) -> None:
 async def test_registration_allocation_restart_and_stop(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path], node: Path
 ) -> None:
-    """All resources register, a pod gets its devices, and the hub survives a kubelet restart and ends after SIGTERM."""
+    """All resources register, a pod gets its devices, and the hub survives a kubelet restart and exits on SIGTERM."""
     pod = start_pod(ContainerSpec(volumes=volumes))
     await kubelet.wait_for(STUB, 4, GRACE)
     await _all_listed(kubelet)

@@ -1,6 +1,6 @@
 // Command kubelet runs the device manager of a real kubelet, without the rest of it, for tests.
 //
-// Tests drive it with JSON, one object per line: commands on standard input, answers and events on standard output.
+// Tests drive it with JSON, one object per line: commands on standard input, responses and events on standard output.
 // tests/harness/realkubelet.py is the other side. Each build contains one version of Kubernetes; the files named
 // version_*.go cover the differences between the versions' interfaces.
 package main
@@ -30,7 +30,7 @@ type command struct {
 	Container string `json:"container"`
 }
 
-// An answer to the command with the same ID. Error is empty if it succeeded.
+// A response to the command with the same ID. Error is empty if it succeeded.
 type answer struct {
 	ID    int    `json:"id"`
 	Error string `json:"error"`
@@ -58,7 +58,7 @@ func logToStandardError() {
 	_ = flags.Set("logtostderr", "true")
 }
 
-// serve executes commands until standard input ends, as it does when the test process ends.
+// serve executes commands until standard input ends, as it does when the test process exits.
 func serve(kubelet *kubelet, reports *reporter, input io.Reader) {
 	lines := bufio.NewScanner(input)
 	lines.Buffer(nil, maxCommandBytes)

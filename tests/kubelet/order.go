@@ -91,7 +91,7 @@ func (c *orderedClient) GetDevicePluginOptions(
 	}, nil
 }
 
-// GetPreferredAllocation orders the devices, and completes the plugin's answer, or answers for a plugin without a
+// GetPreferredAllocation orders the devices, and completes the plugin's response, or answers for a plugin without a
 // preference.
 func (c *orderedClient) GetPreferredAllocation(
 	ctx context.Context, request *api.PreferredAllocationRequest, options ...grpc.CallOption,

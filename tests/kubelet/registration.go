@@ -15,7 +15,7 @@ import (
 //go:linkname addGlobalServerOptions google.golang.org/grpc/internal.AddGlobalServerOptions
 var addGlobalServerOptions any
 
-// reportRegistrations reports each call to Register with its outcome, before the plugin gets the answer.
+// reportRegistrations reports each call to Register with its outcome, before the plugin gets the response.
 func reportRegistrations(reports *reporter) {
 	report := func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		response, err := handle(ctx, request)

@@ -29,7 +29,7 @@ type device struct {
 	NUMA   []int64 `json:"numa"`
 }
 
-// reporter writes answers and events to standard output, in the order in which they happened.
+// reporter writes responses and events to standard output, in the order in which they happened.
 type reporter struct {
 	mutex   sync.Mutex
 	encoder *json.Encoder

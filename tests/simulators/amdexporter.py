@@ -11,7 +11,7 @@ SERVICE = "metricssvc.MetricsService"
 
 
 def encoded(states: Mapping[str, str]) -> bytes:
-    """Return the exporter's answer if it knows these devices in these states."""
+    """Return the exporter's response if it knows these devices in these states."""
     answer = b""
     for number, (device, health) in enumerate(states.items()):
         state = b"".join(
@@ -38,7 +38,7 @@ class SimulatedExporter:
     def __init__(self, socket: Path, service: str = SERVICE) -> None:
         self.states: dict[str, str] = {}
         self.answer: bytes | None = None
-        """The answer to give in place of the one that `states` describes."""
+        """The response to give in place of the one that `states` describes."""
         self._socket = socket
         self._service = service
 

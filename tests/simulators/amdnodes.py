@@ -28,7 +28,7 @@ OAM = ("05", "26", "46", "65", "85", "a6", "c6", "e5")
 
 
 def mi300x(root: Path, *modes: str, separator: str = ".") -> AmdTree:
-    """Create a server with eight MI300Xs, in modes such as "CPX_NPS4"; the last mode is that of all further cards."""
+    """Create a server with eight MI300Xs, in modes such as "CPX_NPS4"; the last mode applies to all further cards."""
     tree = AmdTree(root, separator=separator)
     modes = modes or ("SPX_NPS1",)
     with tree.changing():

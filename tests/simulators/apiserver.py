@@ -32,13 +32,13 @@ class Request(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """The server's answer in place of what the request asks for."""
+    """The server's response in place of what the request asks for."""
 
     status: int
     headers: Mapping[str, str] = {}
     hang: bool = False
     lose: bool = False
-    """Whether the request has its effect but the answer is lost."""
+    """Whether the request takes effect but the response is lost."""
     method: str = ""
     """The method of the requests that the fault affects; empty for any."""
 
@@ -120,7 +120,7 @@ class FakeApiServer:
         self.touch()
 
     def touch(self) -> None:
-        """Raise the resource version of the node, so that watches report a change."""
+        """Increment the node's resource version, so that watches report a change."""
         self.node["metadata"]["resourceVersion"] = str(int(self.node["metadata"]["resourceVersion"]) + 1)
         self._changed.set()
         self._changed = asyncio.Event()

@@ -31,7 +31,7 @@ Offered = tuple[str, str, str]
 
 
 class Edits:
-    """Random changes of a node's USB adapters, which get other numbers when plugged in again, links, files and drivers.
+    """Random changes to a node's links, files, drivers and USB adapters, which get new numbers when plugged in again.
 
     Args:
         tree: The node.

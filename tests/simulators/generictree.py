@@ -18,7 +18,7 @@ class GenericTree:
             (root / directory).mkdir(parents=True)
 
     def file(self, name: str) -> None:
-        """Create a file in /dev that sysfs does not know."""
+        """Create a file in /dev that is not in sysfs."""
         path = self.root / "dev" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -116,7 +116,7 @@ class IntelTree:
         shutil.rmtree(function)
 
     def divide(self, pci: str, count: int, *, driver: str = "") -> None:
-        """Divide a GPU into virtual functions, as an administrator does, by default with the physical one's driver."""
+        """Split a GPU into virtual functions, as an administrator does, by default with the physical one's driver."""
         function = self._functions[pci]
         for link in list(function.glob("virtfn*")):
             self.remove(link.readlink().name)
@@ -209,7 +209,7 @@ def integrated(root: Path) -> IntelTree:
 
 
 def two_flex(root: Path) -> IntelTree:
-    """Create a node with two Flex 170, one on each NUMA node, each with two management engines."""
+    """Create a node with two Flex 170s, one on each NUMA node, each with two management engines."""
     tree = IntelTree(root)
     tree.add("0000:4d:00.0", numa=0, meis=2, max_vfs=31)
     tree.add("0000:b7:00.0", numa=1, meis=2, max_vfs=31)
@@ -217,7 +217,7 @@ def two_flex(root: Path) -> IntelTree:
 
 
 def eight_max(root: Path) -> IntelTree:
-    """Create a node with eight Max 1550, four on each NUMA node; card number 0 is the board's own controller."""
+    """Create a node with eight Max 1550s, four on each NUMA node; card number 0 is the board's own controller."""
     tree = IntelTree(root)
     tree.add("0000:03:00.0", vendor="0x1a03", device="0x2000", driver="", kind=WITH_DISPLAY)
     for number in range(8):
@@ -234,7 +234,7 @@ def battlemage(root: Path) -> IntelTree:
 
 
 def four_vfs(root: Path) -> IntelTree:
-    """Create a node with a Flex 170 that is divided into four virtual functions, and one that is not."""
+    """Create a node with a Flex 170 that is split into four virtual functions, and one that is not."""
     tree = two_flex(root)
     tree.divide("0000:4d:00.0", 4)
     return tree

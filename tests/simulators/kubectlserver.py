@@ -1,6 +1,6 @@
 """What a real kubectl requests from a one-node cluster: the node, its pods and events, and the pages of its hub.
 
-The node and the events are those of a fake API server, to which the node's agent writes.
+The node and the events come from a fake API server, to which the node's agent writes.
 """
 
 import json
@@ -28,7 +28,7 @@ class KubectlServer:
     Args:
         api: The API server that the node's agent calls.
         hub: A function that returns the address of the node's hub.
-        removed: A function that ends a pod on the node, given its namespace and name.
+        removed: A function that stops a pod on the node, given its namespace and name.
     """
 
     def __init__(self, api: FakeApiServer, hub: Callable[[], str], removed: Callable[[str, str], Any]) -> None:
@@ -222,7 +222,7 @@ def _resource(name: str, kind: str) -> Object:
 
 
 def _as_core(event: Object) -> Object:
-    """Return an event of events.k8s.io in the older form, in which kubectl reads it."""
+    """Return an event of events.k8s.io in the older format, which kubectl reads."""
     series = event.get("series") or {}
     return {
         "apiVersion": "v1",

@@ -1,7 +1,7 @@
 """The rules by which Node Feature Discovery makes labels from the files in its directory.
 
-They are those of its source in July 2026: the worker's in source/local/local.go, the master's in
-pkg/apis/nfd/validate/validate.go, and those of label names and values in Kubernetes' util/validation.
+They follow its source in July 2026: the worker's in source/local/local.go, the master's in
+pkg/apis/nfd/validate/validate.go, and those for label names and values in Kubernetes' util/validation.
 """
 
 import re

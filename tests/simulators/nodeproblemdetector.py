@@ -60,7 +60,7 @@ class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
     metricsReporting: bool = True  # noqa: N815 - the program's name
 
     def mistakes(self) -> list[str]:
-        """Return why the program would end when it reads this file, and which parts of the file have no effect."""
+        """Return why the program would exit when it reads this file, and which parts of the file have no effect."""
         limit, known = seconds(self.settings.timeout), {each.type for each in self.conditions}
         found = [] if self.plugin == "custom" else ["plugin is not custom"]
         if seconds(self.settings.invoke_interval) <= 0:
@@ -95,7 +95,7 @@ class Detector:
 
     Args:
         monitor: The monitor.
-        places: The paths on this machine of files that have another path in the monitor, by that path.
+        places: Maps each path in the monitor to the file's path on this machine; other paths are used as they are.
         environment: The environment of the scripts.
 
     Attributes:

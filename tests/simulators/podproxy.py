@@ -1,6 +1,6 @@
 """A stand-in for the part of the API server that `kubectl dphub` uses: the list of pods, and the pages of their hubs.
 
-The answers are in a file, which is read for each request; see `Scenario`.
+The responses are in a file, which is read for each request; see `Scenario`.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ _MISDIRECTED = 421
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The answer of one hub to a request."""
+    """The response from one hub to a request."""
 
     body: str = ""
     code: int = 200
     delay: float = 0.0
-    """Seconds until the answer."""
+    """Seconds until the response."""
     mode: str = ""
-    """The kind of fault. hang: never; drip: byte by byte, without end; huge: without end; raw: the body is not UTF-8;
+    """The kind of fault. hang: never; drip: byte by byte, endlessly; huge: endless; raw: the body is not UTF-8;
     bomb: compressed; short: without the end."""
 
 
@@ -39,11 +39,11 @@ class Scenario(msgspec.Struct):
     pods: list[dict[str, Any]] = []
     """The pods, as the API server lists them."""
     pages: dict[str, Answer] = {}
-    """Answers, by "POD PAGE"; for a page that is not here, the API server answers that it does not exist."""
+    """Responses, by "POD PAGE"; for a page that is not here, the API server answers that it does not exist."""
     execs: dict[str, Answer] = {}
     """The output of `kubectl exec`, by "POD PAGE"; the code is its exit code."""
     listed: Answer = Answer()
-    """The answer to a request for the list of pods; if its body is empty, the list is sent instead."""
+    """The response to a request for the list of pods; if its body is empty, the list is sent instead."""
     proxy_error: str = ""
     """The error with which `kubectl proxy` fails."""
     hosts: list[str] = []
@@ -61,7 +61,7 @@ def pod(name: str, node: str, *, created: str = "2026-01-01T00:00:00Z", waiting:
 
 
 def forbidden(resource: str, verb: str = "get") -> Answer:
-    """Create the answer to a user who lacks a permission."""
+    """Create the response to a user who lacks a permission."""
     message = f'pods "x" is forbidden: User "me" cannot {verb} resource "{resource}" in API group "" in the namespace'
     return Answer(json.dumps({"kind": "Status", "message": f'{message} "{NAMESPACE}"'}), _FORBIDDEN)
 
@@ -112,7 +112,7 @@ class ApiServer:
 
 
 def find(scenario: Scenario, url: str, headers: Mapping[str, str]) -> Answer:
-    """Return the answer to a request."""
+    """Return the response to a request."""
     path, _, _ = url.partition("?")
     if path == f"/api/v1/namespaces/{NAMESPACE}/pods":
         listed = scenario.listed

@@ -79,7 +79,7 @@ async def _run(root: Path, show: _Screen | _Document) -> None:
 
 
 def _stop_on_signals() -> None:
-    """Stop the demo at the first signal, since one that ended this process at once would leave the hub running.
+    """Stop the demo at the first signal, since one that killed this process at once would leave the hub running.
 
     Later signals have no effect: the hub stops within its time limit, and its directory is removed after that.
     """

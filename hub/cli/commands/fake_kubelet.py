@@ -103,7 +103,7 @@ async def _run(fake: FakeKubelet) -> None:
 
 
 async def _report(fake: FakeKubelet) -> None:
-    """Log every start, every registration, and every change of the node's devices."""
+    """Log every start, every registration, and every change to the node's devices."""
     logger = log.get_logger()
     start, last, capacity = 0, None, fake.capacity()
     async for _ in fake.changes():

@@ -52,7 +52,7 @@ _root_option = click.option(
     type=_PATH,
     default=RUN_DIR,
     show_default=True,
-    help="The run directory: the same as that of the hubs in pods, which then leave the devices to the service.",
+    help="The run directory: the same as for the hubs in pods, which then leave the devices to the service.",
 )
 @_root_option
 @click.option("--now", is_flag=True, help="Also start the service, or restart it if it is running.")
@@ -124,7 +124,7 @@ def uninstall_service(*, root: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the unit file, or replace one of another version.
+    """Write the unit file, or replace one of a different version.
 
     Raises:
         HubError: another program or an administrator has written the existing one.

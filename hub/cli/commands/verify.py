@@ -218,7 +218,7 @@ async def _check(subject: Subject, rules: Sequence[Rule], plugin: str, *, live: 
 
 
 def _stop_on_signals() -> None:
-    """End the check on a signal; without that, the plugin would be left running."""
+    """Stop the check on a signal; without that, the plugin would be left running."""
     task = asyncio.current_task()
     for number in stop_signals():
         if task:

@@ -56,7 +56,7 @@ def _of(plugin: str | None) -> list[str]:
 
 
 def _run(target: Target, node: str, words: Sequence[str]) -> None:
-    """Run a command of dphub in the pod of the hub that serves a node, print its output, and exit with its code."""
+    """Run a dphub command in the pod of the hub that serves a node, print its output, and exit with its code."""
     pod, instance = _addressed(target, node)
     if instance:
         # This option comes before everything that the user typed.

@@ -74,7 +74,7 @@ def namespace_of(holder: str) -> str:
 
 
 def holders(found: Iterable[tuple[str, NodeStatus]], wanted: Filter) -> list[Holder]:
-    """List the containers that use devices, in the order of their names."""
+    """List the containers that use devices, sorted by name."""
     used: dict[tuple[str, str, str], list[str]] = {}
     for node, status in found:
         for known in wanted.devices(status):

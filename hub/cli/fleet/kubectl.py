@@ -20,7 +20,7 @@ _CHUNK = 1 << 16
 
 
 class CommandOutput(NamedTuple):
-    """How a command ended, and what it printed."""
+    """How a command exited, and what it printed."""
 
     code: int
     output: bytes

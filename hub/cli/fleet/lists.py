@@ -239,7 +239,7 @@ def _show(
     watch: bool,
     lists_unanswered: bool = False,
 ) -> Answers[T]:
-    """Query the hubs, print what they answered and which nodes did not answer, and return their last answers.
+    """Query the hubs, print what they answered and which nodes did not answer, and return their last responses.
 
     Args:
         target: The hubs.

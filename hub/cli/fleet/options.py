@@ -69,7 +69,7 @@ def cluster_options(function: Function) -> Function:
         type=click.FloatRange(min=0.1, max=600),
         default=TIMEOUT,
         show_default=True,
-        help="How long to wait for the answer of one hub.",
+        help="How long to wait for the response from one hub.",
     )
     @click.option(
         "--parallel",
@@ -111,7 +111,7 @@ watch_option = click.option("--watch", is_flag=True, help="Keep refreshing the o
 
 
 def json_option(text: str) -> Callable[[Function], Function]:
-    """Return the option `--json`.
+    """Return the `--json` option.
 
     Args:
         text: The help.

@@ -86,14 +86,14 @@ def decode_pods(answer: bytes) -> list[HubPod]:
     """Read the API server's list of pods; those that are not yet assigned to a node are left out.
 
     Raises:
-        UnreadableError: the answer is not such a list.
+        UnreadableError: the response is not such a list.
     """
     found = decode_json(answer, _Pods, "the API server's list of pods").items
     return [_hub_pod(pod.spec.node_name, pod) for pod in found if pod.spec.node_name]
 
 
 def by_node(pods: Iterable[HubPod]) -> dict[str, list[HubPod]]:
-    """Group pods by node, the newest of each node first; nodes are in the order of their names."""
+    """Group pods by node, the newest of each node first; nodes are sorted by name."""
     groups: dict[str, list[HubPod]] = {}
     for pod in sorted(pods, key=lambda pod: pod.created, reverse=True):
         groups.setdefault(pod.node, []).append(pod)

@@ -45,7 +45,7 @@ _CHUNK = 1 << 16
 _GZIP = 16 + zlib.MAX_WBITS
 _LENGTH_DIGITS = 18
 
-_SHORT = "sent only the beginning of its answer"
+_SHORT = "sent only the beginning of its response"
 
 
 class Response(NamedTuple):
@@ -96,7 +96,7 @@ class Proxy:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                # However this process ends, no process with the user's permissions remains.
+                # However this process exits, no process with the user's permissions remains.
                 preexec_fn=partial(set_death_signal, signal.SIGTERM),  # noqa: PLW1509 - there are no threads yet
             )
         except OSError as error:

@@ -21,7 +21,7 @@ from hub.cli.fleet.pods import HubPod, by_node, decode_pods
 from hub.cli.fleet.proxy import Proxy, Response
 
 MAX_ANSWER = 16 << 20
-"""The size limit of one hub's answer in bytes: the status of 16,384 devices takes 8 MiB."""
+"""The size limit of one hub's response in bytes: the status of 16,384 devices takes 8 MiB."""
 
 LIST_SECONDS = 30.0
 """The time limit for the list of pods, which takes seconds in a large cluster."""
@@ -33,7 +33,7 @@ PROBE = "/opt/dphub/bin/dphub-probe"
 """The program in the image that queries the hub; the manifests name it, too."""
 
 _HOPELESS = 8
-"""The number of failures without an answer after which the proxy is not tried for the other hubs."""
+"""The number of failures without a response after which the proxy is not tried for the other hubs."""
 
 _NOT_FOUND = 404
 _OK = 200
@@ -54,17 +54,17 @@ class NodeAnswer(NamedTuple, Generic[T]):
     pod: str
     value: T | None
     reason: str
-    """Why there is no answer; empty if there is one."""
+    """Why there is no response; empty if there is one."""
 
 
 class Answers(NamedTuple, Generic[T]):
-    """What all hubs answered, in the order of the nodes."""
+    """What all hubs answered, in node order."""
 
     nodes: list[NodeAnswer[T]]
 
     @property
     def values(self) -> list[tuple[str, T]]:
-        """The answers, each with its node."""
+        """The responses, each with its node."""
         return [(each.node, each.value) for each in self.nodes if each.value is not None]
 
     @property
@@ -89,7 +89,7 @@ class Fleet:
         kubectl: The user's kubectl.
         proxy: Its proxy.
         selector: The label selector of the hubs' pods.
-        timeout: The seconds for one answer.
+        timeout: The seconds for one response.
         parallel: The maximum number of hubs that are queried at a time.
     """
 
@@ -138,8 +138,8 @@ class Fleet:
             page: The path of the page.
             kind: The type of its content.
             nodes: The nodes to query; all if it is empty.
-            best: Rates an answer. If several hubs on a node answer, the answer with the highest rating is used; if all
-                are equal, that of the newest pod.
+            best: Rates a response. If several hubs on a node answer, the response with the highest rating is used; if
+                all are equal, that of the newest pod.
 
         Raises:
             HubError: as for `pods`; or no hub can be queried, because the user lacks the permission.
@@ -251,12 +251,12 @@ def _decoded(content: bytes, kind: type[T]) -> T:
     try:
         return decode_json(content, kind, "answer")
     except UnreadableError as error:
-        reason = f"sent an answer that this version of dphub does not understand: {error.problem}"
+        reason = f"sent a response that this version of dphub does not understand: {error.problem}"
         raise _Refused(reason[:_LONGEST], is_final=True) from None
 
 
 class _ApiStatus(msgspec.Struct, frozen=True):
-    """An error of the API server."""
+    """An error from the API server."""
 
     message: str = ""
 

@@ -23,7 +23,7 @@ _COMMAND = re.compile(r"\bdphub (cordon|uncordon|restart) ")
 
 
 def status_screen(found: "Answers[NodeStatus]", wanted: "Filter") -> RenderableType:
-    """Show a line for each node, those without an answer first, then those with problems."""
+    """Show a line for each node, those without a response first, then those with problems."""
     shown = [
         (each, wanted.devices(each.value) if each.value else [])
         for each in found.nodes
@@ -41,7 +41,7 @@ def status_screen(found: "Answers[NodeStatus]", wanted: "Filter") -> RenderableT
         table.add(*_node_row(each, devices))
     known = [(each.device.healthy, bool(each.device.holder)) for _, devices in shown for each in devices]
     healthy, used = (sum(column) for column in zip(*known, strict=True)) if known else (0, 0)
-    unanswered = f", {len(found.unanswered)} without an answer" if found.unanswered else ""
+    unanswered = f", {len(found.unanswered)} without a response" if found.unanswered else ""
     total = (
         f"{counted(len(shown), 'node')}{unanswered}; {healthy} of {counted(len(known), 'device')} healthy, {used} used"
     )
@@ -64,7 +64,7 @@ def _node_row(answer: "NodeAnswer[NodeStatus]", devices: Sequence[KnownDevice]) 
     status = answer.value
     yield Text(answer.node, "bold")
     if status is None:
-        yield from (Text("no answer", "bold red"), "", "", "", Text(answer.reason, "red"))
+        yield from (Text("no response", "bold red"), "", "", "", Text(answer.reason, "red"))
         return
     worst = _worst(status)
     _, style = SEVERITIES[worst.severity] if worst else ("", "green")

@@ -18,7 +18,7 @@ def show(render: Callable[[], RenderableType], *, watch: bool, every: float = RE
     """Print the output once, or keep it on the screen until interrupted.
 
     Args:
-        render: A function that makes the output. An interrupt ends it, too.
+        render: A function that makes the output. An interrupt stops it, too.
         watch: Whether to keep it on the screen.
         every: Seconds between updates.
     """
@@ -29,7 +29,7 @@ def show(render: Callable[[], RenderableType], *, watch: bool, every: float = RE
     if not watch:
         console.print(render())
         return
-    # No event loop: it would catch an interrupt, and the command would end only after the output is made.
+    # No event loop: it would catch an interrupt, and the command would exit only after the output is made.
     with suppress(KeyboardInterrupt):
         _keep_showing(render, console, every)
 

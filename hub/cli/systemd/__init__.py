@@ -1,1 +1,1 @@
-"""The hub as a service of systemd: its unit, and the programs and files of a node that the unit depends on."""
+"""The hub as a systemd service: its unit, and the programs and files on a node that the unit depends on."""

@@ -35,7 +35,7 @@ class AdminCommands:
         holders: The containers that use them.
         resets: Resets the devices.
         heartbeat: Written when the log level has changed.
-        status: Written before the answer, because a client reads it after the answer.
+        status: Written before the response, because a client reads it after the response.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ class AdminServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            # The client may be gone by the time the answer is ready.
+            # The client may be gone by the time the response is ready.
             with contextlib.suppress(ConnectionError):
                 writer.write(msgspec.json.encode(await self._respond(reader)) + b"\n")
                 await writer.drain()

@@ -54,7 +54,7 @@ class DevicePluginApi:
             resource.registrar.check()
 
     def reregister(self) -> None:
-        """Verify each registration now, without waiting for the next try."""
+        """Verify each registration now, without waiting for the next attempt."""
         for resource in self._resources.values():
             resource.registrar.reregister()
 

@@ -14,7 +14,7 @@ from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
 from hub.plugin.deviceplugin.server import MAX_STREAMS, SETTLE, DevicePluginServer
 
 CONFIRM_TIMEOUT = 5.0
-"""Maximum seconds from the kubelet's answer to its stream, which normally follows at once."""
+"""Maximum seconds from the kubelet's response to its stream, which normally follows at once."""
 
 SWITCH = 0.3
 """Seconds from a registration until all of the kubelet's calls arrive on the connection of the new stream."""
@@ -23,8 +23,8 @@ QUIET = 0.5
 """Seconds to wait for an allocation; if none has begun by then, none is likely to begin at just that moment."""
 
 ALREADY_CONNECTED = "already connected"
-"""Part of the answer of kubelet 1.37 and later if it has not yet seen the end of an earlier stream from the socket's
-path. In that case, it never sees that end (devicemanager/manager.go)."""
+"""Part of the response from kubelet 1.37 and later if it has not yet seen the end of an earlier stream from the
+socket's path. In that case, it never sees that end (devicemanager/manager.go)."""
 
 RegistrationError = tuple[RegistrationStatus, str]
 """The status of a resource that the kubelet did not accept, and why."""
@@ -37,7 +37,7 @@ class KubeletConnection:
         resource: The resource's name.
         server: Serves the resource.
         kubelet_socket: Where the kubelet listens.
-        options: What the plugin can do. The kubelet asks again when it calls back, and uses that answer.
+        options: What the plugin can do. The kubelet asks again when it calls back, and uses that response.
         calls: The kubelet's calls.
         notifier: Notified when something that is awaited here may have changed.
 
@@ -118,7 +118,7 @@ class KubeletConnection:
         """Close all streams but the last, right after a registration, if there are many; return whether any was closed.
 
         When the first of them ends, kubelet 1.37 and later may make the next call on another one that is about to end.
-        So the streams are closed while the kubelet is waiting for an answer on the last one.
+        So the streams are closed while the kubelet is waiting for a response on the last one.
         """
         if not self._server.streams.are_many:
             return False

@@ -8,7 +8,7 @@ import grpc
 from hub.plugin.devices.validation import ID_CHARACTERS
 
 MESSAGE_BYTES = 4096
-"""Maximum size of an error text in bytes. It is sent in a header, and gRPC accepts 8 KiB for all headers together."""
+"""Maximum size of an error text in bytes. It is sent in a header, and gRPC accepts 8 KiB of headers in total."""
 
 _MAX_IDS = 16
 

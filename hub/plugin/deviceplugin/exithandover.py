@@ -1,4 +1,4 @@
-"""How a plugin that exits leaves a resource to another hub, so that the kubelet notices and no admission fails.
+"""How an exiting plugin leaves a resource to another hub, so that the kubelet notices and no admission fails.
 
 A kubelet (1.37 and later) that has several streams may call the plugin on the connection of any of them, and an
 admission fails if that stream ends during the call. So the plugin ends its streams one after another, each under the
@@ -134,7 +134,7 @@ class ExitHandover:
         return self._handover.may_end()
 
     async def _ensure_end_is_noticed(self) -> None:
-        """Make sure that the kubelet will notice the end of this process.
+        """Make sure that the kubelet will notice the exit of this process.
 
         Complete a registration in progress: a kubelet that calls back a process that has exited forgets which socket
         has the name, and then does not notice the end of any stream. Register once more if it has already forgotten.

@@ -10,7 +10,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined] # compiled, and ha
 
 
 def keep_clients_out_of_log() -> None:
-    """Have gRPC log what concerns this process, and not what individual clients do."""
+    """Have gRPC log what affects this process, and not what individual clients do."""
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_worth_logging)
     # After some of these messages, gRPC prints the same traceback, with the module imported under this name.
     cygrpc.traceback = SimpleNamespace(print_exc=lambda: None)

@@ -129,7 +129,7 @@ class Handover:
         """Let this process register in the block; yield whether it may, given the hubs that are serving.
 
         Args:
-            kubelet_age: Seconds since the start of the kubelet, which knows nothing of hubs that ended earlier.
+            kubelet_age: Seconds since the start of the kubelet, which has no record of hubs that exited earlier.
         """
         async with self.locked():
             self.refresh()
@@ -163,7 +163,7 @@ class Handover:
         self._file.begin()
 
     def would_end_unnoticed(self) -> bool:
-        """Return whether the kubelet would not notice the end of this process if no other one has the resource."""
+        """Return whether the kubelet would not notice the exit of this process if no other one has the resource."""
         return self.is_detached or bool(self._file.replaced_by)
 
     def may_end(self) -> bool:
@@ -185,10 +185,10 @@ class Handover:
         return has_repeated and _seconds_since(owner.since) >= LINGER
 
     def _note_ended(self) -> None:
-        """Note a hub that has just ended: until the kubelet has seen that, the registration is not final."""
+        """Record a hub that has just ended: until the kubelet has seen that, the registration is not final."""
         hub = self._file.replaced_by
         if hub and hub not in self._neighbors:
-            # It started and ended between checks.
+            # It started and exited between checks.
             self._set_ended(hub)
         elif _seconds_since(self._ended_at) >= SEEN_AFTER:
             self._ended = ""
@@ -206,9 +206,9 @@ class Handover:
     async def _detach_kubelet(self, hubs: str, register: Callable[[Path], Awaitable[RegistrationError | None]]) -> bool:
         """Make the kubelet forget which socket has the name, while all streams stay open; return whether it has.
 
-        A kubelet notes which socket registers before it calls back, and if that call fails it notes that none has the
-        name. A stream that ends then does not disconnect any other. (Kubelet, devicemanager/plugin/v1beta1/handler.go.
-        From 1.37 on, this concerns only the socket that registers, and has no effect.)
+        A kubelet records which socket registers before it calls back, and if that call fails, that none has the name.
+        A stream that ends then does not disconnect any other. (Kubelet, devicemanager/plugin/v1beta1/handler.go.
+        From 1.37 on, this affects only the socket that registers, and has no effect.)
         """
         try:
             async with self._server.decoy_socket() as decoy:

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager, suppress
 class KubeletCalls:
     """Calls to GetPreferredAllocation and Allocate.
 
-    A kubelet admits one pod at a time. While it waits for one answer, it makes no other such call to any plugin.
+    A kubelet admits one pod at a time. While it waits for the response to one of these calls, it does not make another,
+    to any plugin.
     """
 
     def __init__(self) -> None:

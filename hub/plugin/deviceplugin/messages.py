@@ -27,7 +27,7 @@ class ListMessage(NamedTuple):
 
     message: ListAndWatchResponse
     omitted: frozenset[str] = frozenset()
-    """The ids of the devices that do not fit into the message."""
+    """The ids of the devices that do not fit in the message."""
 
     @property
     def problem(self) -> str:
@@ -47,7 +47,7 @@ def encode_list(devices: DeviceList) -> ListMessage:
     # reserved for those that the plugin offers, since a faulty kubelet may name any number of others.
     for name, device in {**devices.departing, **devices.devices}.items():
         is_offered = name in devices.devices
-        # The length is that of an unhealthy device: a list that fits must still fit when all its devices are unhealthy.
+        # Measured as if the device were unhealthy: a list that fits must still fit when all its devices are unhealthy.
         encoded = message.devices.add(ID=name, health=UNHEALTHY)
         for node in device.numa:
             encoded.topology.nodes.add(ID=node)

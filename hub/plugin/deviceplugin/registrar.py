@@ -36,14 +36,14 @@ from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership
 
 STEADY = 10.0
-"""Seconds after which a stream counts as stable; after one that ended sooner, the next try waits longer."""
+"""Seconds after which a stream counts as stable; after one that ended sooner, the next attempt waits longer."""
 
 DETACH_TIMEOUT = 3.0
 """Seconds for which an older hub, after the start of a kubelet, waits for a newer one to serve a resource before it
 registers the resource itself."""
 
 RETRY_FIRST, RETRY_SILENT, RETRY_REJECTED = 0.05, 1.0, 30.0
-"""Seconds between tries: the first delay, the maximum if the kubelet does not answer, and the maximum if it rejects."""
+"""Seconds between attempts: the first delay, and the maximum if the kubelet does not answer, and if it rejects."""
 
 _LEVELS = {
     RegistrationStatus.WAITING: "info",
@@ -62,7 +62,7 @@ class Registrar:
         resource: The resource's name.
         server: Serves the resource.
         kubelet_socket: Where the kubelet listens.
-        options: What the plugin can do. The kubelet asks again when it calls back, and uses that answer.
+        options: What the plugin can do. The kubelet asks again when it calls back, and uses that response.
         calls: The kubelet's calls.
         notifier: Wakes this state machine when something may have changed.
         ownership: The other hubs, which may serve the resource too.
@@ -108,7 +108,7 @@ class Registrar:
         self._notifier.notify()
 
     def reregister(self) -> None:
-        """Verify the registration now, without waiting for the next try."""
+        """Verify the registration now, without waiting for the next attempt."""
         self._is_requested = True
         self._notifier.notify()
 
@@ -132,7 +132,7 @@ class Registrar:
     async def _round(self) -> None:
         kubelet = await self._prepare()
         self._is_requested = False
-        # A retry keeps the state of the last try until its result is known.
+        # A retry keeps the state of the last attempt until its result is known.
         if self._delay == RETRY_FIRST:
             self._set_status(RegistrationStatus.REGISTERING)
         error = await self._register(kubelet)
@@ -210,7 +210,7 @@ class Registrar:
         """Register, so that other hubs may exit at any time; return None if the kubelet has opened its stream."""
         error = await self._connection.open(kubelet)
         if not error:
-            # Done before the status shows it: a reader that sees all resources registered may end the older hub.
+            # Done before the status shows it: a reader that sees all resources registered may stop the older hub.
             await self._handover.complete(lambda decoy: self._connection.register(kubelet, decoy))
         return error
 
@@ -271,7 +271,7 @@ class Registrar:
             await self._pause(kubelet)
 
     async def _pause(self, kubelet: KubeletIdentity) -> None:
-        """Wait before the next try, unless something new happens."""
+        """Wait before the next attempt, unless something new happens."""
         longest = RETRY_SILENT if self.state is RegistrationStatus.WAITING else RETRY_REJECTED
         delay = min(self._delay, longest)
         self._delay = 2 * delay

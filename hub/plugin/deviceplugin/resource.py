@@ -1,4 +1,4 @@
-"""One resource as the kubelet sees it: its answers, its socket and its registration."""
+"""One resource as the kubelet sees it: its responses, its socket and its registration."""
 
 from typing import NamedTuple
 

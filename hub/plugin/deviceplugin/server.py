@@ -102,7 +102,7 @@ class Streams:
         return max(0.0, self._listed_at + SETTLE - time.monotonic()) if len(self._open) > 1 else 0.0
 
     def note_list(self) -> None:
-        """Note that a list is sent now."""
+        """Record that a list is being sent."""
         self._listed_at = time.monotonic()
 
     def end_replaced(self, limit: int = MAX_STREAMS) -> bool:
@@ -190,7 +190,7 @@ class DevicePluginServer:
     async def open(self) -> None:
         """End all streams and bind the socket again.
 
-        The order matters: a gRPC server that stops unlinks its path, even if another server has bound it since.
+        The order matters: when a gRPC server stops, it unlinks its path, even if another server has bound it since.
 
         Raises:
             OSError: the socket cannot be bound.
@@ -276,8 +276,7 @@ async def _stop(server: grpc.aio.Server, grace: float | None = None) -> None:
 async def _completed(work: Coroutine[None, None, None]) -> None:
     """Complete the start or stop of a server, even if this task is cancelled.
 
-    A server that has started only partly fails when it stops, and one that has stopped only partly leaves its socket
-    behind.
+    A partially started server fails when it is stopped, and a partially stopped one leaves its socket behind.
     """
     task = asyncio.ensure_future(work)
     try:

@@ -1,4 +1,4 @@
-"""The DevicePlugin service of one resource: answers come from memory, and every wait has a limit."""
+"""The DevicePlugin service of one resource: responses come from memory, and every wait has a limit."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -173,7 +173,7 @@ class DevicePluginServicer(Wire):
         return wire.PreStartContainerResponse()
 
     def _resolve_for_start(self, ids: Iterable[str]) -> list[Device]:
-        """Return the devices of a container that starts; log a failure, which nothing else logs."""
+        """Return the devices of a starting container; log a failure, which nothing else logs."""
         try:
             return self._resolve(ids)
         except RpcError as error:

@@ -1,15 +1,15 @@
 """Devices that have disappeared, but that the kubelet may still be allocating.
 
-A kubelet chooses devices, calls Allocate, and looks the devices up in the latest list when it has the answer. It does
+A kubelet chooses devices, calls Allocate, and looks the devices up in the latest list when it has the response. It does
 not expect any to be missing: kubelets 1.34 to 1.37 crash if one is (`allocateContainerResources` in
 pkg/kubelet/cm/devicemanager). So such a device is first advertised as unhealthy, and leaves the list only when the
-kubelet can no longer be waiting for an answer about it:
+kubelet can no longer be waiting for a response about it:
 
 - Allocate rejects it from the moment it disappears, and a kubelet looks up nothing after an error. So only calls that
   were in progress at that moment matter; GetPreferredAllocation does not, since Allocate follows it.
-- The kubelet gets answers and lists on different streams, in any order. So the new list follows the last of these
-  answers after a pause. Within that pause the kubelet writes its checkpoint, from which `ResourceDevices` learns which
-  devices containers hold: those stay in the list.
+- The kubelet gets responses and lists on different streams, in any order. So the new list follows the last of these
+  responses after a pause. Within that pause the kubelet writes its checkpoint, from which `ResourceDevices` learns
+  which devices containers hold: those stay in the list.
 
 A process that has just started lists what it finds and what containers hold, though the kubelet may be allocating a
 device that only the previous process listed. That process has exited, so calls to it have failed, and the new one
@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from hub.api.device import Device
 
 GRACE = 1.0
-"""Seconds allowed for a kubelet to process an answer."""
+"""Seconds allowed for a kubelet to process a response."""
 
 
 class Departure:

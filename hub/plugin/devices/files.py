@@ -16,7 +16,7 @@ _MAX_NAMES = 4
 def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
     """Return a warning for each device file that the node does not have: containers that use it cannot start.
 
-    Such a file has a path below /dev that does not exist, or a path that is valid only in this process.
+    The file's path is below /dev and does not exist, or is valid only in this process.
 
     The health of the devices remains as their plugin reports it. Other paths are not checked: the hub's pod sees all of
     the node's /dev, and only some of its other directories.

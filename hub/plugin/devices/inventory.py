@@ -47,7 +47,7 @@ class Inventory:
         status: Written when anything has changed.
 
     Attributes:
-        changes: Counts the changes of the resources, and of anything in their lists.
+        changes: Counts the changes to the resources, and to anything in their lists.
         scanned: Whether there has been a scan.
         reason: Why the plugin finds no device, or none that can be trusted.
         fault: Whether that is a fault, rather than a node without such hardware.

@@ -1,8 +1,8 @@
 """Node labels: those of the plugin, and whether its devices are healthy, in a file for Node Feature Discovery.
 
-The file is written when its content changes, and stays while the plugin restarts, so labels do not come and go. When a
-process stops, it lets the labels expire instead of removing them: only another process can know whether the plugin
-comes back, and whether it then writes labels.
+The file is written when its content changes, and stays while the plugin is restarting, so labels do not come and go.
+When a process stops, it lets the labels expire instead of removing them: only another process can know whether the
+plugin comes back, and whether it then writes labels.
 """
 
 import os

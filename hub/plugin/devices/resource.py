@@ -94,7 +94,7 @@ class ResourceDevices:
         self._released = released
 
     def allocation(self) -> AbstractContextManager[None]:
-        """Keep devices that disappear during a call in the kubelet's list, until it has processed the answer."""
+        """Keep devices that disappear during a call in the kubelet's list, until it has processed the response."""
         return self._departures.allocation()
 
     async def wait_beyond(self, version: int) -> None:
@@ -117,8 +117,8 @@ class ResourceDevices:
 
         When it starts, a kubelet admits its pods again. If other devices have NUMA nodes, it looks up the NUMA nodes of
         the devices that its containers hold. It crashes, each time it starts, if one of these devices is missing from
-        the list (`generateDeviceTopologyHints` in pkg/kubelet/cm/devicemanager, 1.34 to 1.37; not with the topology
-        policy none).
+        the list (`generateDeviceTopologyHints` in pkg/kubelet/cm/devicemanager, 1.34 to 1.37; not with the `none`
+        topology policy).
         """
         kept: Mapping[str, Device]
         held = self._checkpoint.held(self.name)

@@ -21,8 +21,8 @@ COALESCE = 0.02
 kubelet a checkpoint on disk."""
 
 WATCH_RETRY = (1.0, 30.0)
-"""Seconds to wait before a failed watch is restarted, and for which it must then run before it is trusted: the initial
-and the maximum number. It doubles with each failure."""
+"""Initial and maximum delay, in seconds, before restarting a failed watch. The watch must then run for that long before
+it is trusted. The delay doubles with each failure."""
 
 
 _USED_UP = {*LIMITS_REACHED, errno.ENFILE}

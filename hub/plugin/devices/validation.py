@@ -27,7 +27,7 @@ def validate_resource(kind: type, resource: str) -> str:
 def validate_resource_name(name: str) -> str:
     """Return why a kubelet would reject a resource name; empty if it would not.
 
-    The rules are those of extended resource names in Kubernetes (`IsExtendedResourceName`): a domain that is not
+    The rules are Kubernetes' for extended resource names (`IsExtendedResourceName`): a domain that is not
     kubernetes.io, a slash, a name of at most 63 characters; with the prefix "requests.", the whole must still be a
     qualified name, whose domain may have at most 253 characters.
     """

@@ -133,7 +133,7 @@ class DraApi:
         self._released.check()
 
     def reregister(self) -> None:
-        """Do nothing: a kubelet finds the sockets by itself when it starts."""
+        """Do nothing: a kubelet finds the sockets on its own when it starts."""
 
     async def _follow(self) -> None:
         """Follow the registration, and serve again if a socket has been removed."""
@@ -211,7 +211,7 @@ class DraApi:
 
 
 async def _relay(source: ChangeCounter, target: ChangeCounter) -> None:
-    """Count each change of one counter in another, which can so count the changes of several."""
+    """Count each change to one counter in another, which can thus count changes to several."""
     while True:
         target.bump()
         await source.wait_beyond(source.number)

@@ -1,7 +1,7 @@
 """What happens when a pod gets a claim: the devices are reserved, reset and allocated, and a CDI file is written.
 
 A call may be repeated, may overlap an earlier one for the same claim, and may be the last one before the process is
-killed. So every step is recorded before it takes effect, and a repeated call returns the recorded answer.
+killed. So every step is recorded before it takes effect, and a repeated call returns the recorded response.
 """
 
 import time
@@ -132,7 +132,7 @@ class Preparation:
     ) -> Sequence[PreparedDevice]:
         clean = await self._settle(record.uid, results)
         if self._ownership.role is not Role.ACTIVE or any(self._is_held(result) for result in results):
-            # The kubelet's last answer may be old; if the claim were rejected, its pod would wait for a minute or more.
+            # The kubelet's last response may be old; if the claim were rejected, its pod would wait a minute or more.
             await held.refresh()
         groups = self._groups(record.uid, results)
         found = (
@@ -149,7 +149,7 @@ class Preparation:
             self._write_file(record)
             self._finish(record)
         except BaseException:
-            # This includes a cancelled call, which the kubelet repeats.
+            # This includes a cancelled call, which the kubelet retries.
             if self._records.withdraw(record):
                 self._files.remove(record.uid)
             raise
@@ -215,7 +215,7 @@ class Preparation:
         """Reserve the claim's devices.
 
         Raises:
-            ClaimRejected: another claim holds one of them, or the process of another hub has released the claim.
+            ClaimRejected: another claim holds one of them, or another hub's process has released the claim.
         """
         self._require_unreleased(record.uid)
         try:

@@ -31,7 +31,7 @@ class DraDevices:
 
     @property
     def changes(self) -> ChangeCounter:
-        """Counts the changes of the devices, and of their health."""
+        """Counts the changes to the devices and in their health."""
         return self._inventory.changes
 
     def all(self) -> Sequence[DraDevice]:

@@ -6,7 +6,7 @@
     preparing  Prepare succeeds: finish()     prepared
     preparing  Prepare fails: withdraw()      (none)
     preparing  Unprepare: release()           released, so that a late retry of Prepare is refused
-    prepared   Prepare again                  prepared: the same answer, from the record
+    prepared   Prepare again                  prepared: the same response, from the record
     prepared   Unprepare: release()           (none); released while other hubs run
     prepared   Unprepare: begin_reset()       resetting: its devices are held until they are reset
     resetting  the reset ends: release()      (none); released while other hubs run
@@ -53,7 +53,7 @@ class ClaimRecords:
         self._log = get_logger()
 
     def begin(self, driver: str) -> None:
-        """Note that a driver is in use, so that a later process knows of it even if that process serves something else.
+        """Record that a driver is in use, so that a later process knows of it, even one that serves something else.
 
         Raises:
             OSError: the record cannot be written.
@@ -62,7 +62,7 @@ class ClaimRecords:
         (self._directory / f"{driver}{DRIVER_SUFFIX}").touch()
 
     def end(self, driver: str) -> None:
-        """Note that a driver is no longer in use.
+        """Record that a driver is no longer in use.
 
         Raises:
             OSError: the record cannot be written.

@@ -25,7 +25,7 @@ SETTLE_SECONDS = 29.0
 """Seconds that a claim waits for resets of its devices: a reset takes at most 26, and stopping it at most 3."""
 
 _OTHER_SECONDS = 2.0
-"""Seconds between checks of a reset in the process of another hub."""
+"""Seconds between checks of a reset in another hub's process."""
 
 
 class ReleasedClaims:
@@ -100,7 +100,7 @@ class ReleasedClaims:
         return done
 
     def check(self) -> None:
-        """Notice the claims that the process of another hub has left behind."""
+        """Notice the claims that another hub's process has left behind."""
         if self._ownership.others or self._had_others:
             self._had_others = bool(self._ownership.others)
             self.changes.bump()
@@ -130,7 +130,7 @@ class ReleasedClaims:
 
     async def _finish(self, uid: str) -> None:
         """Reset the devices of a claim, unless another process does so, and then free them."""
-        # If there is no record, the process of another hub has already done so.
+        # If there is no record, another hub's process has already done so.
         with suppress(FileNotFoundError), self._records.reset_lock(uid) as file:
             while not try_lock(file):
                 await sleep_until_tick(_OTHER_SECONDS)
@@ -152,7 +152,7 @@ class ReleasedClaims:
         keys = list(self._resettable(record))
         outcomes = await asyncio.gather(*map(self._reset_device, keys))
         self._reset |= {key for key, was_reset in zip(keys, outcomes, strict=True) if was_reset}
-        # Saved before the record is removed: a fault of a device must not be lost with this process.
+        # Saved before the record is removed: a device's fault must not be lost with this process.
         self._health.save()
 
     async def _reset_device(self, key: str) -> bool:

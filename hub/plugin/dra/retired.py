@@ -78,7 +78,7 @@ class RetiredDriver:
         await self._api.hand_over()
 
     def check(self) -> None:
-        """Look again at the claims, which the process of another hub may have released."""
+        """Look again at the claims, which another hub's process may have released."""
         self._api.check()
         self._changed.bump()
 
@@ -146,7 +146,7 @@ class WithRetired:
             driver.check()
 
     def reregister(self) -> None:
-        """Verify each registration now; the kubelet finds drivers by itself."""
+        """Verify each registration now; the kubelet finds drivers on its own."""
         self._api.reregister()
 
 

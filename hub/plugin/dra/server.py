@@ -21,7 +21,7 @@ ERROR_CHARACTERS = 1024
 resource, and a message has room for millions of characters."""
 
 STOP_SECONDS = 2.0
-"""Seconds for which a server that stops waits for calls in progress; a call that takes longer is still finished."""
+"""Seconds for which a stopping server waits for calls in progress; a call that takes longer is still finished."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -78,7 +78,7 @@ class Registration(RegistrationServicer):
         changed: Notified when the kubelet has accepted or rejected it.
 
     Attributes:
-        accepted: Whether the kubelet has accepted the driver; None before its answer.
+        accepted: Whether the kubelet has accepted the driver; None before its response.
         error: Why the kubelet has rejected the driver; empty if it has not.
         count: How many times the kubelet has accepted it.
     """

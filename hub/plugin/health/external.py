@@ -2,7 +2,7 @@
 
     {"device": "GPU-5ad2", "source": "memory-test", "reason": "row 7 is bad", "until": "2026-12-01T00:00:00Z"}
 
-Such a report can only make a device unhealthy: it is evaluated alongside the health records and changes none of them.
+A report can only make a device unhealthy: it is evaluated alongside the health records and changes none of them.
 When its file is removed, or it expires, the device is as healthy as the records say.
 """
 
@@ -36,7 +36,7 @@ class _File(NamedTuple):
     report: ExternalReport | None = None
     """None if the file has no valid report."""
     since: float = 0
-    """Unix time since which the report has been the same; a change of `until` does not make it a different one."""
+    """Unix time since which the report has been the same; a change to `until` does not make it a different one."""
     bound: str = ""
     """The PCI address of the device, if the report names the device by a name that can change."""
 
@@ -119,7 +119,7 @@ class ExternalFaults:
         return None if failed else sorted([*valid, *new[: MAX_FILES - len(valid)]])
 
     def _read(self, path: Path, now: float) -> _File:
-        """Read a file if it has changed; an invalid one affects no other, and its previous content stays in effect."""
+        """Read a file if it has changed; if it is invalid, its previous content stays in effect, as do other files."""
         known = self._files.get(path.name, _File((0, 0, 0)))
         try:
             found = path.lstat()
@@ -152,7 +152,7 @@ class ExternalFaults:
 
 
 def _joined(reasons: Sequence[str]) -> str:
-    """Join the first reasons, as many as fit into `MAX_REASON` bytes, and say how many more there are."""
+    """Join the first reasons, as many as fit in `MAX_REASON` bytes, and say how many more there are."""
     kept: list[str] = []
     room = MAX_REASON
     for reason in reasons:

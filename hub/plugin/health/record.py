@@ -3,7 +3,7 @@
     state       event                                    next
     ----------  ---------------------------------------  --------------------------------------------------------
     healthy     fail(source, reason)                     unhealthy
-    unhealthy   fail(same source, another reason)        unhealthy, `since` unchanged
+    unhealthy   fail(same source, different reason)      unhealthy, `since` unchanged
     unhealthy   clear(source), another source remains    unhealthy
     unhealthy   clear(last source)                       recovering, until it has been stable long enough
     unhealthy   begin_recovery(awaited)                  recovering, until the result is known
@@ -55,7 +55,7 @@ ADMIN_RESET = "admin"
 """The source of a fault that lasts as long as an administrator's reset of the device."""
 
 SCAN = "scan"
-"""The source of a fault of all devices: the scan failed, so their condition is unknown. No record contains it."""
+"""The source of a fault in all devices: the scan failed, so their condition is unknown. No record contains it."""
 
 EXTERNAL = "external"
 """The source of faults that other programs on the node report. No record contains them."""
@@ -85,7 +85,7 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     since: float
     """Unix time."""
     process: ProcessId | None = None
-    """A process that holds the device until the process ends, whatever else is done."""
+    """A process that holds the device until it exits, whatever else is done."""
 
 
 class HealthRecord(msgspec.Struct, omit_defaults=True):

@@ -124,7 +124,7 @@ class HealthStore:
             self._report(key, PLUGIN, device.unhealthy)
 
     def fail(self, key: str, source: str, reason: str, process: ProcessId | None = None) -> None:
-        """Record a fault of a device."""
+        """Record a device's fault."""
         self._change(key, lambda record, now: record.fail(source, reason, now, process))
 
     def clear(self, key: str, source: str) -> None:

@@ -15,7 +15,7 @@ class Call:
     """A call from the kubelet that is being answered.
 
     Attributes:
-        code: The name of the status code of its answer.
+        code: The name of the status code of its response.
     """
 
     def __init__(self) -> None:

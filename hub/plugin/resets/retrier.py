@@ -107,7 +107,7 @@ class Retrier:
 
     async def _retry_if_free(self, key: str) -> None:
         async with self._slots:
-            # Queried every time: the answer is stale a moment later.
+            # Queried every time: the response is stale a moment later.
             is_known = await self._holders.refresh()
             self._log_pause(is_paused=not is_known)
             if not is_known or self._holders.of_device(key):

@@ -8,7 +8,7 @@ runs unpatched except for one name: see `_NoNameService`. What is replaced, and 
   watcher runs its own commands one after another, and watchers do not wait for each other.
 - The configuration. circus drops a watcher that it cannot create, with a warning, and restarts everything when its own
   section changes. Here, `config` reads the file, and a reload affects only what has changed.
-- Signals. The handlers of circus need its lock. Here, `hub` handles all signals.
+- Signals. circus's handlers need its lock. Here, `hub` handles all signals.
 """
 
 import asyncio
@@ -157,8 +157,8 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             self._stopping = True
             self.stop_requested.set()
             self.stopping = asyncio.ensure_future(self._close_watchers())
-            # Not set by the task itself: a client that waits gets its response when the task is done, and only then
-            # may the process exit.
+            # Not set by the task itself: a waiting client gets its response when the task is done, and only then may
+            # the process exit.
             self.stopping.add_done_callback(lambda _: self.stopped.set())
         return self.stopping
 

@@ -26,7 +26,7 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
 
     Args:
         fork_server: Starts the process if it can; otherwise, the command is run.
-        circus: The arguments of circus's own class.
+        circus: The arguments for circus's own class.
     """
 
     def __init__(self, *circus: Any, fork_server: ForkServer, **options: Any) -> None:  # noqa: ANN401 - as in circus

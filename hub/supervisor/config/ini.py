@@ -12,7 +12,7 @@ from hub.base.trust import check_trusted
 from hub.base.untrusted import read_config_text
 
 MAX_BYTES = 64 << 10
-"""Maximum size of a file: hundreds of plugins fit into it, and Python splits a command of this length in a second."""
+"""Maximum size of a file: hundreds of plugins fit in it, and Python splits a command of this length in a second."""
 
 _SUFFIXES_OF_PLUGINS = {".yaml", ".yml", ".json"}
 _FOR_PLUGINS = ", as in circus.ini; for the file of a plugin: dphub check --plugin MODULE:CLASS FILE"

@@ -1,8 +1,8 @@
 """The gate for requests from the network: a check of the name by which they address the hub, and a budget.
 
-A web page can direct a browser to the hub under a name of its own ("DNS rebinding") and read the answers, even through
-a port-forward. Such a name is never an IP address, and never one of the hub's own names. A request that passes through
-the API server's proxy has the API server's name; it is served if a header shows that no page sent it.
+A web page can direct a browser to the hub under a name of its own ("DNS rebinding") and read the responses, even
+through a port-forward. That name is never an IP address, and never one of the hub's own names. A request that passes
+through the API server's proxy has the API server's name; it is served if a header shows that no page sent it.
 """
 
 import ipaddress

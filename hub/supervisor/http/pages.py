@@ -90,7 +90,7 @@ class _Page(RequestHandler):
         self.set_header("Content-Security-Policy", "frame-ancestors 'none'")
 
     def compute_etag(self) -> None:
-        """Send no ETag: each response differs, and none is cached."""
+        """Do not send an ETag: each response differs, and none is cached."""
 
     def head(self, *path: str) -> None:
         """Respond as for GET; Tornado omits the body."""

@@ -43,7 +43,7 @@ READS = 128
 by byte, each byte wakes the event loop, which the budget of `gate` cannot limit."""
 
 UNSENT_BYTES = 32 << 20
-"""Maximum size of all unsent responses together, unless there is only one. The status of thousands of devices takes
+"""Maximum total size of unsent responses, unless there is only one. The status of thousands of devices takes
 megabytes, and a client that does not read it leaves them in memory."""
 
 _PART_BYTES = 64 << 10

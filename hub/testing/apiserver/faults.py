@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """What happens to a request instead of the normal answer."""
+    """What happens to a request instead of the normal response."""
 
     status: int = 0
-    """The status code of the answer."""
+    """The status code of the response."""
     headers: Mapping[str, str] = {}
     """Such as Retry-After."""
     message: str = "a simulated fault"
     hang: bool = False
-    """Whether there is no answer at all, and the connection stays open."""
+    """Whether there is no response at all, and the connection stays open."""
     lose: bool = False
     """Whether the request takes effect and the connection then ends."""
     method: str = ""

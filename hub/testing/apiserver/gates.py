@@ -6,7 +6,7 @@ from typing import Any
 from hub.testing.apiserver.kinds import Object
 
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")
-"""The versions of Kubernetes that the fake API server can imitate."""
+"""The Kubernetes versions that the fake API server can imitate."""
 
 ON_SINCE = {
     "DRADeviceTaints": "1.36",

@@ -22,7 +22,7 @@ _KEPT_REQUESTS = 10_000
 
 
 class Request(NamedTuple):
-    """A request that was received; a status of 0 means that it has no answer."""
+    """A request that was received; a status of 0 means that it has no response."""
 
     method: str
     path: str
@@ -54,7 +54,7 @@ class Handler(RequestHandler):
         self._closed = asyncio.Event()
 
     def on_connection_close(self) -> None:
-        """Note that no client is waiting for the response any longer."""
+        """Record that no client is waiting for the response any longer."""
         self._closed.set()
 
     async def prepare(self) -> None:

@@ -15,12 +15,12 @@ class Candidate(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Driver, pool and name, which identify a device."""
+        """The driver, pool and name, which identify a device."""
         return self.driver, self.pool, self.device["name"]
 
 
 def candidates(slices: Iterable[Object], node: str) -> list[Candidate]:
-    """Return the devices of all complete pools of a node, in the order of the names of their slices.
+    """Return the devices of all complete pools of a node, sorted by the name of their slice.
 
     A pool is complete if all slices of its highest generation are there, and no two devices have the same name.
     """

@@ -21,7 +21,7 @@ class Resources:
 
     Args:
         store: The objects.
-        version: The version of Kubernetes.
+        version: The Kubernetes version.
         gates: The feature gates that are on.
     """
 
@@ -33,7 +33,7 @@ class Resources:
     def answer(
         self, caller: Caller, method: str, target: Target, query: Mapping[str, str], body: Object
     ) -> tuple[int, Object]:
-        """Execute a request, and return the status code and the answer.
+        """Execute a request, and return the status code and the response.
 
         Raises:
             RequestError: it fails.

@@ -1,8 +1,8 @@
-"""A scheduler that allocates claims from ResourceSlices: the first devices that fit, in the order of their slices.
+"""A scheduler that allocates claims from ResourceSlices: the first devices that fit, in slice order.
 
-It knows device classes, selectors (see `cel`), counts, taints and tolerations, alternatives, matchAttribute,
-administrative access, extended resources, and which pools are complete. It does not know counters, consumable capacity
-and binding conditions.
+It supports device classes, selectors (see `cel`), counts, taints and tolerations, alternatives, matchAttribute,
+administrative access, extended resources, and which pools are complete. It does not support counters,
+consumable capacity or binding conditions.
 """
 
 import uuid

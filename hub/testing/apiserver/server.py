@@ -25,11 +25,11 @@ _DRIVER_USER = "system:serviceaccount:dphub:dphub-dra"
 
 
 class FakeApiServer:
-    """An API server of Kubernetes for drivers of dynamic resource allocation. `async with` starts it.
+    """A Kubernetes API server for drivers of dynamic resource allocation. `async with` starts it.
 
     Args:
         directory: Where it creates its certificate and service accounts for nodes; without it, there is no TLS.
-        version: The version of Kubernetes.
+        version: The Kubernetes version.
         gates: The feature gates that are on; by default those of the version.
         bookmark_interval: Seconds between the bookmarks of a watch.
     """

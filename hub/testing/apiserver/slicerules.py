@@ -32,7 +32,7 @@ def slice_errors(new: Object, old: Object | None, version: str) -> list[str]:
     Args:
         new: The slice.
         old: The slice that it replaces, if any.
-        version: The version of Kubernetes.
+        version: The Kubernetes version.
     """
     spec = new.get("spec") or {}
     found = [*names.subdomain("metadata.name", new["metadata"].get("name", "")), *_spec_errors(spec, version)]

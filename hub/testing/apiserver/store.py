@@ -16,7 +16,7 @@ _READABLE_SUFFIX = 5
 
 
 class Change(NamedTuple):
-    """A change of an object."""
+    """A change to an object."""
 
     version: int
     kind: Kind
@@ -59,7 +59,7 @@ class Store:
         return copy.deepcopy(found)
 
     def list(self, kind: Kind, namespace: str = "", selects: Selector = lambda _: True) -> list[Object]:
-        """Return the objects of a kind, of all namespaces by default, in the order of their names."""
+        """Return the objects of a kind, of all namespaces by default, sorted by name."""
         found = [
             copy.deepcopy(each)
             for key, each in sorted(self._objects.items(), key=lambda item: item[0][1:])
@@ -119,7 +119,7 @@ class Store:
         return last
 
     def changes(self, kind: Kind, since: int) -> Sequence[Change]:
-        """Return the changes of a kind after a version.
+        """Return the changes to objects of a kind after a version.
 
         Raises:
             RequestError: the server no longer has them.
@@ -159,7 +159,7 @@ class Store:
 
 
 def timestamp() -> str:
-    """Return the current time as objects contain it, in whole seconds."""
+    """Return the current time in the format used in objects, in whole seconds."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 

@@ -77,7 +77,7 @@ class Watches:
             for change in self._store.changes(target.kind, since):
                 if event := change.event(selects):
                     yield event
-            # Even without a change of this kind; otherwise the watch would become too old.
+            # Even without a change to objects of this kind; otherwise the watch would become too old.
             since = version
             if not await self._wait(end, changed, ended, expiry):
                 if asyncio.get_running_loop().time() >= end:

@@ -17,7 +17,7 @@ from hub.testing.conformance.subject import Subject
     "callPreStartContainerIfNeeded",
 )
 async def options_implemented(subject: Subject) -> Findings:
-    """Check the answers to the calls that are advertised."""
+    """Check the responses to the calls that are advertised."""
     found = (await subject.once(options)).message
     if found is None or not (found.pre_start_required or found.get_preferred_allocation_available):
         raise NotApplicable("its options advertise no call")

@@ -32,13 +32,13 @@ async def first_allocation(subject: Subject) -> Answer[wire.AllocateResponse]:
 
 
 async def second_allocation(subject: Subject) -> Answer[wire.AllocateResponse]:
-    """Allocate the same device again, as after the end of its pod."""
+    """Allocate the same device again, as if its pod had ended."""
     await granted(subject)
     return await allocate(subject, (await healthy(subject))[:1])
 
 
 async def granted(subject: Subject) -> wire.AllocateResponse:
-    """Return the answer to the first allocation.
+    """Return the response to the first allocation.
 
     Raises:
         NotApplicable: it failed.
@@ -53,7 +53,7 @@ async def granted(subject: Subject) -> wire.AllocateResponse:
     "allocate-answers",
     Level.MUST,
     "Allocate answers a request for a healthy device, with a response for its container.",
-    reason="The pod is rejected for good otherwise. The kubelet waits for the answer indefinitely, and admits no "
+    reason="The pod is rejected for good otherwise. The kubelet waits for the response indefinitely, and admits no "
     "other pod in the meantime.",
     source=_ALLOCATE,
 )
@@ -63,7 +63,7 @@ async def allocate_answers(subject: Subject) -> Findings:
     if answer.error:
         yield f"Allocate for {(await healthy(subject))[0]!r}: {answer.error}"
     elif answer.message and not answer.message.container_responses:
-        yield "the answer has no response for the container"
+        yield "the response has no entry for the container"
 
 
 @rule(
@@ -79,7 +79,7 @@ async def allocate_quick(subject: Subject) -> Findings:
     await granted(subject)
     slowest = max((await subject.once(first_allocation)).seconds, (await subject.once(second_allocation)).seconds)
     if slowest > subject.limits.quick:
-        yield f"the answer took {slowest:.1f} s, expected at most {subject.limits.quick:g} s"
+        yield f"the response took {slowest:.1f} s, expected at most {subject.limits.quick:g} s"
 
 
 @rule(
@@ -100,12 +100,12 @@ async def allocate_again(subject: Subject) -> Findings:
     "allocate-same",
     Level.SHOULD,
     "Allocate returns the same response for the same device each time.",
-    reason="The kubelet keeps the answer in its checkpoint and uses it for every restart of the container. Anything "
+    reason="The kubelet keeps the response in its checkpoint and uses it for every restart of the container. Anything "
     "that is valid only once makes the second start fail.",
     source=_ALLOCATE,
 )
 async def allocate_same(subject: Subject) -> Findings:
-    """Compare two answers."""
+    """Compare two responses."""
     first, second = await granted(subject), (await subject.once(second_allocation)).message
     if second is None or not second.container_responses:
         raise NotApplicable("the second request fails: see the rule allocate-again")
@@ -113,7 +113,7 @@ async def allocate_same(subject: Subject) -> Findings:
     for name in [field.name for field in one.DESCRIPTOR.fields]:
         if getattr(one, name) != getattr(other, name):
             values = f"{_shown(one, name)}, then {_shown(other, name)}"
-            yield f"two answers for {(await healthy(subject))[0]!r} differ in {name}: {values}"
+            yield f"two responses for {(await healthy(subject))[0]!r} differ in {name}: {values}"
 
 
 def _shown(response: wire.ContainerAllocateResponse, field: str) -> str:

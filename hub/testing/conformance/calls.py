@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginAsyncStub
 
 _MAX_BYTES = 8 * 1024 * 1024
-"""Maximum size in bytes of an answer. A kubelet accepts 4 MiB; a longer list is received, so that its devices can be
+"""Maximum size in bytes of a response. A kubelet accepts 4 MiB; a longer list is received, so that its devices can be
 counted. In memory, a message can take fifty times its size."""
 
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
@@ -29,7 +29,7 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
 )
 
 NO_MESSAGE = "it is not a message of the API"
-"""The error of an answer that gRPC cannot decode."""
+"""The error for a response that gRPC cannot decode."""
 
 _UNREACHABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
@@ -38,7 +38,7 @@ M = TypeVar("M")
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[M]):
-    """The answer to one call: a message or an error."""
+    """The response to one call: a message or an error."""
 
     seconds: float
     """How long it took."""
@@ -67,14 +67,14 @@ async def connected(socket: Path) -> AsyncIterator["DevicePluginAsyncStub"]:
 
 
 async def answer_of(call: "grpc.aio.UnaryUnaryCall[Any, M]") -> Answer[M]:
-    """Wait for the answer to a call, or for the call's deadline."""
+    """Wait for the response to a call, or for the call's deadline."""
     begin = time.monotonic()
     try:
         message = await call
     except grpc.aio.AioRpcError as error:
         took = time.monotonic() - begin
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and took > 1:
-            return Answer(took, code=error.code(), error=f"no answer within {took:.0f} s")
+            return Answer(took, code=error.code(), error=f"no response within {took:.0f} s")
         return Answer(took, code=error.code(), error=f"{error.code().name}: {error.details() or 'no text'}")
     if not is_message(message):
         return Answer(time.monotonic() - begin, code=grpc.StatusCode.INTERNAL, error=NO_MESSAGE)
@@ -82,7 +82,7 @@ async def answer_of(call: "grpc.aio.UnaryUnaryCall[Any, M]") -> Answer[M]:
 
 
 async def answers(socket: Path, limit: float) -> bool:
-    """Return whether a plugin is serving on a socket; an error is an answer too."""
+    """Return whether a plugin is serving on a socket; an error is a response too."""
     try:
         async with connected(socket) as stub:
             found = await answer_of(stub.GetDevicePluginOptions(wire.Empty(), timeout=limit))

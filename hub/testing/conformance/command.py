@@ -38,7 +38,7 @@ class PluginCommand:
         """
         with self._output.open("ab") as output:
             try:
-                # In a session of its own, so that `kill` ends its children too.
+                # In a session of its own, so that `kill` kills its children too.
                 self._process = await asyncio.create_subprocess_exec(
                     *self.words,
                     stdin=asyncio.subprocess.DEVNULL,
@@ -52,7 +52,7 @@ class PluginCommand:
 
     @property
     def exit(self) -> str:
-        """How the process ended, as a clause; empty while it is running."""
+        """How the process exited, as a clause; empty while it is running."""
         code = self._process.returncode if self._process else None
         if code is None:
             return ""
@@ -64,7 +64,7 @@ class PluginCommand:
         return self._process.returncode if self._process else None
 
     async def terminate(self, limit: float) -> bool:
-        """Send SIGTERM, and return whether the process ended within the limit."""
+        """Send SIGTERM, and return whether the process exited within the limit."""
         if self._process is None or self._process.returncode is not None:
             return True
         self._process.send_signal(signal.SIGTERM)

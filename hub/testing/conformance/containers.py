@@ -33,7 +33,7 @@ async def _given(subject: Subject, field: str) -> wire.ContainerAllocateResponse
     """
     response = (await granted(subject)).container_responses[0]
     if not getattr(response, field):
-        raise NotApplicable(f"the answer of Allocate has no {field}")
+        raise NotApplicable(f"Allocate's response has no {field}")
     return response
 
 
@@ -83,7 +83,8 @@ async def mount_paths(subject: Subject) -> Findings:
     "variable-names",
     Level.SHOULD,
     'The names of environment variables are not empty and have no "=" in them; no value has a NUL byte.',
-    reason="The process in the container gets a variable with another name, or none, or the container does not start.",
+    reason="The process in the container gets a variable with a different name, or none, or the container does not "
+    "start.",
     source=_OPTIONS,
 )
 async def variable_names(subject: Subject) -> Findings:

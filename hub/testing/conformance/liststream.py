@@ -23,7 +23,7 @@ _LIST_BYTES, _DEVICE_BYTES = 1024, 72
 
 
 _TOO_LONG = "message larger than max"
-"""In the error of gRPC's client for a message above its limit."""
+"""In the gRPC client's error for a message above its limit."""
 
 
 class Listing:

@@ -20,7 +20,7 @@ _CHOICE = "kubelet, pkg/kubelet/cm/devicemanager/manager.go, devicesToAllocate"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A request, and the answer to it."""
+    """A request, and the response to it."""
 
     available: Sequence[str]
     required: Sequence[str]
@@ -60,8 +60,8 @@ async def _chosen(subject: Subject, available: Sequence[str], required: Sequence
     "preference-answers",
     Level.MUST,
     "GetPreferredAllocation never returns an error; without a preference, it returns no devices.",
-    reason="If the call returns an error, the pod is rejected for good. Without an answer, the kubelet waits, and "
-    "admits no other pod. After an empty answer, the kubelet chooses by itself.",
+    reason="If the call returns an error, the pod is rejected for good. Without a response, the kubelet waits, and "
+    "admits no other pod. After an empty response, the kubelet makes its own choice.",
     source=_CHOICE,
 )
 async def preference_answers(subject: Subject) -> Findings:
@@ -77,7 +77,8 @@ async def preference_answers(subject: Subject) -> Findings:
 @rule(
     "preference-legal",
     Level.SHOULD,
-    "Its answer is empty, or contains exactly as many devices as requested: only available ones and all required ones.",
+    "Its response is empty, or contains exactly as many devices as requested: only available ones and all required "
+    "ones.",
     reason="The kubelet drops ids that are not available, and fills the rest with arbitrary devices: the container "
     "gets a combination that the plugin did not choose.",
     source=_CHOICE,
@@ -99,7 +100,7 @@ def _problem(choice: Choice, ids: Sequence[str]) -> str:
     if missing := set(choice.required) - set(ids):
         return f"{min(missing)!r} is required, but missing"
     if len(ids) != choice.size:
-        return f"the answer has {counted(len(ids), 'device')}, expected {choice.size}"
+        return f"the response has {counted(len(ids), 'device')}, expected {choice.size}"
     return ""
 
 
@@ -107,11 +108,11 @@ def _problem(choice: Choice, ids: Sequence[str]) -> str:
     "preference-quick",
     Level.SHOULD,
     "GetPreferredAllocation answers within a second.",
-    reason="The kubelet admits pods one after another, and waits for the answer indefinitely.",
+    reason="The kubelet admits pods one after another, and waits for the response indefinitely.",
     source="kubelet, pkg/kubelet/cm/devicemanager/endpoint.go, getPreferredAllocation",
 )
 async def preference_quick(subject: Subject) -> Findings:
-    """Check the slowest answer."""
+    """Check the slowest response."""
     slowest = max(await subject.once(choices), key=lambda each: each.answer.seconds)
     if slowest.answer.seconds > subject.limits.quick:
         yield f"{slowest}: {slowest.answer.seconds:.1f} s, expected at most {subject.limits.quick:g} s"

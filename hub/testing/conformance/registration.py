@@ -22,7 +22,7 @@ _RULED = (_REJECTED_VERSION, _REJECTED_NAME, _NOT_DIALED, _NO_OPTIONS)
 
 
 async def first_registrations(subject: Subject) -> list[Registered]:
-    """Return the calls to Register up to the first answer; none if no call is answered in time."""
+    """Return the calls to Register up to the first response; none if no call is answered in time."""
     await subject.until(lambda: subject.registrations(1), subject.limits.start)
     return subject.registrations(1)
 
@@ -121,7 +121,7 @@ async def endpoint_name(subject: Subject) -> Findings:
     Level.MUST,
     "It serves on its socket before it registers.",
     reason="Before it answers, Register connects to the plugin's socket, and fails if nothing accepts the connection "
-    "within 10 s. A plugin that first waits for the answer deadlocks.",
+    "within 10 s. A plugin that first waits for the response deadlocks.",
     source=_CLIENT,
 )
 async def serves_before_registering(subject: Subject) -> Findings:

@@ -53,7 +53,7 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def conforms(self) -> bool:
-        """Whether the plugin breaks no rule that it must follow."""
+        """Whether the plugin follows every rule that it must follow."""
         return not self.count(Outcome.FAILED, Level.MUST)
 
 

@@ -66,7 +66,7 @@ def failure(found: Return, limit: float) -> str:
     "kubelet-restart",
     Level.MUST,
     "It registers again after the kubelet restarts, without restarting itself.",
-    reason="A kubelet that starts deletes all sockets in its directory and has no plugins registered. Until the "
+    reason="When a kubelet starts, it deletes all sockets in its directory and has no plugins registered. Until the "
     "plugin registers, the resource has no devices, and pods that request one are rejected for good. A plugin that "
     "exits instead depends on the kubelet's back-off delay for container restarts, which grows to minutes.",
     source=_CLEANUP,

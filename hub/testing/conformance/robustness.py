@@ -34,7 +34,7 @@ async def emptied(subject: Subject) -> Return:
 
 
 async def replaced(subject: Subject) -> Return:
-    """Replace the plugin directory, as a new installation of the node does."""
+    """Replace the plugin directory, as reinstalling the node does."""
     await subject.registered()
     await subject.kubelet.stop()
     directory = subject.kubelet.plugin_dir
@@ -144,7 +144,7 @@ def _and(clause: str) -> str:
 
 
 def _garbage() -> Iterator[bytes]:
-    rng = random.Random(_SEED)  # noqa: S311 - no secret
+    rng = random.Random(_SEED)  # noqa: S311 - not a secret
     yield b""
     yield b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     yield _PREFACE

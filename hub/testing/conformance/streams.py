@@ -1,4 +1,4 @@
-"""Rules about several ListAndWatch streams open at once, as around each restart of the kubelet and each upgrade."""
+"""Rules about several ListAndWatch streams open at once, as happens around each kubelet restart and each upgrade."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager

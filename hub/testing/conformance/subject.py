@@ -117,7 +117,7 @@ class Subject:
 
     @property
     def exit(self) -> str:
-        """How its process ended, as a clause; empty while it is running, or if that is unknown."""
+        """How its process exited, as a clause; empty while it is running, or if that is unknown."""
         return self._command.exit if self._command else ""
 
     async def once(self, observe: Callable[["Subject"], Awaitable[T]]) -> T:

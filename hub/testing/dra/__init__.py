@@ -5,8 +5,8 @@ reads health streams, keeps its checkpoint, and deletes ResourceSlices as a kube
 and pkg/kubelet/pluginmanager, versions 1.36 and 1.37), including its pitfalls. Random scripts in tests/differential/dra
 compare it with real ones. What differs on purpose:
 
-- Where a kubelet has no fixed order, for the sockets that it finds when it starts and for a pod's drivers, the order is
-  that of their names (or the reverse, with `registers_in_reverse`).
+- Where a kubelet has no fixed order, for the sockets that it finds when it starts and for a pod's drivers, they are
+  sorted by name (or in reverse, with `registers_in_reverse`).
 - It can call any API server, but it always has permission to delete slices.
 - The test chooses the UID and the claims of a pod; pods are not read from the API.
 - The file of its health cache has a different format.

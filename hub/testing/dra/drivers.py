@@ -13,7 +13,7 @@ from hub.testing.dra.model import DraError, DraOptions
 
 
 class Drivers:
-    """The connections by driver, in the order of their registration.
+    """The connections by driver, in registration order.
 
     Args:
         options: The kubelet's options.

@@ -50,12 +50,12 @@ class KubeApi:
         return content
 
     async def delete_slices(self, driver: str) -> None:
-        """Delete the slices of a driver on this node, or of all drivers, and repeat that until it succeeds."""
+        """Delete the slices of a driver on this node, or of all drivers, and retry until it succeeds."""
         selected = [f"spec.nodeName={self._options.node}", *([f"spec.driver={driver}"] if driver else [])]
         path = f"{_GROUP}/resourceslices?fieldSelector={quote(','.join(selected), safe='')}"
         delay = _FIRST_DELAY
         while not await self._has_deleted(path):
-            await asyncio.sleep(delay * (1 + random.random() * _JITTER))  # noqa: S311 - no secret
+            await asyncio.sleep(delay * (1 + random.random() * _JITTER))  # noqa: S311 - not a secret
             delay = min(delay * 2, _LONGEST_DELAY)
 
     async def _has_deleted(self, path: str) -> bool:
@@ -66,10 +66,10 @@ class KubeApi:
             return False
 
     async def _call(self, method: str, path: str) -> HTTPResponse:
-        """Send a request, and return the answer, whatever its status.
+        """Send a request, and return the response, whatever its status.
 
         Raises:
-            OSError: there is no answer.
+            OSError: there is no response.
         """
         options: dict[str, Any] = {"raise_error": False, "request_timeout": _TIMEOUT}
         if self._options.authority:
@@ -79,5 +79,5 @@ class KubeApi:
         try:
             return await self._client.fetch(url, method=method, headers=headers, **options)
         except HTTPClientError as error:
-            # No answer within the time, or none at all.
+            # No response within the time, or none at all.
             raise OSError(str(error)) from None

@@ -75,7 +75,7 @@ class DraKubelet(FakeKubelet):
         return self._claim_pods
 
     def instances(self, driver: str) -> list[tuple[str, bool]]:
-        """Return the endpoints of a driver's instances in the order of registration, and whether they are connected."""
+        """Return the endpoints of a driver's instances in registration order, and whether they are connected."""
         return self._dra.instances().get(driver, []) if self._dra else []
 
     async def wait_for_driver(self, driver: str, connected: int = 1) -> None:

@@ -21,7 +21,7 @@ class ClaimManager:
         claims: The claims that it knows.
         drivers: The drivers.
         api: Reads claims.
-        version: The version of Kubernetes.
+        version: The Kubernetes version.
         changed: Called after each change.
     """
 
@@ -142,7 +142,7 @@ class ClaimManager:
         return claim
 
     def _attach(self, pod: ClaimPod, claim: Object) -> ClaimInfo:
-        """Note that a pod uses a claim, before any driver is called.
+        """Record that a pod uses a claim, before any driver is called.
 
         Raises:
             DraError: another claim of this name is not unprepared yet.
@@ -163,7 +163,7 @@ class ClaimManager:
         return info
 
     def _store(self, info: ClaimInfo, driver: str, devices: Iterable[wire.Device]) -> None:
-        """Store the driver's devices, instead of those from an earlier answer; before 1.37, in addition to them."""
+        """Store the driver's devices, instead of those from an earlier response; before 1.37, in addition to them."""
         found = [
             PreparedDevice(
                 each.pool_name,
@@ -220,7 +220,7 @@ def _wire(info: ClaimInfo) -> wire.Claim:
 
 
 def _check(call: str, asked: Iterable[wire.Claim], uid: str, error: str) -> None:
-    """Check one entry of an answer.
+    """Check one entry of a response.
 
     Raises:
         DraError: the claim was not asked for, or failed.
@@ -233,7 +233,7 @@ def _check(call: str, asked: Iterable[wire.Claim], uid: str, error: str) -> None
 
 
 def _check_complete(call: str, asked: Collection[wire.Claim], answered: Collection[str]) -> None:
-    """Check that an answer has an entry for each claim.
+    """Check that a response has an entry for each claim.
 
     Raises:
         DraError: it does not.

@@ -19,7 +19,7 @@ class DraOptions:
     authority: Path | None = None
     """The file with the certificate of the API server's authority; None without TLS."""
     version: str = "1.36"
-    """The version of Kubernetes: 1.36 or 1.37, which differ."""
+    """The Kubernetes version: 1.36 or 1.37, which differ."""
     registry_period: float = 1.0
     """Time between checks for sockets that are new or gone."""
     info_timeout: float = 1.0
@@ -37,8 +37,8 @@ class DraOptions:
     health_retry: float = 5.0
     """Time until a health stream that has ended is opened again."""
     registers_in_reverse: bool = False
-    """Whether sockets that are there at the start are registered in reverse order of their names. A kubelet takes any
-    order, and so does not know which of two instances is the newer."""
+    """Whether sockets that are there at the start are registered in reverse name order. A kubelet takes any order, and
+    so does not know which of two instances is the newer one."""
 
 
 class ClaimUse(NamedTuple):
@@ -126,7 +126,7 @@ class DeviceHealth:
     """The health of a device, as in the status of a pod."""
 
     resource: str
-    """The CDI name of the device, or driver, pool and name."""
+    """The CDI name of the device, or its driver, pool and name."""
     health: str
     """Healthy, Unhealthy or Unknown."""
     message: str = ""

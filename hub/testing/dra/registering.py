@@ -44,7 +44,7 @@ class Registrar:
         """Register the driver whose socket this is, and return its name and its endpoint.
 
         Raises:
-            DraError: the registration failed; the driver is notified, if it answers.
+            DraError: the registration failed; the driver is notified if it responds.
         """
         info = wire.PluginInfo()
         error = "the kubelet has stopped"

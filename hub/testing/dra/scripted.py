@@ -1,4 +1,4 @@
-"""A driver at wire level; a test can choose each of its answers."""
+"""A driver at wire level; a test can choose each of its responses."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -113,7 +113,7 @@ class ScriptedDriver(RegistrationServicer):
     async def NotifyRegistrationStatus(
         self, request: registration.RegistrationStatus, context: object
     ) -> registration.RegistrationStatusResponse:
-        """Record the kubelet's answer."""
+        """Record the kubelet's response."""
         del context
         self.notified.append((request.plugin_registered, request.error))
         return registration.RegistrationStatusResponse()
@@ -210,7 +210,7 @@ def device_health(pool: str, name: str, value: str, message: str = "", timeout: 
 
 
 def fails(error: str) -> Answer:
-    """Create an answer with this error for each claim, for `on_prepare` and `on_unprepare`."""
+    """Create a response with this error for each claim, for `on_prepare` and `on_unprepare`."""
 
     async def answer(request: Any, _: object) -> Any:  # noqa: ANN401 - either call
         prepares = isinstance(request, wire.NodePrepareResourcesRequest)

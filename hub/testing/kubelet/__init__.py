@@ -12,7 +12,7 @@ tests/differential compare it with real ones. What differs on purpose:
 - A pod is known by its namespace and name, and has no UID.
 - Its checkpoint has no checksum, and does not contain pods that were removed.
 - A container that was admitted before its plugin had sent a list starts without devices, each time. A real kubelet
-  allocates them when the container starts again, or fails if the plugin wants to be called beforehand.
+  allocates them when the container starts again, or fails if the plugin requires a call beforehand.
 - A device that leaves the list while its Allocate is running is allocated. A real kubelet, 1.34 to 1.37, crashes: a nil
   pointer in allocateContainerResources.
 - If a plugin dies while the kubelet waits for it, the next call fails: its endpoint has been stopped. A real kubelet

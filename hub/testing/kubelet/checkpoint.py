@@ -71,9 +71,9 @@ def read(path: Path) -> tuple[list[str], dict[str, Pod]]:
 
 
 def restore(path: Path, pods: dict[str, Pod]) -> list[str]:
-    """Return the known resources, and keep the pods whose devices the checkpoint knows, and those without devices.
+    """Return the known resources, and keep the pods whose devices are in the checkpoint, and those without devices.
 
-    Pods belong to the cluster, and continue without a kubelet; only the checkpoint knows their devices.
+    Pods belong to the cluster, and continue without a kubelet; only the checkpoint contains their devices.
     """
     try:
         resources, known = read(path)

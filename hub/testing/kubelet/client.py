@@ -40,7 +40,7 @@ class _NotSentError(PluginError):
 
 
 class EmptyAnswerError(PluginError):
-    """An answer to Allocate without a container."""
+    """A response to Allocate without a container."""
 
 
 class PluginClient:
@@ -168,7 +168,7 @@ class PluginClient:
     async def _call(
         self, start: "Callable[[rpc.DevicePluginAsyncStub], grpc.aio.UnaryUnaryCall[_Request, _Answer]]"
     ) -> _Answer:
-        """Call the process that serves the socket now; Go's gRPC repeats a call that was not sent."""
+        """Call the process that serves the socket now; Go's gRPC retries a call that was not sent."""
         await self._reconnect()
         with suppress(_NotSentError):
             return await self._answer(start(self._stub))

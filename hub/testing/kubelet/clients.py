@@ -37,7 +37,7 @@ class ClientsByName:
         self._clients.pop(resource, None)
 
     def ended(self, resource: str, client: PluginClient) -> PluginClient | None:
-        """Remove and return the resource's connection, which may be that of another plugin."""
+        """Remove and return the resource's connection, which may belong to another plugin."""
         del client
         return self._clients.pop(resource, None)
 

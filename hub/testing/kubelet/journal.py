@@ -22,7 +22,7 @@ _Kept = TypeVar("_Kept", bound=_Message)
 
 
 class Latest(Generic[_Kept]):
-    """The latest messages of one kind: the oldest are dropped when all together take too much memory."""
+    """The latest messages of one kind: the oldest are dropped when they take too much memory in total."""
 
     def __init__(self) -> None:
         self._kept: deque[_Kept] = deque()
@@ -68,7 +68,7 @@ class Journal:
             try:
                 if condition():
                     reached.set_result(None)
-            except Exception as error:  # noqa: BLE001 - raised in the task that waits, not in the kubelet
+            except Exception as error:  # noqa: BLE001 - raised in the waiting task, not in the kubelet
                 reached.set_exception(error)
 
         self._checks.add(check)

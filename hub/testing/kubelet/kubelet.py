@@ -188,7 +188,7 @@ class FakeKubelet:
             raise TimeoutError(f"waited {timeout:g} s for {what}; {self._describe()}") from None
 
     def changes(self) -> AsyncIterator[None]:
-        """Yield immediately, and then after every change of the kubelet's state."""
+        """Yield immediately, and then after every change in the kubelet's state."""
         return self._journal.changes()
 
     # Pods.
@@ -232,7 +232,7 @@ class FakeKubelet:
         return pod
 
     async def start_container(self, pod: Pod, container: str = "main") -> None:
-        """Start a container again, as after its exit.
+        """Start a container again, as the kubelet does after it exits.
 
         Raises:
             ContainerStartError: a plugin returned an error.

@@ -181,7 +181,7 @@ class Pod:
 
     @property
     def key(self) -> str:
-        """Namespace and name, which identify a pod."""
+        """The namespace and name, which identify a pod."""
         return f"{self.namespace}/{self.name}"
 
     @property

@@ -15,9 +15,9 @@ _GRACE = 0.1
 class UnixServer:
     """Listens on `path`, which appears when the server is ready, in a directory that exists.
 
-    A gRPC server that stops deletes the path that it was bound to, even if a newer server is listening there by then.
-    So this one is bound through a descriptor of the directory, which is redirected before the server stops; this class
-    decides whether to delete the file, which another server may have replaced.
+    When a gRPC server stops, it deletes the path that it was bound to, even if a newer server is listening there by
+    then. So this one is bound through a descriptor of the directory, which is redirected before the server stops; this
+    class decides whether to delete the file, which another server may have replaced.
     """
 
     def __init__(self, path: Path, add_service: Callable[[grpc.aio.Server], None]) -> None:

@@ -22,7 +22,7 @@ def unhealthy_devices(socket: Path) -> frozenset[str]:
     """Return the names of the GPUs that the exporter reports as unhealthy.
 
     Raises:
-        hub.ServiceError: the exporter does not answer, or its answer is invalid.
+        hub.ServiceError: the exporter does not answer, or its response is invalid.
     """
     states = [
         message_fields(state) for state in message_fields(_ask(socket)).get(_STATE, ()) if isinstance(state, bytes)

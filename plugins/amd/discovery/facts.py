@@ -28,7 +28,7 @@ class Link(IntEnum):
 
 
 class KfdNode(msgspec.Struct, frozen=True):
-    """A GPU in the topology of KFD: a card, or one of its partitions."""
+    """A GPU in KFD's topology: a card, or one of its partitions."""
 
     number: int
     """Its number in the topology, which changes when GPUs come and go."""
@@ -69,7 +69,7 @@ class Card(msgspec.Struct, frozen=True):
     device_id: str = ""
     """Four hexadecimal digits, such as "74a1"."""
     product: str = ""
-    """Its name as in the node label: without spaces and brackets; empty if the driver knows none."""
+    """Its name as in the node label: without spaces and brackets; empty if the driver has none."""
 
     @property
     def mode(self) -> str:

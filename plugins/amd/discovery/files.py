@@ -7,7 +7,7 @@ from pathlib import Path
 from hub import read_text, sorted_entries
 
 DIGITS = "[0-9]{1,20}"
-"""A number that fits into 64 bits; `isdigit` accepts other digits, which `int` does not."""
+"""A number that fits in 64 bits; `isdigit` accepts other digits, which `int` does not."""
 
 _PROPERTY = re.compile(rf"(\w+) ({DIGITS})", re.ASCII)
 

@@ -40,7 +40,7 @@ class GpusFound(NamedTuple):
     """The GPUs of a node."""
 
     gpus: Sequence[Gpu]
-    """In the order of their PCI addresses and partitions."""
+    """Sorted by PCI address and partition."""
     excluded: Mapping[str, str]
     """Why other GPUs cannot be used, by name."""
 

@@ -26,7 +26,7 @@ class Topology(NamedTuple):
     """The GPUs that KFD shows."""
 
     nodes: Sequence[KfdNode]
-    """In the order of their numbers."""
+    """Sorted by number."""
     hidden: Mapping[int, str]
     """Why other GPUs cannot be read, by number."""
 

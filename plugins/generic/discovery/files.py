@@ -71,7 +71,7 @@ def find_files(host: Host, sysfs: Sysfs, pattern: str) -> Iterator[DeviceFile]:
             continue
         found = device_file(sysfs, path, file)
         # The kernel removes a device's file before its directory in sysfs. So if the file still exists, the directory
-        # existed when it was read; without the directory, the file would count as another device.
+        # existed when it was read; without the directory, the file would count as a different device.
         if host.path(file).exists():
             yield found
 

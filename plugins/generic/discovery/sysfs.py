@@ -128,7 +128,7 @@ class SysDevice:
 
 
 def _is_device(directory: Path) -> bool:
-    """Return whether a directory is that of a device; others group a device's parts by class, such as "tty"."""
+    """Return whether a directory belongs to a device; others group a device's parts by class, such as "tty"."""
     return (directory / "uevent").exists()
 
 

@@ -1,4 +1,4 @@
-"""What udev has found out about devices: its files below /run, which a pod must mount."""
+"""What udev has recorded about devices: its files below /run, which a pod must mount."""
 
 from collections.abc import Mapping
 

@@ -22,7 +22,7 @@ class VfioGroup(NamedTuple):
     number: str
     file: str
     functions: Sequence[SysDevice]
-    """All functions except bridges, in the order of their addresses."""
+    """All functions except bridges, sorted by address."""
 
     @property
     def problem(self) -> str:

@@ -1,4 +1,4 @@
-"""The configuration of the generic-device-plugin: the values of its flag `--device`, as strings or items of a list."""
+"""The configuration of the generic-device-plugin: the values of its `--device` flag, as strings or items of a list."""
 
 import posixpath
 import re
@@ -119,7 +119,7 @@ def _number(key: str, value: str | int) -> str:
     if isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{1,4}", value):
         return value.zfill(4)
     shown = f'"{value}"' if isinstance(value, str) else value
-    raise ValueError(f"{key} is {shown}, expected hexadecimal digits in quotes: YAML reads 0403 as another number")
+    raise ValueError(f"{key} is {shown}, expected hexadecimal digits in quotes: YAML reads 0403 as a different number")
 
 
 def _parsed(entries: Sequence[Any]) -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ from plugins.generic.settings.smarter import SmarterEntry
 
 
 class GenericSettings(Settings, frozen=True):
-    """The whole file. If it is a list, it is that of the smarter-device-manager."""
+    """The whole file. If it is a list, it has the format of the smarter-device-manager."""
 
     list_key = "smarter_devices"
 
@@ -22,9 +22,9 @@ class GenericSettings(Settings, frozen=True):
     """Seconds between scans. Changes in /dev are seen at once; changes in sysfs alone, such as a driver that is bound,
     at the next scan."""
     domain: str = ""
-    """The domain of the resources in `devices`: the flag `--domain` of the generic-device-plugin."""
+    """The domain of the resources in `devices`: the generic-device-plugin's `--domain` flag."""
     devices: Annotated[tuple[Any, ...], msgspec.Meta(max_length=MAX_RESOURCES)] = ()
-    """The devices of the generic-device-plugin, as in its file, or the values of its flag `--device`."""
+    """The devices of the generic-device-plugin, as in its file, or the values of its `--device` flag."""
     device: Annotated[tuple[Any, ...], msgspec.Meta(max_length=MAX_RESOURCES)] = ()
     """Another name for `devices`."""
     smarter_devices: Annotated[tuple[SmarterEntry, ...], msgspec.Meta(max_length=MAX_RESOURCES)] = ()

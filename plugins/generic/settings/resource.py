@@ -161,7 +161,7 @@ class Resource(Settings, frozen=True):
 
     @property
     def uses_udev(self) -> bool:
-        """Whether its devices depend on what udev finds out."""
+        """Whether its devices depend on what udev has recorded."""
         return any(selector.properties for selector in self.sysfs)
 
 

@@ -40,7 +40,7 @@ class CdiFiles:
         self.note = ""
 
     def build(self, gpus: Sequence[Gpu], driver: str) -> None:
-        """Build the specifications for these GPUs and this driver version; change no file."""
+        """Build the specifications for these GPUs and this driver version, without changing any file."""
         self._specs, self.problem = {}, ""
         if not self._wanted or not gpus:
             return

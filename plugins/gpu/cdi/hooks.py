@@ -1,7 +1,7 @@
 """The hooks with which NVIDIA's container toolkit creates links and updates the ld.so cache in containers.
 
 Only hooks that every release of the toolkit has are used: where a container runtime calls an unknown hook, no container
-starts. The specification that the toolkit itself writes has all hooks that this toolkit knows.
+starts. The specification that the toolkit itself writes has all hooks that this toolkit supports.
 """
 
 from collections.abc import Mapping, Sequence

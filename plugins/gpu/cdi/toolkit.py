@@ -106,7 +106,7 @@ def generate(program: str, settings: GPUSettings, paths: DriverPaths, gpus: Sequ
     text = run_program([program, *args], timeout=TIMEOUT, env=driver_variables(paths), max_output=MAX_OUTPUT)
     roots = {str(paths.driver("/")): str(paths.driver_root), str(paths.device("/")): str(paths.dev_root)}
     spec: dict[str, Any] = _on_node(_parsed(text), roots)
-    # The toolkit does not define GPUs that are divided into MIG devices.
+    # The toolkit does not define GPUs that are partitioned into MIG devices.
     names = {name for name, (gpu, mig) in gpu_names(settings, gpus).items() if mig or not gpu.mig}
     _check(spec, names, hook)
     return spec

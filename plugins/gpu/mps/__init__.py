@@ -96,7 +96,7 @@ class MpsDaemons:
             self._round_over.wait(FIRST_RESULT_TIMEOUT)
 
     def _run(self) -> None:
-        # The states are unknown until the first round is over, also when this thread restarts after a failure.
+        # The states are unknown until the first round is over, including when this thread restarts after a failure.
         self._reasons = {}
         while True:
             self._awake.clear()

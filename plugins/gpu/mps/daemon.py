@@ -1,4 +1,4 @@
-"""One MPS control daemon: NVIDIA's program, configured as by NVIDIA's plugin."""
+"""One MPS control daemon: NVIDIA's program, configured as NVIDIA's plugin does it."""
 
 import msgspec
 import structlog

@@ -13,10 +13,10 @@ LOST = pynvml.NVML_ERROR_GPU_IS_LOST
 MISMATCH = pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
 
 GONE = {pynvml.NVML_ERROR_UNINITIALIZED, pynvml.NVML_ERROR_DRIVER_NOT_LOADED}
-"""Errors of a session whose driver was unloaded."""
+"""Errors in a session whose driver was unloaded."""
 
 ENDED = GONE | {LOST, MISMATCH}
-"""Errors of a GPU, or a driver, that no longer responds."""
+"""Errors from a GPU, or a driver, that no longer responds."""
 
 MISSING = {
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _PollRequest:
-    """A poll that a caller waits for."""
+    """A poll that a caller is waiting for."""
 
     def __init__(self) -> None:
         self.answered = Event()
@@ -117,7 +117,7 @@ class Driver:
 
 
 def _remaining(poller: "DriverPoller", asked: float, timeout: float) -> float:
-    """Return the seconds until the poll fails: the limit is for each call, not for all calls together.
+    """Return the seconds until the poll fails: the limit is for each call, not for all calls in total.
 
     GPUs without persistence mode each take seconds to answer for the first time.
     """

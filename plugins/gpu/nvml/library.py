@@ -7,7 +7,7 @@ from plugins.gpu.discovery.driverpaths import LIBRARY_DIRECTORIES, DriverPaths
 SONAME = "libnvidia-ml.so.1"
 
 NOT_FOUND = "nvmlInit: NVML Shared Library Not Found"
-"""The error of NVIDIA's bindings if there is no library."""
+"""The error that NVIDIA's bindings raise if there is no library."""
 
 VERSION_FILE = "/proc/driver/nvidia/version"
 """Exists while the NVIDIA kernel module is loaded."""

@@ -12,7 +12,7 @@ from plugins.gpu.discovery.facts import Gpu, Xid
 from plugins.gpu.nvml.calls import ENDED, LOST, TIMEOUT, UNKNOWN, Nvml, NvmlError
 
 _EVERYTHING = 0xFFFFFFFF
-"""The instance of an event that concerns the whole GPU."""
+"""The instance of an event for the whole GPU."""
 
 
 class XidListener:

@@ -117,7 +117,7 @@ def _read_migs(nvml: Nvml, handle: Any) -> Iterator[MigDevice]:  # noqa: ANN401 
         )
 
 
-def _engines(attributes: Any) -> Engines | None:  # noqa: ANN401 - NVML's structure, None if there was no answer
+def _engines(attributes: Any) -> Engines | None:  # noqa: ANN401 - NVML's structure, None if there was no response
     if not attributes:
         return None
     return Engines(
@@ -131,7 +131,7 @@ def _engines(attributes: Any) -> Engines | None:  # noqa: ANN401 - NVML's struct
 
 
 def _size(attributes: Any, profile: str) -> tuple[int, int, int]:  # noqa: ANN401 - NVML's structure, as above
-    """Return a MIG device's GPU slices, compute slices and memory; without an answer, take them from its profile."""
+    """Return a MIG device's GPU slices, compute slices and memory; without a response, take them from its profile."""
     if attributes:
         sizes = attributes.gpuInstanceSliceCount, attributes.computeInstanceSliceCount
         return *sizes, attributes.memorySizeMB << 20

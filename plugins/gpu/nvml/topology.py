@@ -32,7 +32,7 @@ def read_topology(nvml: Nvml, gpus: Mapping[str, tuple[Any, Gpu]]) -> Topology:
 
 def _ancestor(nvml: Nvml, one: Any, other: Any) -> Ancestor:  # noqa: ANN401 - NVML's handles
     try:
-        # Without an answer, the result is None, which is not a level either.
+        # Without a response, the result is None, which is not a level either.
         return Ancestor(nvml.ask("nvmlDeviceGetTopologyCommonAncestor", one, other))
     except (NvmlError, ValueError):
         return Ancestor.SYSTEM

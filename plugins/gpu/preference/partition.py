@@ -81,7 +81,7 @@ def _partitions(numbers: Set, fixed: Sequence[int], size: int) -> Iterator[list[
             for others in _partitions(left, (), size):
                 yield [*others, rest]
     else:
-        # Begin with the set of the first GPU, so that the same sets do not occur again in another order.
+        # Begin with the set of the first GPU, so that the same sets do not occur again in a different order.
         for first, rest in _splits(numbers, numbers[:1], size):
             for others in _partitions(rest, (), size):
                 yield [first, *others]

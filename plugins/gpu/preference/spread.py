@@ -22,7 +22,7 @@ def spread(
 ) -> list[Share]:
     """Choose the best shares, including the required ones.
 
-    With the policy `distributed`, the replicas of one container come from different GPUs if possible: two from the same
+    With the `distributed` policy, the replicas of one container come from different GPUs if possible: two from the same
     GPU have no advantage.
 
     Args:

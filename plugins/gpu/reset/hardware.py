@@ -16,10 +16,10 @@ RELEASE_TIMEOUT = 3.0
 
 
 def reset_hardware(paths: DriverPaths, uuid: str, settings: ResetSettings, runtime: Runtime) -> None:
-    """Reset the GPU, and check that it answers again.
+    """Reset the GPU, and check that it responds again.
 
     Raises:
-        ResetFailed: the GPU was not reset, or does not answer.
+        ResetFailed: the GPU was not reset, or does not respond.
     """
     try:
         with exclusive_driver(runtime, RELEASE_TIMEOUT):

@@ -32,7 +32,7 @@ ERROR_COUNTERS = (
 """The error counters of a port (Documentation/ABI/stable/sysfs-class-infiniband of the kernel)."""
 
 _DIGITS = "[0-9]{1,18}"
-"""A number that fits into 64 bits; `isdigit` accepts other digits, which `int` does not."""
+"""A number that fits in 64 bits; `isdigit` accepts other digits, which `int` does not."""
 
 _PCI = "/sys/bus/pci/devices"
 _ETHER, _INFINIBAND = "1", "32"
@@ -43,7 +43,7 @@ class RdmaDevices(NamedTuple):
     """The RDMA devices of a node."""
 
     hcas: list[Hca]
-    """In the order of their PCI addresses."""
+    """Sorted by PCI address."""
     unreadable: Mapping[str, str]
     """Why other devices cannot be used, by name: what the kernel shows about them is invalid."""
 
@@ -158,7 +158,7 @@ def _read_function(function: Path, vf_numbers: Callable[[Path], dict[str, int]])
 def _device_files(function: Path) -> dict[str, Any]:
     """Find the names of a PCI function's device files, as fields of an Hca.
 
-    Only the function's own directory shows them reliably: the attribute `ibdev` of a device file is the name of its
+    Only the function's own directory shows them reliably: the `ibdev` attribute of a device file is the name of its
     RDMA device, which a container with CAP_NET_ADMIN can change, even to the last known name of another one.
     """
 
@@ -206,7 +206,7 @@ def _has_pkeys(port: Path) -> bool:
 
 
 def _state(path: Path) -> str:
-    """Return the word of a state such as "4: ACTIVE"."""
+    """Return the word in a state such as "4: ACTIVE"."""
     return read_attribute(path).partition(":")[2].strip()
 
 

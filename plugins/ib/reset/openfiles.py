@@ -32,7 +32,7 @@ _KCMP_FILES = 2
 
 
 def device_number(attribute: Path) -> DeviceNumber:
-    """Read a device's number from its attribute `dev` in sysfs, such as "231:192".
+    """Read a device's number from its `dev` attribute in sysfs, such as "231:192".
 
     Raises:
         ValueError: the kernel does not show it.

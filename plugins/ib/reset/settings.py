@@ -4,7 +4,7 @@ import msgspec
 
 
 class VfTimeouts(msgspec.Struct, frozen=True):
-    """Seconds for each write and each wait; the time for the resets of a container limits all of them together."""
+    """Seconds for each write and each wait; the time for the resets of a container limits their sum."""
 
     unbind: float = 5
     reset: float = 6

@@ -32,7 +32,7 @@ class IBSettings(Settings, frozen=True, rename="camel"):
     resource_list: tuple[dict[str, Any], ...] = ()
     """The pools of the SR-IOV network device plugin, as in its file."""
     resource_prefix: str = "intel.com"
-    """The prefix of resources in resourceList that have none: the flag `-resource-prefix` of that plugin."""
+    """The prefix of resources in resourceList that have none: that plugin's `-resource-prefix` flag."""
 
     def __post_init__(self) -> None:
         for resource, times in Counter(pool.resource for pool in self.pools).items():

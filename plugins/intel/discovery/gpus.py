@@ -71,7 +71,7 @@ class Gpu(msgspec.Struct, frozen=True):
 
 
 def read_gpus(host: Host) -> list[Gpu]:
-    """Read all Intel GPUs in the order of their PCI addresses, including those that no driver is bound to."""
+    """Read all Intel GPUs, including those that no driver is bound to, sorted by PCI address."""
     links = {link.name: link_name(link) for link in sorted_entries(host.path(BY_PATH))}
     functions = pci_functions(host, vendor=VENDOR, class_code=DISPLAY)
     # A GPU that is removed during the read has no id.
@@ -81,7 +81,7 @@ def read_gpus(host: Host) -> list[Gpu]:
 def read_temperatures(host: Host, gpu: Gpu) -> list[tuple[str, float]]:
     """Read the temperatures of a GPU in degrees Celsius, with their names.
 
-    The names are those of xe: "pkg", "vram" and others. i915 has one temperature, that of the package, without a name.
+    The names are the ones that xe uses: "pkg", "vram" and others. i915 has only the package's temperature, unnamed.
     """
     found = []
     for monitor in sorted_entries(host.path(f"/sys/bus/pci/devices/{gpu.pci}/hwmon")):

@@ -6,7 +6,7 @@ from tests.differential.script import Step
 
 DRIVERS = ("a.example.com", "b.example.com")
 ODD_ANSWERS = ("error", "missing", "unknown", "refused")
-"""The odd answers of a driver: an error of the claim, no entry for it, one for another claim, an error of the call."""
+"""The odd responses from a driver: an error for the claim, no entry for it, one for another claim, a failed call."""
 
 _SHORTEST, _LONGEST = 6, 14
 _MAX_INSTANCES = 2
@@ -23,7 +23,7 @@ class Writer:
     """
 
     def __init__(self, seed: int) -> None:
-        self._dice = random.Random(seed)  # noqa: S311 - no secret
+        self._dice = random.Random(seed)  # noqa: S311 - not a secret
         self._count = 0
         self._alive: dict[str, list[str]] = {driver: [] for driver in DRIVERS}
         self._answers = dict.fromkeys(DRIVERS, "usual")
@@ -110,6 +110,6 @@ class Writer:
         return name
 
     def _can_forget(self, pod: str) -> bool:
-        """Return whether the first attempt unprepares a deleted pod's claims; otherwise, the kubelet repeats calls."""
+        """Return whether the first attempt unprepares a deleted pod's claims; otherwise, the kubelet retries calls."""
         drivers = {self._claims[claim] for claim in self._pods[pod]}
         return all(self._alive[driver] and self._answers[driver] == "usual" for driver in drivers)

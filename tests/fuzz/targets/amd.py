@@ -55,7 +55,7 @@ class AmdConfig(PluginConfig):
 
 
 class AmdTreeTarget(Target):
-    """The GPUs of sysfs and KFD, and the processes that fill them."""
+    """The GPUs in sysfs and KFD, and the processes that hold their memory."""
 
     inputs = 1000
 
@@ -77,7 +77,7 @@ class AmdTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan, choose and check: a fault of one card must not affect another."""
+        """Scan, choose and check: a fault in one card must not affect another."""
         self._files.change(pieces)
         host = Host(self._files.root)
         signature(host)
@@ -86,7 +86,7 @@ class AmdTreeTarget(Target):
         with suppress(NoDevices):
             devices = [device for device in scanned(plugin) if isinstance(device, Device)]
         if OTHER not in {device.id for device in devices} and all(OWN.fullmatch(piece.name) for piece in pieces):
-            raise Fault("a fault of one card affects another one")
+            raise Fault("a fault in one card affects another")
         plugin.prefer(devices, devices[:1], min(2, len(devices)))
         for device in devices:
             nodes = tuple(str(node.host_path) for node in device.nodes)

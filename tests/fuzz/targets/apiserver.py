@@ -1,4 +1,4 @@
-"""What a broken API server may answer to a node's agent, and what annotations may contain."""
+"""What a broken API server may return to a node's agent, and what annotations may contain."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -78,7 +78,7 @@ NAMES = (
 
 
 def response(body: bytes, choices: Choices, status: str = "200 OK") -> bytes:
-    """Create an answer, in one of the three forms that HTTP has."""
+    """Create a response, in one of the three forms that HTTP has."""
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nRetry-After: 2\r\n".encode()
     match choices.below(3):
         case 0:
@@ -93,7 +93,7 @@ def response(body: bytes, choices: Choices, status: str = "200 OK") -> bytes:
 
 
 class _Client(ApiClient):
-    """A client that reads answers from memory instead of from a TLS connection."""
+    """A client that reads responses from memory instead of from a TLS connection."""
 
     def __init__(self) -> None:
         account: Any = SimpleNamespace(host="::1", port=443, token=lambda: "token")
@@ -125,7 +125,7 @@ class _Writer:
 
 
 class ApiAnswers(Target):
-    """Answers to each request of the agent, which acts on them, or gets an error and tries again later."""
+    """Responses to each request of the agent, which acts on them, or gets an error and tries again later."""
 
     inputs = 1200
     SETTINGS: ClassVar[AgentSettings] = AgentSettings(startup_taint="example.com/devices")
@@ -144,7 +144,7 @@ class ApiAnswers(Target):
         }
 
     def make(self, choices: Choices) -> Input:
-        """Change one of the answers: the object, the annotation or the bytes of HTTP."""
+        """Change one of the responses: the object, the annotation or the bytes of HTTP."""
         name = choices.of([*self._valid, "node", "watch"])
         match choices.below(4):
             case 0 if name == "watch":

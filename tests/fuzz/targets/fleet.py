@@ -1,4 +1,4 @@
-"""What a broken cluster may answer to `kubectl dphub`."""
+"""What a broken cluster may return to `kubectl dphub`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -49,12 +49,12 @@ class _Kubectl(Kubectl):
     output: ClassVar[bytes] = b""
 
     def exec_in(self, *_words: object, **_limits: object) -> CommandOutput:
-        """Return what a command prints: an answer or, if it begins with an E, an error."""
+        """Return what a command prints: a response or, if it begins with an E, an error."""
         return CommandOutput(self.output.startswith(b"E"), self.output, self.output.decode(errors="replace").strip())
 
 
 class FleetAnswers(Target):
-    """Commands print any answer, or why it is invalid, without exceptions and control characters."""
+    """Commands print any response, or why it is invalid, without exceptions and control characters."""
 
     inputs = 700
     COMMANDS: ClassVar[Sequence[Sequence[str]]] = (
@@ -77,7 +77,7 @@ class FleetAnswers(Target):
         _replace(lambda _kubectl: _Proxy(self._answers), _Kubectl)
 
     def make(self, choices: Choices) -> Input:
-        """Choose a command, and change one of the answers."""
+        """Choose a command, and change one of the responses."""
         number = choices.below(len(self.COMMANDS))
         name = choices.of(("page", "page", "pods", "exec"))
         page = PAGES["/history" if self.COMMANDS[number][0] == "history" else "/status"]

@@ -56,7 +56,7 @@ def read_pieces(root: Path) -> list[Piece]:
 
 
 class RdmaTreeTarget(Target):
-    """The RDMA devices of sysfs, the routes and the processes that hold device files."""
+    """The RDMA devices in sysfs, the routes and the processes that hold device files."""
 
     inputs = 1000
 
@@ -91,17 +91,17 @@ class RdmaTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan: a fault of one device must not affect another, let alone the whole scan."""
+        """Scan: a fault in one device must not affect another, let alone the whole scan."""
         self._files.change(pieces)
         host = Host(self._files.root)
         plugin = IB(self._settings, host, Runtime())
         found = {device.id for device in scanned(plugin) if isinstance(device, Device)}
         if OTHER not in found and all(f"/{VF}/" in piece.name for piece in pieces):
-            raise Fault("a fault of one device affects another one")
+            raise Fault("a fault in one device affects another")
         plugin.metrics()
         read_states(host)
         with suppress(ResetFailed):
-            # If it cannot be found out which processes use a device, a reset fails with the reason.
+            # If the code cannot determine which processes use a device, a reset fails with the reason.
             list(Function(host, VF).holders())
         PciTree(host).upstream(VF)
 
@@ -143,7 +143,7 @@ class GenericTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan: a fault of one device must not affect another, let alone the whole scan."""
+        """Scan: a fault in one device must not affect another, let alone the whole scan."""
         self._files.change(pieces)
         host = Host(self._files.root)
         plugin = Generic(self._settings, host, Runtime())
@@ -151,7 +151,7 @@ class GenericTreeTarget(Target):
         with suppress(NoDevices):
             found = [device for device in scanned(plugin) if isinstance(device, Device)]
         if not any(device.id == "other" for device in found) and all(piece.name.startswith("sys/") for piece in pieces):
-            raise Fault("a fault of one device affects another one")
+            raise Fault("a fault in one device affects another")
         if faults := [problem for device in found if (problem := validate_device(device, ()))]:
             raise Fault(faults[0])
         watched_directories(host, ["/dev/ttyUSB*", "/run/*/x"])
@@ -223,7 +223,7 @@ class CdiDirectory(Target):
         return edited_files(choices, self.FILES, self.NAMES)
 
     def consume(self, pieces: Input) -> None:
-        """Bring the directory up to date; the only errors are those of the operating system."""
+        """Bring the directory up to date; the only errors come from the operating system."""
         self._files.reset()
         self._files.change(pieces)
         specs = {"gpu": cdi_spec("example.com", "gpu", {"0": {"env": ["A=b"]}, "1": {}})}

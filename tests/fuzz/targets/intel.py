@@ -78,7 +78,7 @@ class XpumdReport(Target):
 
 
 class IntelTreeTarget(Target):
-    """The GPUs of sysfs, and their files."""
+    """The GPUs in sysfs, and their files."""
 
     inputs = 1000
 
@@ -102,7 +102,7 @@ class IntelTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan: a fault of one GPU must not affect another, let alone the whole scan."""
+        """Scan: a fault in one GPU must not affect another, let alone the whole scan."""
         self._files.change(pieces)
         try:
             found = scanned(Intel(self._settings, Host(self._files.root)))
@@ -111,4 +111,4 @@ class IntelTreeTarget(Target):
         msgspec.json.encode(found)
         devices = {device.id for device in found if isinstance(device, Device)}
         if OTHER not in devices and all(f"/{ODD}/" in piece.name for piece in pieces):
-            raise Fault("a fault of one GPU affects another one")
+            raise Fault("a fault in one GPU affects another")

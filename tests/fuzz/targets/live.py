@@ -24,14 +24,14 @@ PROBE_SECONDS = 60.0
 """How long a valid request may take: a process that hangs takes forever, one on a busy machine does not."""
 
 _QUIET_SECONDS = 0.05
-"""How long a client waits for the rest of an answer before it closes the connection."""
+"""How long a client waits for the rest of a response before it closes the connection."""
 
 
 CONFIG = watcher("stub", "cmd = python -m hub.plugin plugins.stub:Stub\n")
 
 
 class LiveTarget(Target):
-    """A hub with the stub plugin; whatever it receives, it logs no error, does not hang, and serves other clients."""
+    """A hub with the stub plugin; whatever it receives, it does not log an error or hang, and serves other clients."""
 
     inputs = 300
 
@@ -78,14 +78,14 @@ class LiveTarget(Target):
         self._check_log()
 
     def close(self) -> None:
-        """End the processes."""
+        """Stop the processes."""
         self.hub.kill()
 
     def _server_cpu(self) -> float:
         try:
             times = psutil.Process(self.server()).cpu_times()
         except psutil.NoSuchProcess:
-            fault = Fault("the server has ended")
+            fault = Fault("the server has exited")
             fault.add_note(f"The last lines of the log:\n{self.hub.text()[-4000:]}")
             raise fault from None
         return times.user + times.system
@@ -155,7 +155,7 @@ class AdminRequests(LiveTarget):
         return [Piece.of(line + b"\n" * (1 - choices.below(8) // 7))]
 
     def send(self, pieces: Input) -> None:
-        """Send the request; the answer must be a response, never an exception."""
+        """Send the request; the result must be a response, never an exception."""
         answer = exchange(socket.AF_UNIX, str(self.admin), [piece.content for piece in pieces])
         if b"it failed" in answer:
             raise Fault(f"a request fails: {answer.decode(errors='replace')[:200]}")
@@ -168,7 +168,7 @@ class AdminRequests(LiveTarget):
             client.connect(str(self.admin))
             client.sendall(request)
             if b"not cordoned" not in client.recv(65_536):
-                raise Fault("a valid request gets no valid answer")
+                raise Fault("a valid request gets no valid response")
 
 
 class HttpRequests(LiveTarget):

@@ -28,7 +28,7 @@ class PluginSocket(LiveTarget):
 
     def probe(self) -> None:
         """Allocate a device."""
-        answer = wait_until(self._allocate, "an answer")
+        answer = wait_until(self._allocate, "a response")
         if not answer.container_responses[0].devices:
             raise Fault("Allocate answers without devices")
 
@@ -45,7 +45,7 @@ class PluginSocket(LiveTarget):
             raise
 
     def close(self) -> None:
-        """Disconnect, and end the processes."""
+        """Disconnect, and stop the processes."""
         self.channel.close()
         super().close()
 
@@ -73,7 +73,7 @@ MESSAGES: Mapping[str, Callable[[Choices], Message]] = {
     "GetPreferredAllocation": _prefer,
     "PreStartContainer": lambda choices: wire.PreStartContainerRequest(devices_ids=_ids(choices)),
 }
-"""The function that creates each method's message; without decisions, the message is an ordinary one."""
+"""The function that creates each method's message; if no choices are made, it is an ordinary one."""
 
 
 class Requests(PluginSocket):
@@ -86,7 +86,7 @@ class Requests(PluginSocket):
         return [Piece.of(content if is_whole else edited(choices, content), method)]
 
     def send(self, pieces: Input) -> None:
-        """Call the method; any status is a valid answer, except that of an exception."""
+        """Call the method; any status is a valid response, except that of an exception."""
         for piece in pieces:
             call = self.channel.unary_unary(f"/v1beta1.DevicePlugin/{piece.name}")
             try:

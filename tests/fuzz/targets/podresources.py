@@ -1,4 +1,4 @@
-"""What a broken kubelet's pod resources API may answer."""
+"""What a broken kubelet's pod resources API may return."""
 
 import asyncio
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.fuzz.target import Target
 
 
 def answer(choices: Choices) -> bytes:
-    """Create an answer that decodes; without decisions, the answer is an ordinary one."""
+    """Create a decodable response; if no choices are made, it is an ordinary one."""
     return wire.ListPodResourcesResponse(
         pod_resources=[
             wire.PodResources(
@@ -39,7 +39,7 @@ def _container(choices: Choices) -> wire.ContainerResources:
 
 
 class PodResourcesAnswer(Target):
-    """Any bytes count either as an answer or as no answer; a plugin never fails because of them."""
+    """Any bytes count either as a response or as no response; a plugin never fails because of them."""
 
     inputs = 700
 
@@ -63,7 +63,7 @@ class PodResourcesAnswer(Target):
         await self._server.start()
 
     def make(self, choices: Choices) -> Input:
-        """Create an answer, and change the bytes of every other one."""
+        """Create a response, and change the bytes of every other one."""
         is_whole = choices.below(2)
         content = answer(choices if is_whole else Choices(b""))
         return [Piece.of(content if is_whole else edited(choices, content))]

@@ -120,7 +120,7 @@ NODE_STATUS = NodeStatus(
         ),
     ),
 )
-"""What the hub answers to a request for /status."""
+"""The hub's response to a request for /status."""
 
 HEARTBEAT = HeartbeatReport(
     PID,

@@ -1,4 +1,4 @@
-"""What a broken gRPC service of another program may answer."""
+"""What a broken gRPC service of another program may return."""
 
 from hub import message_fields
 from tests.fuzz.choices import Choices, edited

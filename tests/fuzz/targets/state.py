@@ -46,7 +46,7 @@ def _directory(root: Path, files: Mapping[str, bytes]) -> Directory:
 
 
 class Reports(Target):
-    """Reports, heartbeats and locks, as status, metrics, the watchdog and other hubs read them."""
+    """Reports, heartbeats and locks, as the status, the metrics, the watchdog and other hubs read them."""
 
     inputs = 1200
 

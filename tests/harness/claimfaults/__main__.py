@@ -37,7 +37,7 @@ class Result(NamedTuple):
 
 async def cause(count: int, seed: int, *, upgrades: bool = False) -> Result:
     """Cause this many faults, let everything settle, and return what has happened."""
-    rng = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - not a secret
     directory = Path(tempfile.mkdtemp(prefix="dpclaims", dir="/tmp"))
     try:
         with patch.multiple(released, KILL_TIMEOUT=0.005, _OTHER_SECONDS=0.005), killable(rng):
@@ -73,7 +73,7 @@ async def cause_in_processes(count: int, seed: int) -> Result:
     """Cause this many faults in real processes, let everything settle, and return what has happened."""
     logs = StringIO()
     with redirect_stdout(logs):
-        async with process_faults(random.Random(seed)) as faults:  # noqa: S311 - no secret
+        async with process_faults(random.Random(seed)) as faults:  # noqa: S311 - not a secret
             pods = [asyncio.ensure_future(faults.run_pods(number)) for number in range(PODS)]
             await faults.cause(count)
             faults.is_over = True
@@ -94,7 +94,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000, help="the number of faults")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="seed of the faults")  # noqa: S311 - as above
     parser.add_argument("--processes", action="store_true", help="with real processes and a kubelet")
-    parser.add_argument("--upgrades", action="store_true", help="also replace drivers while they still run")
+    parser.add_argument("--upgrades", action="store_true", help="also replace drivers while they are still running")
     options = parser.parse_args()
     configure(LogLevel.ERROR, LogFormat.AUTO)
     sys.stdout.write(f"seed {options.seed}\n")

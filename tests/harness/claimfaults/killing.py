@@ -1,4 +1,4 @@
-"""Processes in one event loop that can be killed before or after any change of a file."""
+"""Processes in one event loop that can be killed before or after any change to a file."""
 
 import asyncio
 import functools
@@ -50,7 +50,7 @@ class Process:
             self._failed(error)
 
     def kill_after(self, steps: int) -> None:
-        """Kill the process before or after one of its next changes of a file."""
+        """Kill the process before or after one of its next changes to a file."""
         self._steps = steps
 
     async def kill(self) -> None:
@@ -86,7 +86,7 @@ _CURRENT: ContextVar[Process | None] = ContextVar("process", default=None)
 
 @contextmanager
 def killable(rng: random.Random) -> Iterator[None]:
-    """Allow processes to be killed at each change of a file, until the block ends."""
+    """Allow processes to be killed at each change to a file, until the block ends."""
     originals = {name: getattr(Path, name) for name in ("mkdir", "open", "replace", "touch", "unlink")}
     for name, original in originals.items():
         setattr(Path, name, _intercepted(original, rng))

@@ -106,7 +106,7 @@ class ProcessFaults:
                 break
 
     def _begin_use(self, claim: str, given: str) -> None:
-        """Note that a claim has devices, as its container sees them."""
+        """Record that a claim has devices, as its container sees them."""
         self.runs += 1
         count = len(self._node.allocated(claim))
         if not given or len(given.split(",")) != count:

@@ -24,7 +24,7 @@ class Running(Driver):
     """One process of the driver, from its start.
 
     Args:
-        directory: The directory of the node.
+        directory: The node's directory.
         hardware: The devices.
         api: The previous process, whose API server this one keeps; None for the first.
         process: The process that can be killed.
@@ -68,7 +68,7 @@ class World:
     Args:
         directory: An empty directory.
         rng: The source of all random choices.
-        upgrades: Whether drivers are also replaced while they still run.
+        upgrades: Whether drivers are also replaced while they are still running.
 
     Attributes:
         hardware: The devices.
@@ -132,7 +132,7 @@ class World:
                 wait.cancel()
 
     async def _end_later(self, driver: Running) -> None:
-        """End the process of the older hub later; until then it continues the work that it has begun."""
+        """Kill the process of the older hub later; until then it continues the work that it has begun."""
         await asyncio.sleep(self._rng.random() * 0.02)
         await self._end(driver)
 
@@ -236,7 +236,7 @@ class World:
             del self.driver.store_api.claims[path]
 
     async def _prepare(self, uid: str, devices: Sequence[str]) -> bool:
-        """Have a claim prepared, repeating calls as the kubelet does; return whether that succeeded."""
+        """Have a claim prepared, retrying calls as the kubelet does; return whether that succeeded."""
         for _ in range(self._rng.choice((1, 3, 50))):
             if await self._ask(uid, patience=self._rng.choice((0.0, 0.005, 10.0))):
                 self.runs += 1

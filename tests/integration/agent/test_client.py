@@ -88,7 +88,7 @@ async def test_errors(api: FakeApiServer, fault: Fault, is_outage: bool, is_tran
 
 
 async def test_a_server_that_is_unavailable(api: FakeApiServer) -> None:
-    """This counts as an outage, and not as an error of the process."""
+    """This counts as an outage, and not as an error in the process."""
     await api.stop()
     with pytest.raises(ApiError) as failed:
         await _client(api).get(PATH, PartialObject)

@@ -121,7 +121,7 @@ async def test_during_an_upgrade_the_newest_agent_acts(node: AgentNode, api: Fak
 
 
 async def test_a_node_without_the_agent_is_not_touched(node: AgentNode, api: FakeApiServer) -> None:
-    """A hub whose circus.ini has no agent sends no request."""
+    """A hub whose circus.ini has no agent does not send any requests."""
     (node.directory_of_files / "circus.ini").write_text(STUB)
     await node.start_hub()
     await node.kubelet.wait_for("example.com/stub", 4, timeout=120)

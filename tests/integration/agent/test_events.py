@@ -71,7 +71,7 @@ async def _held(node: AgentNode) -> list[str]:
 
 
 async def test_a_fault_that_repeats_is_counted(node: AgentNode, api: FakeApiServer) -> None:
-    """Within six minutes, the same fault of the same device is the same event, with a count."""
+    """Within six minutes, the same fault in the same device is the same event, with a count."""
     await node.start_hub()
     await node.condition("True")
     for count in (1, 2):
@@ -92,7 +92,7 @@ async def test_a_restart_of_the_agent_repeats_nothing(node: AgentNode, api: Fake
     await node.condition("True")
     await _break(node, "stub-1", "stub-2")
     await _wait_events(node, 2)
-    await node.wait((node.run_dir.path / "node/agent.announced.json").exists, "the file of what was announced")
+    await node.wait((node.run_dir.path / "node/agent.announced.json").exists, "the record of reported events")
     (started, *_) = [each for each in node.logged("plugin started") if each["plugin"] == "agent"]
     os.kill(started["pid"], signal.SIGSTOP)
     await _break(node, "stub-2")

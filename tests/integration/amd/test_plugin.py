@@ -25,7 +25,7 @@ def _start(node: Node, config: str = "") -> PluginProcess:
 
 
 async def test_a_container_gets_its_gpus(node: Node, kubelet: FakeKubelet) -> None:
-    """By default, a GPU is a device of amd.com/gpu; a container gets its device files and that of KFD, nothing more."""
+    """By default, a GPU is a device of amd.com/gpu; a container gets its device files and KFD's, nothing more."""
     tree = AmdTree(_root(node))
     tree.add(FIRST, numa=0)
     tree.add(SECOND, numa=1)

@@ -47,7 +47,7 @@ def test_the_benchmarks_run_and_say_what_they_measured(tmp_path: Path) -> None:
         "preferred allocation, any size out of 16 GPUs, NVLink mesh",
         "preferred allocation out of 1,600 replicas",
         "reading 64 VFs from sysfs",
-        "GPU fault sequences, each ended with a correct list",
+        "GPU fault sequences, each ending with a correct list",
     }
     assert [row.what for row in rows if row.max_ratio and row.floor is None] == []
     for row in rows:

@@ -182,7 +182,7 @@ async def test_health_without_http(node: OperatedNode) -> None:
 
 
 async def test_an_interrupted_follow(node: OperatedNode) -> None:
-    """Ctrl-C ends the command without an error message."""
+    """Ctrl-C stops the command without an error message."""
     command = (sys.executable, "-m", "hub", "logs", "-f", "-n", "1", "--run-dir", str(node.run_dir.path))
     pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
     async with started(*command, **pipes) as process:

@@ -7,7 +7,7 @@ from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
 
 
 async def test_restart_stop_and_start(node: OperatedNode) -> None:
-    """Each command ends when its outcome is known, and reports it; the other plugins keep their processes."""
+    """Each command exits when its outcome is known, and reports it; the other plugins keep their processes."""
     others = [node.plugin(name) for name in ("gpu", "ib")]
     said = await node.dphub("restart", "stub")
     assert (said.code, said.out.startswith("stub: restarted, registered after ")) == (0, True), said
@@ -162,7 +162,7 @@ async def test_devices_and_who_holds_them(node: OperatedNode) -> None:
 
 
 async def test_the_status_counts_what_is_allocated_now(node: OperatedNode) -> None:
-    """After an admission or a removal, the status has the current number, whatever the plugin last knew."""
+    """After an admission or a removal, the status has the current number, whatever the plugin last reported."""
 
     async def allocated() -> object:
         said = await node.dphub("status", "gpu", "--json")

@@ -131,7 +131,7 @@ def test_unknown_names_are_not_completed(tmp_path: Path, content: str) -> None:
 
 
 def test_a_name_that_is_not_run_yet(tmp_path: Path) -> None:
-    """To complete what follows ./dphub, a shell calls the installed dphub and runs no file of that directory."""
+    """To complete what follows ./dphub, a shell calls the installed dphub, and never runs a file in that directory."""
     program = tmp_path / "dphub"
     program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
     program.chmod(0o755)

@@ -57,7 +57,7 @@ def test_a_machine_gets_one_document() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 async def test_an_interrupted_demo_leaves_nothing_behind(number: signal.Signals) -> None:
-    """Ctrl-C in the middle, a stop signal or a closed terminal ends the demo, the hub and every plugin."""
+    """Ctrl-C in the middle, a stop signal or a closed terminal stops the demo, the hub and every plugin."""
     pipe = asyncio.subprocess.PIPE
     async with started(DPHUB, "demo", stdout=pipe, stderr=pipe, start_new_session=True) as demo:
         assert demo.stdout
@@ -81,7 +81,7 @@ async def test_a_second_interrupt_leaves_nothing_behind() -> None:
         environment = {**os.environ, "TMPDIR": directory}
         async with started(DPHUB, "demo", stdout=pipe, stderr=pipe, start_new_session=True, env=environment) as demo:
             assert demo.stdout
-            # This is the first step: the hub has started, and will be the last process to end.
+            # This is the first step: the hub has started, and will be the last process to exit.
             async for line in demo.stdout:
                 if b"The hub starts" in line:
                     break

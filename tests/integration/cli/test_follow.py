@@ -24,7 +24,7 @@ LAST = {"event": "hub stopped", "level": "info", "timestamp": "2026-01-01T00:00:
 
 
 def _write_last_line(run_dir: RunDir, hub: ExitStack) -> None:
-    """Write the hub's last log line, and end the hub."""
+    """Write the hub's last log line, and stop the hub."""
     with run_dir.hub_log.open("a") as log:
         log.write(json.dumps(LAST) + "\n")
     hub.close()
@@ -37,7 +37,7 @@ def _remove(run_dir: RunDir, _hub: ExitStack) -> None:
 
 @pytest.mark.parametrize(("ends", "last"), [(_write_last_line, "hub stopped"), (_remove, "hub started")])
 async def test_it_ends_with_the_hub(directory: Path, ends: Callable[[RunDir, ExitStack], None], last: str) -> None:
-    """The command prints the last line and a message; it also ends when the run directory is removed."""
+    """The command prints the last line and a message; it also exits when the run directory is removed."""
     run_dir = RunDir(directory / "run")
     run_dir.create()
     hub = ExitStack()

@@ -63,7 +63,7 @@ async def test_external_text_is_shown_unchanged() -> None:
 
 
 async def test_a_hub_that_was_killed() -> None:
-    """All output is marked as the last known state, and the exit code is not that of a healthy node."""
+    """All output is marked as the last known state, and the exit code differs from a healthy node's."""
     async with operated() as node:
         assert node.hub
         node.hub.kill()
@@ -102,7 +102,7 @@ def _is_marked_as_past(shown: str) -> None:
 
 
 async def test_how_old_the_last_known_state_is() -> None:
-    """The age is that of the hub's last heartbeat, or of its file if the heartbeat is from an earlier boot."""
+    """The age is counted from the hub's last heartbeat, or from its file if the heartbeat is from an earlier boot."""
     async with operated() as node:
         await node.stop_hub()
         minutes_ago = time.time() - 3 * 60 - 5
@@ -126,7 +126,7 @@ async def test_a_plugin_without_a_kubelet_is_not_ready() -> None:
 
 
 async def test_devices_of_a_plugin_that_does_not_run() -> None:
-    """Such devices are not just left out: the output says why they are unknown."""
+    """These devices are not just left out: the output says why they are unknown."""
     async with operated() as node:
         assert (await node.dphub("stop", "stub")).code == 0
         refused = await node.dphub("cordon", "stub-1")

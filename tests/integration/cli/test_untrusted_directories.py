@@ -89,13 +89,13 @@ def _environment(**variables: str) -> dict[str, str]:
     "words", [["check"], ["check", "--plugin", "plugins.stub:Stub", "--scan"], ["demo", "--json"]], ids=" ".join
 )
 def test_no_command_runs_modules_of_its_directory(ours: Path, theirs: Path, words: list[str]) -> None:
-    """A command that is started in a directory of another user runs none of that user's modules."""
+    """A command that is started in another user's directory runs none of that user's modules."""
     done = _dphub(*words, cwd=theirs)
     assert (done.returncode, _what_ran(ours)) == (Exit.OK, ""), done
 
 
 def test_no_plugin_runs_modules_of_the_hubs_directory(ours: Path, theirs: Path) -> None:
-    """Plugins of a hub that is started in a directory of another user run none of that user's modules."""
+    """Plugins of a hub that is started in another user's directory run none of that user's modules."""
     (ours / "circus.ini").write_text(STUB)
     flags = ("--config", ours / "circus.ini", "--run-dir", ours / "run", "--plugin-dir", ours / "plugins")
     with subprocess.Popen([DPHUB, "run", *flags], cwd=theirs, env=_environment(), stderr=subprocess.PIPE) as hub:
@@ -118,7 +118,7 @@ SAME_COMMANDS = (
 
 
 def test_no_plugin_runs_modules_of_its_working_directory(ours: Path, theirs: Path) -> None:
-    """However the command is written, `-m hub.plugin` imports nothing from a `working_dir` of another user."""
+    """However the command is written, `-m hub.plugin` imports nothing from another user's `working_dir`."""
     sections = [f"[watcher:w{at}]\nworking_dir = {theirs}\n{command}\n" for at, command in enumerate(SAME_COMMANDS)]
     (ours / "circus.ini").write_text("".join(sections))
     flags = ("--config", ours / "circus.ini", "--run-dir", ours / "run", "--plugin-dir", ours / "plugins")
@@ -153,7 +153,7 @@ EVIL_PLUGIN = "cmd = python -m hub.plugin"
     ],
 )
 def test_a_check_runs_nothing_that_the_file_names(ours: Path, theirs: Path, section: str, *, load: bool) -> None:
-    """A circus.ini of another user can be checked: neither its programs nor, without --load, its plugins are run."""
+    """Another user's circus.ini can be checked: neither its programs nor, without --load, its plugins are run."""
     for name in ("evil.sh", "python"):
         (theirs / name).write_text(f"#!/bin/sh\necho {name} >> {ours}/ran\n")
         (theirs / name).chmod(0o755)
@@ -197,7 +197,7 @@ def _give_to(user: int, *paths: Path) -> None:
 @needs_root
 @pytest.mark.parametrize("word", ["run", "check"])
 def test_root_runs_no_commands_of_other_users(ours: Path, theirs: Path, word: str) -> None:
-    """As root, `dphub run` in a directory of another user rejects the circus.ini there, and `dphub check` says so."""
+    """As root, `dphub run` in another user's directory rejects the circus.ini there, and `dphub check` says so."""
     config = theirs / "circus.ini"
     config.write_text(f"[watcher:evil]\ncmd = touch {ours}/ran\n")
     _give_to(UNPRIVILEGED_ID, theirs, config)

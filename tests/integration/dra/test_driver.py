@@ -126,7 +126,7 @@ def _created(socket: Path) -> int:
 
 
 async def test_a_killed_plugin_finds_its_claims_again(node: DraNode) -> None:
-    """The next process repeats the recorded answer, refuses a second claim for the device, and writes no slice."""
+    """The next process repeats the recorded response, refuses a second claim for the device, and writes no slice."""
     node.start_driver()
     async with node.registered() as kubelet:
         await wait_until(lambda: node.api.store.devices, "the slices")
@@ -161,7 +161,7 @@ async def test_slices_are_restored_after_a_kubelet_has_deleted_them(node: DraNod
 
 
 async def test_a_component_that_was_killed_does_not_matter_for_long(node: DraNode) -> None:
-    """While it is gone, prepared claims can be released; the plugin reconnects by itself when it is back."""
+    """While it is gone, prepared claims can be released; the plugin reconnects on its own when it is back."""
     plugin = node.start_driver()
     async with node.registered() as kubelet:
         await wait_until(lambda: node.api.store.devices, "the slices")

@@ -134,7 +134,7 @@ async def test_gpus_are_given_by_claims(node: ClaimNode) -> None:
 
 
 async def test_gpus_by_cdi_names_come_with_the_names(node: ClaimNode) -> None:
-    """The strategy `cdi-cri` works with claims too: the runtime gets the names of the GPUs and of the claim."""
+    """The `cdi-cri` strategy works with claims too: the runtime gets the names of the GPUs and of the claim."""
     driver = SimulatedNode(node.root, "pair")
     _start_gpus(node, driver, f"{{version: v1, flags: {{plugin: {{deviceListStrategy: cdi-cri}}}}, {QUICK}}}")
     await node.published("gpu", 2)

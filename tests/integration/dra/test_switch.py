@@ -95,7 +95,7 @@ async def test_a_taint_goes_with_the_container(node: ClaimNode) -> None:
 
     await node.kubelet.remove("old")
 
-    # The taint goes after the kubelet's next answer, which takes up to 30 seconds.
+    # The taint goes after the kubelet's next response, which takes up to 30 seconds.
     await node.tainted(PLUGIN, {})
     pod, _ = await node.run(PLUGIN, STUB, "claim", count=COUNT)
     await node.end(pod)

@@ -48,7 +48,7 @@ def _environment(directory: Path, path: str | None = None) -> dict[str, str]:
 
 
 def _dphub(cluster: StandIn, *words: str, timeout: float = 60) -> CommandResult:
-    """Run a command; on a slow machine, a stand-in needs seconds for an answer."""
+    """Run a command; on a slow machine, a stand-in takes seconds to answer."""
     command = [*PROGRAM, *words, "--timeout", f"{timeout:g}"]
     done = subprocess.run(command, env=_environment(cluster.directory), capture_output=True, check=False, timeout=200)
     return CommandResult(done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -67,7 +67,7 @@ def test_a_users_options_reach_kubectl(cluster: StandIn) -> None:
 
 @pytest.mark.parametrize("mode", ["hang", "drip", "huge", "bomb", "raw", "short"])
 def test_a_hostile_hub_affects_only_its_own_node(cluster: StandIn, mode: str) -> None:
-    """This holds whether its answer never comes, never ends, is too large, or is not text."""
+    """This holds whether its response never comes, never ends, is too large, or is not text."""
     scenario = three_nodes()
     scenario.pages["hub-a /status"] = Answer("{}", mode=mode)
     cluster.set(scenario)
@@ -76,7 +76,7 @@ def test_a_hostile_hub_affects_only_its_own_node(cluster: StandIn, mode: str) ->
     assert said.code == 1
     (reason,) = [line for line in said.err.splitlines() if line.startswith("node-a")]
     assert "did not answer: pod hub-a: " in reason
-    assert ("sent only the beginning of its answer" in reason) == (mode == "short")
+    assert ("sent only the beginning of its response" in reason) == (mode == "short")
     assert len(reason) < 700
 
 
@@ -106,7 +106,7 @@ def test_without_kubectl(directory: Path) -> None:
 
 
 def test_kubectl_does_not_start(cluster: StandIn) -> None:
-    """The message of kubectl says why: for example, that a context does not exist."""
+    """The kubectl command's message says why: for example, that a context does not exist."""
     cluster.set(Scenario(proxy_error='context "x" does not exist'))
     said = _dphub(cluster, "status", "--context", "x")
     assert said == CommandResult(2, "", 'kubectl dphub: kubectl proxy does not start: context "x" does not exist\n')
@@ -114,7 +114,7 @@ def test_kubectl_does_not_start(cluster: StandIn) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_proxy_ends_with_the_command(cluster: StandIn, number: signal.Signals) -> None:
-    """However the command ends, the proxy ends at once, so no process with the user's permissions remains."""
+    """However the command exits, the proxy is stopped at once, so no process with the user's permissions remains."""
     scenario = three_nodes()
     scenario.pages["hub-a /status"] = Answer(mode="hang")
     cluster.set(scenario)
@@ -125,7 +125,7 @@ def test_the_proxy_ends_with_the_command(cluster: StandIn, number: signal.Signal
     process.send_signal(number)
     assert process.wait(60) != 0
     assert len(children) == 1
-    # If the command cannot end the proxy, the kernel does, and init reaps it.
+    # If the command cannot stop the proxy, the kernel kills it, and init reaps it.
     _wait_until(lambda: not Path(f"/proc/{children[0]}").exists() or _is_zombie(children[0]))
     if number is signal.SIGKILL:
         shutil.rmtree(cluster.directory / "tmp")

@@ -1,4 +1,4 @@
-"""Random faults of GPUs, driver, plugin and kubelet, and the state when they are over."""
+"""Random faults in the GPUs, the driver, the plugin and the kubelet, and the state when they are over."""
 
 import asyncio
 import random
@@ -147,7 +147,7 @@ class RandomFaults:
         self.gpus.driver.clear_faults()
 
     def _hup(self) -> None:
-        # SIGHUP would end a process that has just been started; the hub starts its plugins with the signal blocked.
+        # SIGHUP would kill a process that has just been started; the hub starts its plugins with the signal blocked.
         if self.plugin.lines("process started"):
             self.plugin.hup()
 

@@ -1,4 +1,4 @@
-"""Whatever fails with GPUs, driver, plugin and kubelet: in the end the kubelet's list is correct."""
+"""Whatever fails in the GPUs, the driver, the plugin or the kubelet: in the end the kubelet's list is correct."""
 
 from hub.testing.kubelet import FakeKubelet
 from tests.harness.node import Node, random_source

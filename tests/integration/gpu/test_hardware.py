@@ -147,7 +147,7 @@ def test_health(driver: Driver) -> None:
 
 
 async def test_a_gpu_in_use(driver: Driver) -> None:
-    """A process that uses a GPU for computing is found and named, until it ends."""
+    """A process that uses a GPU for computing is found and named, until it exits."""
     gpu = driver.poll(30).gpus[0]
     settings = ResetSettings(levels={gpu.uuid: ResetLevel.CHECK}, timeout=1)
     resetter = ResetRunner("plugins.gpu.reset:reset", lambda: settings)

@@ -50,7 +50,7 @@ async def test_mig_devices_are_affected(node: Node, kubelet: FakeKubelet) -> Non
 
 
 async def test_a_new_mig_device_of_a_broken_gpu(node: Node, kubelet: FakeKubelet) -> None:
-    """Another partitioning of the GPU does not make it healthy."""
+    """Partitioning the GPU differently does not make it healthy."""
     gpus = GpuNode(node, "a100x2", {1: "1g"})
     gpus.start(f"flags: {{migStrategy: mixed}}\n{QUICK}")
     await kubelet.wait_for("nvidia.com/mig-1g.5gb", 7)

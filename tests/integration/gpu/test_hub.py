@@ -1,4 +1,4 @@
-"""The GPU plugin under the hub: problems with its driver affect no other plugin."""
+"""The GPU plugin under the hub: problems with its driver do not affect other plugins."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A cluster that runs NVIDIA's plugin migrates: its configurations give the same resources and answers."""
+"""A cluster that runs NVIDIA's plugin migrates: its configurations give the same resources and responses."""
 
 import re
 import shutil
@@ -92,7 +92,7 @@ def sharing(node: Node) -> Iterator[GpuNode]:
 
 
 async def test_mps(sharing: GpuNode, kubelet: FakeKubelet) -> None:
-    """Ten clients of each GPU get the daemon's directories; the daemon ends when MPS is no longer configured."""
+    """Ten clients of each GPU get the daemon's directories; the daemon is stopped when MPS is no longer configured."""
     plugin = sharing.start(MPS)
     await kubelet.wait_for(GPU, 10)
     got = answer(await kubelet.admit("client", {GPU: 1}))
@@ -107,7 +107,7 @@ async def test_mps(sharing: GpuNode, kubelet: FakeKubelet) -> None:
     await plugin.stop()
     sharing.start("version: v1")
     await kubelet.wait_for(GPU, 1)
-    await wait_until(lambda: not sharing.daemons(), "the daemon's end")
+    await wait_until(lambda: not sharing.daemons(), "the daemon's exit")
 
 
 async def test_mixed_mig(node: Node, kubelet: FakeKubelet) -> None:
@@ -175,7 +175,7 @@ async def test_volume_mounts_by_index(node: Node, kubelet: FakeKubelet) -> None:
 async def test_a_lost_gpu_does_not_make_other_admissions_fail(node: Node, kubelet: FakeKubelet) -> None:
     """Pods get the other GPUs, both before the plugin notices the loss and afterwards.
 
-    NVIDIA's plugin queries all GPUs when it chooses some, and then every pod of the node fails (k8s-device-plugin
+    NVIDIA's plugin queries all GPUs when it chooses some, and then every pod on the node fails (k8s-device-plugin
     #2038).
     """
     gpus = GpuNode(node, "pcie8")

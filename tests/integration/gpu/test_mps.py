@@ -158,13 +158,13 @@ async def test_other_limits(gpus: MpsNode, kubelet: FakeKubelet) -> None:
 
 
 async def test_mps_that_is_no_longer_configured(gpus: MpsNode, kubelet: FakeKubelet) -> None:
-    """The daemon of an earlier configuration is ended, and the GPUs are available to all processes again."""
+    """The daemon of an earlier configuration is stopped, and the GPUs are available to all processes again."""
     plugin = gpus.start(_config())
     await kubelet.wait_for(GPU, 4)
     await plugin.stop()
     gpus.start("version: v1")
     await kubelet.wait_for(GPU, 2)
-    await wait_until(lambda: not gpus.daemons(), "the daemon's end")
+    await wait_until(lambda: not gpus.daemons(), "the daemon's exit")
     await wait_until(lambda: gpus.driver.value(1, "compute_mode") == 0, "the compute mode as before")
     assert gpus.commands()[-1] == "gpu quit"
 

@@ -166,7 +166,7 @@ async def test_a_driver_that_hangs(node: Node, kubelet: FakeKubelet, function: s
 
 
 async def test_a_slow_driver(node: Node, kubelet: FakeKubelet) -> None:
-    """Only a call that does not return is a hang; many slow calls are not, however long they take together."""
+    """Only a call that does not return is a hang; many slow calls are not, however long they take in total."""
     gpus = GpuNode(node, "switch8")
     gpus.driver.delay("nvmlDeviceGetUUID", 500)
     plugin = gpus.start("dphub: {health: {driver_timeout: 3}}")

@@ -76,7 +76,7 @@ async def test_a_gpu_in_use(tmp_path: Path, level: ResetLevel) -> None:
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN, RESET])
 async def test_a_gpu_on_which_a_process_renders(tmp_path: Path, level: ResetLevel) -> None:
-    """Such a GPU is in use, too, although nothing computes on it and hardly any of its memory is taken."""
+    """This GPU is in use, too, although nothing computes on it and hardly any of its memory is taken."""
     gpus = GpuResets(tmp_path)
     gpus.driver.graphics_processes(0, (4711, 1 << 20, "/usr/bin/blender"))
     gpus.driver.processes(0, (4712, GB, "/usr/bin/train"))
@@ -98,7 +98,7 @@ async def test_memory_that_was_not_freed(tmp_path: Path) -> None:
 
 
 async def test_a_process_that_is_about_to_exit_is_waited_for(node: Node, kubelet: FakeKubelet) -> None:
-    """A process of the last container that ends within seconds does not keep a container from starting."""
+    """A process of the last container that exits within seconds does not keep a container from starting."""
     gpus = GpuNode(node, "single")
     gpus.driver.processes(0, (4711, GB, "python"))
     plugin = gpus.start("dphub: {reset: {nvidia.com/gpu: check}}")
@@ -161,7 +161,7 @@ async def test_a_mig_device(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("profile", "words"), [("mesh8", "directly by NVLink"), ("pair", "directly by NVLink")])
 async def test_gpus_that_are_only_reset_together(tmp_path: Path, profile: str, words: str) -> None:
-    """Such GPUs are cleaned, and the log says that the reset was skipped; a reset that should fix a fault fails."""
+    """These GPUs are cleaned, and the log says that the reset was skipped; a reset that should fix a fault fails."""
     gpus = GpuResets(tmp_path, profile)
     assert (await gpus.reset(RESET)).outcome is Outcome.OK
     assert any(words in line for line in gpus.printed)

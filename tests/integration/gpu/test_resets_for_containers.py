@@ -52,7 +52,7 @@ async def test_a_shared_gpu_is_never_reset(node: Node, kubelet: FakeKubelet) -> 
 
 
 async def test_a_fatal_xid_is_fixed_by_a_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """At the `reset` level the plugin resets an unused broken GPU by itself, and allocates it again."""
+    """At the `reset` level the plugin resets an unused broken GPU on its own, and allocates it again."""
     gpus = GpuNode(node, "single")
     retry = "ResetRetryPolicy(interval=0.1, startup_delay=0)"
     quick = f"from plugins.gpu import GPU\nclass P(GPU):\n    reset_retry = {retry}\n"

@@ -24,7 +24,7 @@ async def test_an_xid_is_reported_at_once(node: Node, kubelet: FakeKubelet) -> N
 
 @pytest.mark.parametrize("code", [13, 31, 43, 45, 68, 109])
 async def test_errors_of_applications_are_ignored(node: Node, kubelet: FakeKubelet, code: int) -> None:
-    """Such errors are logged, and the GPU stays healthy."""
+    """These errors are logged, and the GPU stays healthy."""
     gpus = GpuNode(node, "pair")
     plugin = await start(gpus, kubelet, CALM)
     gpus.driver.xid(0, code)
@@ -125,7 +125,7 @@ async def test_cards_without_xid_reports(node: Node, kubelet: FakeKubelet) -> No
 
 @pytest.mark.parametrize("profile", ["noevents2", "vgpu"])
 async def test_cards_that_report_no_errors(node: Node, kubelet: FakeKubelet, profile: str) -> None:
-    """Such cards are healthy; probes monitor them, and this is logged."""
+    """These cards are healthy; probes monitor them, and this is logged."""
     gpus = GpuNode(node, profile)
     plugin = await start(gpus, kubelet)
     state = await plugin.resource_until(lambda state: bool(state.devices), GPU)

@@ -41,7 +41,7 @@ def _run(directory: Path, code: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     ("more", "blamed"),
-    [("", "test_it.py::test_that_leaks (call)"), ("env={}", "a test that gave it another environment")],
+    [("", "test_it.py::test_that_leaks (call)"), ("env={}", "a test that gave it a different environment")],
     ids=["inherited environment", "empty environment"],
 )
 def test_a_process_that_is_left_fails_the_run(tmp_path: Path, more: str, blamed: str) -> None:
@@ -54,6 +54,6 @@ def test_a_process_that_is_left_fails_the_run(tmp_path: Path, more: str, blamed:
 
 
 def test_a_process_that_has_exited_does_not(tmp_path: Path) -> None:
-    """A test whose processes have all ended passes."""
+    """A test whose processes have all exited passes."""
     done = _run(tmp_path, TIDY)
     assert done.returncode == 0, done

@@ -16,7 +16,7 @@ GOOD = "[watcher:a]\ncmd = touch started\n"
 
 
 def expect_refusal(directory: Path, *arguments: str | Path, says: list[str], **env: str) -> None:
-    """Check that the hub prints one line with all the words, exits with 2, and has run no plugin."""
+    """Check that the hub prints one line with all the words, exits with 2, and has not run any plugin."""
     end = run_hub_to_end(*arguments, cwd=directory, **env)
     assert end.returncode == Exit.USAGE, end
     assert end.stdout == ""
@@ -270,6 +270,6 @@ for thread in threads:
 
 
 def test_threads_that_decode_a_new_type_at_once() -> None:
-    """Such threads do not crash the process, although msgspec alone would, because the type has been prepared."""
+    """These threads do not crash the process, although msgspec alone would, because the type has been prepared."""
     done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

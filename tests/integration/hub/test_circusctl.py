@@ -1,4 +1,4 @@
-"""The commands of circusctl, most of which fail with plain circusd."""
+"""circusctl's commands, most of which fail with plain circusd."""
 
 import os
 import signal
@@ -62,7 +62,7 @@ def test_reload_never_runs_two_processes(make_hub: MakeHub, directory: Path) -> 
 
 
 def test_commands_on_one_plugin_take_turns(make_hub: MakeHub, directory: Path) -> None:
-    """Commands that come while a plugin stops are executed in their order, so the last one decides."""
+    """Commands that arrive while a plugin is stopping are executed in order, so the last one decides."""
     hub = make_hub(watcher("a", ignoring_sigterm(directory, grace=0.5))).start()
     wait_ignoring_sigterm(hub)
     assert hub.ask("restart", "a") == "ok"
@@ -128,7 +128,7 @@ def test_set_restarts_with_the_option(make_hub: MakeHub) -> None:
 
 
 def test_other_commands_get_a_response(make_hub: MakeHub, directory: Path) -> None:
-    """The other requests of circusctl are answered, even about a plugin that is not running."""
+    """Other requests of circusctl are answered, even about a plugin that is not running."""
     hub = make_hub(watcher("a") + watcher("bad", f"cmd = {directory}/none")).start()
     hub.wait_plugins("a")
     pid = hub.plugin_pid("a")

@@ -142,7 +142,7 @@ def test_a_stop_by_hand_sticks(make_hub: MakeHub, directory: Path) -> None:
 
 
 def test_a_command_that_cannot_be_run(make_hub: MakeHub, directory: Path) -> None:
-    """The reason is logged once, the others run, and the plugin starts by itself when the command is there."""
+    """The reason is logged once, the others run, and the plugin starts on its own when the command is there."""
     command = directory / "command"
     hub = make_hub(watcher("bad", f"cmd = {command}") + watcher("good")).start()
     hub.wait_plugins("good")
@@ -164,7 +164,7 @@ def test_a_command_that_cannot_be_run(make_hub: MakeHub, directory: Path) -> Non
 
 @pytest.mark.parametrize("action", ODD_LOGS.values(), ids=ODD_LOGS.keys())
 def test_a_plugin_is_restarted_whatever_its_log_contains(make_hub: MakeHub, directory: Path, action: str) -> None:
-    """The hub reads a plugin's log only to explain an exit; its content delays no restart of any plugin."""
+    """The hub reads a plugin's log only to explain an exit; its content does not delay any plugin's restart."""
     (directory / "forger.py").write_text(FORGER.format(action=action))
     hub = make_hub(watcher("odd", f"cmd = python -m hub.plugin {directory}/forger.py:P") + watcher("other")).start()
     assert hub.wait_event("plugin exited", plugin="odd")["exit_code"] == 7

@@ -1,4 +1,4 @@
-"""What the hub answers over HTTP."""
+"""How the hub responds over HTTP."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ async def test_an_odd_file_affects_only_its_plugin(node: OperatedNode) -> None:
 
 async def test_floods(node: OperatedNode) -> None:
     """Unauthenticated clients can use only limited memory and few connections, and the hub still answers."""
-    # The hub closes the connection without reading the rest; whether its answer arrives first is random.
+    # The hub closes the connection without reading the rest; whether its response arrives first is random.
     with contextlib.suppress(ConnectionError):
         code, _ = await node.get("/status", method="POST", body=b"x" * 1_000_000)
         assert code in {400, 405, 599}
@@ -102,7 +102,7 @@ async def test_other_addresses(node: OperatedNode) -> None:
 
 
 async def test_no_other_page_can_frame_it(node: OperatedNode) -> None:
-    """Every answer, even to a HEAD request, forbids browsers to show it in another site's page.
+    """Every response, even to a HEAD request, forbids browsers to show it in another site's page.
 
     Nor may that page load it as an image or a script, which succeeds or fails with the status code of /readyz.
     """

@@ -40,7 +40,7 @@ def test_python_is_the_hubs_own(make_hub: MakeHub) -> None:
 
 
 def test_python_by_another_name(make_hub: MakeHub, directory: Path) -> None:
-    """`python` in circus.ini also works where the hub's interpreter has another name, such as python3 on Debian."""
+    """`python` in circus.ini also works where the hub's interpreter has a different name, such as python3 on Debian."""
     interpreter = directory / "bin" / "python3"
     interpreter.parent.mkdir()
     interpreter.write_text(f'#!/bin/sh\necho "by another name"\nexec {sys.executable} "$@"\n')

@@ -123,7 +123,7 @@ def _facts(process: psutil.Process, directory: Path) -> dict[str, object]:
 
 
 def _inherited_files(process: psutil.Process, directory: Path) -> list[str]:
-    """Return the open files that are not the process's own: it opens sockets of other types while it starts."""
+    """Return the open files that are not the process's own: it opens sockets of other types while starting."""
     sockets = [line.split() for line in Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()[1:]]
     of_fork_server = tuple(f"socket:[{inode}]" for _, _, _, _, kind, _, inode, *_ in sockets if kind == _SEQPACKET)
     names = []
@@ -179,7 +179,7 @@ def test_a_fork_server_that_fails(make_hub: MakeHub, program: list[str], event: 
 
 
 def test_a_variable_that_is_not_text(make_hub: MakeHub) -> None:
-    """The plugin is started by its command, each time: such a variable cannot be sent."""
+    """The plugin is started by its command, each time: this variable cannot be sent."""
     hub = make_hub(watcher("a", STUB)).start(env={"ODD": os.fsdecode(b"\xff")})
     assert not _is_forked(_process(hub, "a"))
     hub.ask("restart", "a")

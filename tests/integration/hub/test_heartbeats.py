@@ -23,7 +23,7 @@ async def test_every_plugin_reports_its_last_heartbeat(node: OperatedNode) -> No
 
 
 async def test_a_frozen_hub(node: OperatedNode) -> None:
-    """Commands report a hub as dead if its sockets accept calls without an answer, and as running once it continues."""
+    """Commands report a hub as dead if its sockets accept calls but never respond, and as running once it resumes."""
     assert node.hub
     node.hub.send_signal(signal.SIGSTOP)
     try:

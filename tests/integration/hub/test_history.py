@@ -78,7 +78,7 @@ async def test_the_life_of_a_device() -> None:
 
 
 async def _counted(node: OperatedNode) -> float:
-    """Wait until the time in use is counted, and return it: at least a second, up to the kubelet's latest answer."""
+    """Wait until the time in use is counted, and return it: at least a second, up to the kubelet's latest response."""
     while True:
         await _history(node)
         if counted := await node.metric("dphub_device_held_seconds_total", resource=STUB, namespace="team-a"):

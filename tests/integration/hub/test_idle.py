@@ -35,7 +35,7 @@ async def test_an_idle_node_sleeps() -> None:
 
 
 def _names(node: Node) -> list[str]:
-    """Return the names of the processes, in the order of `tree`."""
+    """Return the names of the processes, in `tree` order."""
     commands = [Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8") for pid in tree(node)]
     plugins = [command.rstrip("\0").rpartition(":")[2].lower() for command in commands[1:]]
     assert sorted(["hub", *plugins]) == sorted(MOST)

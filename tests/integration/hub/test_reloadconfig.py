@@ -83,7 +83,7 @@ def test_plugins_of_a_reload_are_supervised(make_hub: MakeHub) -> None:
 
 def test_sigterm_in_the_middle_of_a_reload(make_hub: MakeHub, directory: Path) -> None:
     """A hub that is stopped while a reload waits for a plugin starts nothing more and leaves nothing behind."""
-    # The reload waits for longer than the test, which ends the plugin itself.
+    # The reload waits for longer than the test, which kills the plugin itself.
     hub = make_hub(watcher("a", ignoring_sigterm(directory, grace=2 * WAIT_SECONDS))).start()
     wait_ignoring_sigterm(hub)
     hub.config.write_text(watcher("b"))

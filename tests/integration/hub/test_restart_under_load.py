@@ -29,7 +29,7 @@ FILES = {
 
 
 async def test_restarts_under_load() -> None:
-    """In 200 restarts, each change of another plugin's devices reaches the kubelet once, in order."""
+    """In 200 restarts, each change to another plugin's devices reaches the kubelet once, in order."""
     wanted = {"example.com/stub": 4, "example.com/idle": 2, BUSY: 8}
     async with operated(BUSY_CONFIG, files=FILES, wanted=wanted) as node:
         before = {name: plugin.process.pid for name in ("busy", "idle") if (plugin := node.plugin(name))}

@@ -79,7 +79,7 @@ def _replace_everything(run_dir: Path, aside: Path, plant: Callable[[Path], obje
 
 
 def _works(hub: HubProcess) -> bool:
-    """Return whether the hub's sockets are served, and both reports are those of running processes."""
+    """Return whether the hub's sockets are served, and both reports come from running processes."""
     sockets = ("dphub.http", "dphub.control", "dphub.stub.admin")
     try:
         report = read_file(hub.run_dir / "dphub.json", InstanceReport)

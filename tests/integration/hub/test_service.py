@@ -46,7 +46,7 @@ async def _all_devices(node: BootedNode) -> None:
 
 
 async def test_it_is_ready_without_a_kubelet() -> None:
-    """Its plugins know their devices by then; only the hub itself reports to systemd, even when it stops."""
+    """The hub's plugins know their devices by then; only the hub itself reports to systemd, even when it stops."""
     async with _node() as node:
         await asyncio.to_thread(node.service.start)
         reports = [read_report(node.run_dir.report(name)) for name in NAMES]

@@ -1,4 +1,4 @@
-"""A hub starts and ends as an administrator and a container runtime expect."""
+"""A hub starts and exits as an administrator and a container runtime expect."""
 
 import os
 import signal

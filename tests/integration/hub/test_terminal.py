@@ -1,4 +1,4 @@
-"""A hub in a terminal ends with it."""
+"""A hub in a terminal exits when the terminal is closed."""
 
 import os
 import pty

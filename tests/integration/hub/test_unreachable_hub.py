@@ -38,7 +38,7 @@ def _cli(hub: HubProcess, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("lose", "names"), LOST.values(), ids=LOST)
 def test_a_hub_whose_socket_is_gone(make_hub: MakeHub, lose: Callable[[Path], None], names: list[str]) -> None:
-    """The status is that of the running hub, with the problem first, and a command that needs the socket names it."""
+    """The status is the running hub's, with the problem first, and a command that needs the socket names it."""
     hub: HubProcess = make_hub(CONFIG).start()
     wait_until(lambda: _cli(hub, "health").returncode == Exit.OK, "the hub")
     for name in names:

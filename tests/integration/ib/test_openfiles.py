@@ -108,7 +108,7 @@ def test_a_process_that_only_names_a_device() -> None:
 
 @pytest.mark.parametrize("becomes", ["closed", "another file"])
 def test_a_descriptor_that_changes_while_it_is_looked_at(becomes: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Descriptors that only name a device may come and go: any user can do that, and it prevents no reset."""
+    """Descriptors that only name a device may come and go: any user can do that, and it does not prevent a reset."""
     named, other = os.open("/dev/zero", os.O_PATH), os.open("/dev/null", os.O_RDWR)
     number = fcntl.fcntl(named, fcntl.F_DUPFD_CLOEXEC, 500)  # the search itself gets lower ones
     os.close(named)
@@ -172,7 +172,7 @@ def test_a_process_that_forks_all_the_time() -> None:
 
 
 def test_a_process_whose_files_the_kernel_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such a process may have the device mapped, so it counts; the others are still searched."""
+    """The process may have the device mapped, so it counts; the others are still searched."""
     for pid in ("11", "12"):
         (tmp_path / "proc" / pid).mkdir(parents=True)
         (tmp_path / "proc" / pid / "comm").write_text(f"name{pid}\n")
@@ -194,7 +194,7 @@ def test_a_process_whose_files_the_kernel_does_not_show(tmp_path: Path, monkeypa
 
 
 def test_a_process_with_very_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such a process does not count as a holder if checking its files takes too long: any user can start one."""
+    """It does not count as a holder if checking its files takes too long: any user can start such a process."""
     (tmp_path / "proc/11").mkdir(parents=True)
     patience = 1.0
 

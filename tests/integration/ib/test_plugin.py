@@ -38,7 +38,7 @@ async def test_each_hca_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_port_that_goes_down(node: Node, kubelet: FakeKubelet) -> None:
-    """After a delay, the HCA is unhealthy, with port and state as reason, until the port has been up for a while."""
+    """After a delay, the HCA is unhealthy until the port has been up for a while; the reason has its port and state."""
     tree = two_connectx6(root_of(node))
     plugin = start(node, {**EACH, "health": {"down": 0.5, "up": 0.5}})
     await kubelet.wait_for(HCA, 2)

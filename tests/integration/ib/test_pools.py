@@ -124,7 +124,7 @@ async def test_variables_are_switches(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_pools_that_name_the_same_interface(node: Node) -> None:
-    """Such pools are refused, with both names."""
+    """These pools are refused, with both names."""
     root_of(node)
     first, second = ({**EACH, "resourceName": name, "selectors": {"ifNames": [name, "ib0"]}} for name in "ab")
     plugin = start(node, first, second)

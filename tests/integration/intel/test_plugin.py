@@ -91,7 +91,7 @@ async def test_a_node_without_gpus_gets_one(node: Node, kubelet: FakeKubelet) ->
 
 
 async def test_a_gpu_that_is_too_hot(node: Node, kubelet: FakeKubelet) -> None:
-    """Such a GPU is not allocated."""
+    """This GPU is not allocated."""
     tree = four_vfs(intel_root(node))
     tree.set_temperature("0000:b7:00.0", 105)
     plugin = start_intel(node, health_management=True)

@@ -10,7 +10,7 @@ FIRST, SECOND = "0000:4d:00.0", "0000:b7:00.0"
 
 
 async def test_a_gpu_that_xpumd_reports(node: Node, kubelet: FakeKubelet) -> None:
-    """Such a GPU is not allocated, and the log says why; without xpumd, or while it hangs, GPUs are allocated."""
+    """This GPU is not allocated, and the log says why; without xpumd, or while it hangs, GPUs are allocated."""
     root = intel_root(node)
     two_flex(root)
     plugin = start_intel(node, xpumd_endpoint="/run/xpumd.sock")

@@ -29,7 +29,7 @@ class Session:
         self.directory = directory
 
     async def ask(self, line: str, answers: int = 1) -> list[str]:
-        """Type a line, and return this many lines of the answer."""
+        """Type a line, and return this many lines of the response."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(f"{line}\n".encode())
@@ -72,7 +72,7 @@ async def session() -> AsyncIterator[Session]:
 
 
 async def test_a_person_can_follow_and_direct_it() -> None:
-    """Registrations and changes are logged, and every verb has a readable answer."""
+    """Registrations and changes are logged, and every verb has a readable response."""
     async with session() as it:
         assert await it.ask("capacity") == ["no resources"]
         plugin = await ScriptedPlugin(it.directory, listed=[device("a", numa=[0]), device("b", healthy=False)]).serve()
@@ -129,7 +129,7 @@ async def test_help_names_every_verb() -> None:
 
 
 async def test_a_mistake_is_answered_and_ends_nothing() -> None:
-    """Every invalid line gets an answer that says what is wrong."""
+    """Every invalid line gets a response that says what is wrong."""
     async with session() as it:
         assert await it.ask("frobnicate") == ["unknown command frobnicate, try help"]
         assert await it.ask("restrat") == ["unknown command restrat, try help; did you mean restart?"]

@@ -88,7 +88,7 @@ async def test_what_nvsentinel_reports(node: SentinelNode) -> None:
 
 
 async def test_a_malformed_request(node: SentinelNode) -> None:
-    """Such a request is rejected, and the next one is carried out."""
+    """The request is rejected, and the next one is carried out."""
     await node.wait(node.ours.is_socket, "the socket")
     with pytest.raises(grpc.aio.AioRpcError, match="expected a message of NVSentinel's API"):
         await send(node.ours, b"\xff")

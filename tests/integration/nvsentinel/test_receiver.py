@@ -37,7 +37,7 @@ async def _process(directory: Path, name: str, taken: list[str]) -> AsyncIterato
 
 
 async def test_the_newest_hub_receives(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """During an upgrade, the new hub's process takes over the socket; when it ends, the old hub's takes it back."""
+    """During an upgrade, the new hub's process takes over the socket; when it exits, the old hub's takes it back."""
     monkeypatch.setattr(receiver, "CHECK_SECONDS", 0.05)
     path = directory / "nvsentinel.sock"
     taken: list[str] = []
@@ -48,7 +48,7 @@ async def test_the_newest_hub_receives(directory: Path, monkeypatch: pytest.Monk
             try:
                 await send(path, request(event("A")))
             except grpc.aio.AioRpcError as error:
-                # A server that stops refuses a call that has just arrived, and NVSentinel sends it again.
+                # A stopping server refuses a call that has just arrived, and NVSentinel sends it again.
                 if error.code() not in {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}:
                     raise
             return taken == [name]

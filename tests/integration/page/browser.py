@@ -62,5 +62,5 @@ async def opened(
 
 
 def _is_fault(message: ConsoleMessage) -> bool:
-    """Return whether the browser reports an error of the page; a hub that does not answer is not one."""
+    """Return whether the browser reports an error in the page; a hub that does not answer is not one."""
     return message.type == "error" and "net::ERR_" not in message.text

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_the_worst_devices_come_first(browser: Browser, page_node: PageNode) -> None:
-    """Devices that cannot be used are on top, with the reason; one that fails later moves there by itself."""
+    """Devices that cannot be used are on top, with the reason; one that fails later moves there on its own."""
     async with opened(browser, page_node.url) as page:
         states = await page.locator(".device .state").all_inner_texts()
         assert [state.split("\n")[0] for state in states] == [

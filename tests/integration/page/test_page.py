@@ -94,7 +94,7 @@ async def test_an_update_takes_nothing_from_the_reader(browser: Browser, page_no
 
 
 async def test_the_hub_is_gone(browser: Browser, page_node: PageNode) -> None:
-    """The page turns grey, shows its age, tries less and less often, and recovers by itself."""
+    """The page turns grey, shows its age, tries less and less often, and recovers on its own."""
     async with opened(browser, page_node.url) as page:
         update = await page.locator("#updated time").get_attribute("datetime")
         await expect(page.locator("#updated time")).not_to_have_attribute("datetime", str(update))
@@ -104,15 +104,15 @@ async def test_the_hub_is_gone(browser: Browser, page_node: PageNode) -> None:
         await expect(gone).to_contain_text("The hub has not answered since")
         last = await page.locator("#updated time").get_attribute("datetime")
         assert [await each.get_attribute("datetime") for each in await gone.locator("time").all()][1] == last
-        await expect(page).to_have_title("No answer - node-a - Device Plugin Hub")
+        await expect(page).to_have_title("No response - node-a - Device Plugin Hub")
         await expect(page.locator(".device")).to_have_count(7)
         assert await _colors(page) == set()
         # The page can still be searched, and asked to try at once.
         await page.get_by_role("searchbox").fill("stub-3")
         await expect(page.locator(".device .name")).to_have_text(["stub-3"])
-        # The page may have tried by itself in the meantime.
+        # The page may have tried on its own in the meantime.
         while len(pauses := await page.evaluate("pauses")) < 6:
-            # The longest pause is followed by one of the same length, which is noticed as another only after a second.
+            # The longest pause is followed by one of the same length, which is recognized as new only after a second.
             await _holds(page, "left < 30")
             await page.get_by_role("button", name="Try now").click()
             await _holds(page, f"pauses.length > {len(pauses)}")
@@ -133,7 +133,7 @@ async def test_links_for_programs(browser: Browser, page_node: PageNode) -> None
 
 @pytest.mark.parametrize("host", ["127.0.0.1", ELSEWHERE])
 async def test_ids_and_commands_are_copied(browser: Browser, page_node: PageNode, host: str) -> None:
-    """A click copies the command of a problem or an id, even on a host where browsers allow no clipboard."""
+    """A click copies the command of a problem or an id, even on a host where browsers forbid the clipboard."""
     async with opened(browser, page_node.url.replace("127.0.0.1", host)) as page:
         assert await page.evaluate("isSecureContext") == (host == "127.0.0.1")
         search = page.get_by_role("searchbox")

@@ -21,7 +21,7 @@ async def _ask(plugin: PluginProcess, request: Cordon | Uncordon | Reset) -> Res
 
 
 async def test_nonsense_on_the_socket(node: Node, kubelet: FakeKubelet) -> None:
-    """The answer says what is wrong, and the plugin keeps working; a client that sends nothing does no harm either."""
+    """The response says what is wrong, and the plugin keeps working; a client that sends nothing does no harm."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     path = str(node.run_dir.admin_socket("stub"))
@@ -71,7 +71,7 @@ async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: Fake
 
 
 async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) -> None:
-    """The cordon applies, and the answer says that a restart will forget it."""
+    """The cordon applies, and the response says that a restart will forget it."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     _fill_disk(plugin)
@@ -113,7 +113,7 @@ async def test_a_heartbeat_on_a_full_disk(node: Node, kubelet: FakeKubelet) -> N
     await kubelet.wait_for(STUB, 4)
     path = node.run_dir.heartbeat("stub")
     _fill_disk(plugin)
-    # Writing replaces the file by one with another inode, whose time is then set once more.
+    # Writing replaces the file with one that has a different inode, whose time is then set once more.
     signs = defaultdict[int, set[int]](set)
 
     def lives() -> bool:

@@ -24,7 +24,7 @@ async def refused(node: Node, *ids: str) -> tuple[grpc.StatusCode, str]:
 
 
 async def test_a_container_gets_what_its_devices_define(node: Node, kubelet: FakeKubelet) -> None:
-    """Device files, mounts, variables, CDI names and annotations of the devices are merged in the answer."""
+    """Device files, mounts, variables, CDI names and annotations of the devices are merged in the response."""
     await serving(
         node,
         """
@@ -60,7 +60,7 @@ class P(Plugin):
 
 
 async def test_ids_are_checked(node: Node, kubelet: FakeKubelet) -> None:
-    """Unknown, duplicate and unhealthy devices are refused with id, reason and a code of their own."""
+    """Unknown, duplicate and unhealthy devices are refused with the id, the reason and a code of their own."""
     node.faults(json.dumps({"unhealthy": {"stub-1": "fell off the bus"}}))
     await node.start_plugin().registered()
     await kubelet.wait_for(STUB, 3)

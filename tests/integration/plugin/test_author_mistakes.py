@@ -1,4 +1,7 @@
-"""Mistakes of a plugin author that appear when the plugin is called: check, log and status use the same words."""
+"""A plugin author's mistakes that appear when the plugin is called.
+
+The check, the log and the status use the same words.
+"""
 
 import asyncio
 import subprocess
@@ -59,7 +62,7 @@ WHEN_ASKED: dict[str, Mistake] = {
         f"{RESOURCE}    def devices(self):\n        yield Device('a', xyz=1)  # HERE\n",
         f"devices() failed at {{here}}: TypeError: Unexpected keyword argument 'xyz'; hub.Device {TAKES}",
     ),
-    "a change of a device": (
+    "a change to a device": (
         f"{RESOURCE}    def devices(self):\n        d = Device('a')\n        d.id = 'b'  # HERE\n        yield d\n",
         (
             "devices() failed at {here}: AttributeError: immutable type: 'Device'; "
@@ -138,7 +141,7 @@ async def test_devices_without_a_resource(node: Node, kubelet: FakeKubelet) -> N
 
 
 async def test_a_device_file_that_is_not_there(node: Node, kubelet: FakeKubelet) -> None:
-    """The device is offered, and check, log and status warn that no container with it can start."""
+    """The device is offered, and the check, the log and the status warn that no container with it can start."""
     code = f"{RESOURCE}    def devices(self):\n        yield Device('a', nodes=[DeviceNode('/dev/no-such-file')])\n"
     file = written(node.directory, code)
     said = "/dev/no-such-file does not exist, so no container with device a can start"
@@ -187,7 +190,7 @@ ALLOCATE = f"""{RESOURCE}    allocate_timeout = LIMIT
 )
 async def test_allocate(node: Node, kubelet: FakeKubelet, device: str, words: str) -> None:
     """The pod's events, the log and the status give the location; a check cannot find what only a pod causes."""
-    # If there is an answer, the limit leaves a busy machine enough time for it.
+    # If there is a response, the limit leaves a busy machine enough time for it.
     file = written(node.directory, ALLOCATE.replace("LIMIT", "0.2" if device == "blocks" else "10"))
     assert (await asyncio.to_thread(checked, file)).problems == ()
     plugin = node.start_plugin(f"{file}:P")

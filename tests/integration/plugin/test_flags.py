@@ -56,7 +56,7 @@ import hub.base.paths
 hub.base.paths.PLUGIN_DIR = Path(sys.argv.pop(1))
 runpy.run_module("hub.plugin", run_name="__main__", alter_sys=True)
 """
-"""A plugin process whose default plugin directory is not that of a kubelet that may be running on this machine."""
+"""A plugin process whose default plugin directory does not belong to a kubelet that may run on this machine."""
 
 
 @pytest.mark.parametrize(("named", "hints"), [(False, 1), (True, 0)])

@@ -26,7 +26,7 @@ class P(Plugin):
     def devices(self):
         return [Device("a")]
 """
-"""A plugin that leaves all answers to the hub's own code."""
+"""A plugin that leaves all responses to the hub's own code."""
 
 COUNTING = """
 class P(Plugin):
@@ -87,7 +87,7 @@ async def test_random_bytes(plugin: PluginProcess, node: Node, kubelet: FakeKube
 
 
 def leave_early(path: Path) -> None:
-    """Send requests with a broken message, and disconnect before the answer."""
+    """Send requests with a broken message, and disconnect before the response."""
 
     def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
         return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
@@ -166,7 +166,7 @@ async def test_many_connections(plugin: PluginProcess, node: Node, kubelet: Fake
 
 
 async def test_a_method_that_is_not_text(node: Node, plugin: PluginProcess, kubelet: FakeKubelet) -> None:
-    """Such a method stops gRPC's server; the plugin starts another one, whether or not a kubelet is running."""
+    """A call to this method stops gRPC's server; the plugin starts another one, whether or not a kubelet is running."""
     (path,) = node.sockets()
     for _ in range(2):
         before = len(kubelet.lists(STUB))
@@ -197,7 +197,7 @@ async def _stop_server(path: Path) -> None:
 
 
 async def test_requests_for_very_many_containers(node: Node, kubelet: FakeKubelet) -> None:
-    """Such requests are refused: answering them would keep the event loop from serving any other client."""
+    """These requests are refused: answering them would keep the event loop from serving any other client."""
     node.start_plugin(node.write_plugin(WITHOUT_ANSWERS), name="p")
     await kubelet.wait_for("example.com/p", 1)
     many = 1_000_000

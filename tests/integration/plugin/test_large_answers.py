@@ -1,4 +1,4 @@
-"""How much memory an answer of the kubelet's pod resources API can take."""
+"""How much memory a response from the kubelet's pod resources API can take."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ LARGEST = {
     "CDI devices": pod(devices=message(5, message(4, _most_of(b"\x22\x00")))),
     "processors": pod(devices=message(3, _most_of(b"\x01"))),
 }
-"""The largest answers, made of the smallest possible parts, which take the most memory for their size."""
+"""The largest responses, made of the smallest possible parts, which take the most memory for their size."""
 
 MEASURE = """
 import asyncio, resource, sys
@@ -39,15 +39,15 @@ before = used()
 asyncio.run(podresources.list_holders(Path(sys.argv[1])))
 print(used() - before)
 """
-"""A program that prints by how many KiB an answer makes its process grow."""
+"""A program that prints by how many KiB a response makes its process grow."""
 
 MEMORY_BYTES = 200 << 20
-"""The most memory that an answer may take."""
+"""The most memory that a response may take."""
 
 
 @pytest.mark.parametrize("answer", LARGEST.values(), ids=LARGEST)
 async def test_the_largest_answer_takes_little_memory(tmp_path: Path, answer: bytes) -> None:
-    """Whatever a broken kubelet answers, the memory that the answer takes is limited."""
+    """Whatever a broken kubelet returns, the memory that its response takes is limited."""
     socket = tmp_path / "kubelet.sock"
     async with kubelet_answering(socket, answer):
         measuring = await asyncio.create_subprocess_exec(

@@ -59,7 +59,7 @@ async def test_every_stream_sees_every_change(node: Node, kubelet: FakeKubelet) 
 
 
 async def test_nothing_is_sent_when_nothing_changed(node: Node, kubelet: FakeKubelet) -> None:
-    """Neither another scan nor another order of the same devices is a change."""
+    """Neither a new scan nor a different order of the same devices is a change."""
     offering = OfferingPlugin(node, "[Device('a'), Device('b'), Device('c')]")
     await offering.plugin.registered()
     await kubelet.wait_for(STUB, 3)
@@ -269,7 +269,7 @@ async def test_a_resource_may_come_go_and_come_back(node: Node, kubelet: FakeKub
 
 
 async def test_a_plugin_without_devices_says_why(node: Node, kubelet: FakeKubelet) -> None:
-    """Its resource is registered and empty, with the plugin's reason in log and status."""
+    """Its resource is registered and empty, with the plugin's reason in the log and the status."""
     target = node.write_plugin("""
 class P(Plugin):
     resource = "example.com/stub"

@@ -100,7 +100,7 @@ async def test_a_plugin_in_an_installed_package(
 
 
 async def test_a_plugin_in_two_files(node: Node, kubelet: FakeKubelet) -> None:
-    """A plugin in a file can import modules next to it, but they hide no module of Python, the hub or a package."""
+    """A plugin in a file can import modules next to it; they do not hide modules of Python, the hub or packages."""
     (node.directory / "cards.py").write_text(SETTLED.replace("from hub", "from sizes import COUNT\nfrom hub"))
     (node.directory / "sizes.py").write_text("COUNT = 3\n")
     for hidden in ("numbers", "msgspec"):

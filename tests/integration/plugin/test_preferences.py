@@ -48,7 +48,7 @@ class P(Plugin):
 async def test_an_invalid_preference_leaves_the_choice_to_the_kubelet(
     node: Node, kubelet: FakeKubelet, code: str, reason: str
 ) -> None:
-    """An error, a hang or nonsense gives an empty answer, since an error fails the pod; the reason is logged once."""
+    """An error, a hang or nonsense gives an empty response, since an error fails the pod; the reason is logged once."""
     timeout = "0.2" if "0.2 s" in reason else "10"
     # The method has a second return, because one that can only return a wrong value is refused at the start.
     code = f"if available: {code}\n        return []"

@@ -90,7 +90,7 @@ def test_a_program_that_cannot_be_started(command: Sequence[str]) -> None:
 
 @pytest.mark.parametrize("daemons", [False, True])
 async def test_children_that_it_leaves_running(tmp_path: Path, *, daemons: bool) -> None:
-    """The plugin does not wait for them, and they end with the program unless they are started to stay."""
+    """The plugin does not wait for them, and they exit with the program unless they are started to stay."""
     # The child has the program's output open.
     command = _program(tmp_path, f"sleep 600 & echo $! > {tmp_path}/child")
     run_program(command, timeout=20, daemons=daemons)

@@ -108,7 +108,7 @@ async def test_hanging_retries_do_not_delay_resets_for_containers(node: Node, ku
 
 
 async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
-    """After three recoveries, a device stays unhealthy, says how to release it, and can be released that way."""
+    """After three recoveries, a device stays unhealthy; the reason says how to release it, and that works."""
     plugin = await resetting_plugin(node, kubelet)
     for _ in range(3):
         node.faults("unhealthy: {stub-0: too hot}")

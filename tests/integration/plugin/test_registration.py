@@ -17,7 +17,7 @@ from tests.integration.plugin.registered import THREE, registered_in
 
 
 async def test_a_plugin_registers_what_it_serves(node: Node, kubelet: FakeKubelet) -> None:
-    """The kubelet gets name, version and socket; the socket is named after the resource."""
+    """The kubelet gets the name, the version and the socket; the socket is named after the resource."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     # A real kubelet may report the registration only after the list.
@@ -66,7 +66,7 @@ async def test_a_socket_without_a_kubelet_behind_it_is_tried_again(node: Node) -
     plugin = node.start_plugin()
     dead = await plugin.resource_until(lambda state: "does not respond yet" in state.detail)
     assert dead.registration is RegistrationStatus.WAITING
-    await asyncio.sleep(1.5)  # several tries
+    await asyncio.sleep(1.5)  # several attempts
     assert len([line for line in plugin.lines() if "does not respond yet" in line.get("detail", "")]) == 1
     async with FakeKubelet(node.plugin_dir) as kubelet:
         await kubelet.wait_for(STUB, 4)
@@ -89,13 +89,13 @@ async def test_a_hanging_kubelet_does_not_delay_the_next(node: Node) -> None:
 
 
 async def test_a_rejection_is_reported_in_the_kubelets_words(node: Node) -> None:
-    """Log and status show these words, the log only once for all attempts; a kubelet that accepts ends the problem."""
+    """The log and the status show these words, the log only once for all attempts; acceptance ends the problem."""
     async with ScriptedKubelet(node.plugin_dir, "no plugins on Sundays").listening() as odd:
         plugin = node.start_plugin()
         rejected = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
         assert rejected.detail == "no plugins on Sundays"
         assert rejected.registrations == 0
-        await wait_until(lambda: len(odd.requests) > 3, "more tries")
+        await wait_until(lambda: len(odd.requests) > 3, "more attempts")
         (line,) = plugin.lines("rejected")
         assert (line["level"], line["resource"], line["detail"]) == ("warning", STUB, "no plugins on Sundays")
         odd.refusal = ""
@@ -108,11 +108,11 @@ async def test_a_rejected_plugin_tries_again_when_asked(node: Node) -> None:
     """SIGHUP makes the plugin try at once, however long the delay has become, and resets the delays."""
     async with ScriptedKubelet(node.plugin_dir, "not now").listening() as odd:
         plugin = node.start_plugin()
-        # The pauses double from 0.05 s to 30 s: without the signal, six more tries take longer than a test waits.
-        await wait_until(lambda: len(odd.requests) >= 7, "tries, and so a pause of more than three seconds")
+        # The pauses double from 0.05 s to 30 s: without the signal, six more attempts take longer than a test waits.
+        await wait_until(lambda: len(odd.requests) >= 7, "attempts, and so a pause of more than three seconds")
         odd.requests.clear()
         plugin.hup()
-        await wait_until(lambda: len(odd.requests) >= 6, "tries because of the signal")
+        await wait_until(lambda: len(odd.requests) >= 6, "attempts because of the signal")
 
 
 async def test_a_registration_without_a_stream_does_not_count(node: Node) -> None:
@@ -124,7 +124,7 @@ async def test_a_registration_without_a_stream_does_not_count(node: Node) -> Non
 
 
 async def test_the_request_says_what_the_plugin_can_do(node: Node) -> None:
-    """The request has version, socket, resource and options, as the kubelet's API requires."""
+    """The request has the version, the socket, the resource and the options, as the kubelet's API requires."""
     async with ScriptedKubelet(node.plugin_dir, "").listening() as odd:
         node.start_plugin()
         await wait_until(lambda: odd.requests, "a registration")
@@ -144,7 +144,7 @@ async def test_the_kubelet_can_disconnect_a_running_plugin(node: Node, kubelet: 
     second = node.start_plugin(instance="new")
     await second.registered()
     first.kill()
-    await kubelet.wait_until(lambda k: len(k.registrations) >= 3, what="the second's second registration")
+    await kubelet.wait_until(lambda k: len(k.registrations) >= 3, what="the second plugin's second registration")
     await kubelet.wait_for(STUB, 4)
     state = await second.resource_until(lambda state: state.registrations >= 2)
     assert state.registration is RegistrationStatus.REGISTERED
@@ -172,7 +172,7 @@ async def test_two_processes_for_one_socket(node: Node, kubelet: FakeKubelet) ->
 
 
 async def test_a_deleted_socket_is_made_again(node: Node, kubelet: FakeKubelet) -> None:
-    """A plugin whose socket is removed while the kubelet is running notices by itself."""
+    """A plugin whose socket is removed while the kubelet is running notices on its own."""
     plugin = node.start_plugin()
     await plugin.registered()
     node.sockets()[0].unlink()

@@ -22,7 +22,7 @@ UNHURRIED = """
 from hub.reset.runner import ResetRunner
 from plugins.stub import Stub as P
 
-# On a busy machine, processes may need longer than that to be killed, and would count as stuck.
+# On a busy machine, processes may take longer than that to be killed, and would count as stuck.
 ResetRunner.__init__.__kwdefaults__["kill_timeout"] = 20.0
 """
 
@@ -219,7 +219,7 @@ async def test_a_killed_plugin_ends_its_resets(node: Node, kubelet: FakeKubelet)
 
 
 async def test_a_kubelet_that_gives_up_ends_the_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """The result is no longer needed, so the reset is ended; another kubelet finds all devices."""
+    """The result is no longer needed, so the reset is stopped; another kubelet finds all devices."""
     plugin = await _plugin(node, kubelet, PATIENT)
     _fault(node, "stub-0", "do: hang in C")
     admission = asyncio.create_task(kubelet.admit("pod", {STUB: 1}))

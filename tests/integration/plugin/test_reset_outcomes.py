@@ -1,4 +1,4 @@
-"""Resets that do not end, cannot begin or may not begin, and what follows for their devices."""
+"""Resets that do not end, cannot begin or may not begin, and what that means for their devices."""
 
 import asyncio
 import contextlib
@@ -74,7 +74,7 @@ async def test_a_stuck_reset(
 
 
 async def test_a_stop_during_a_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """The plugin and its resets end gracefully and soon; the devices are not marked as broken."""
+    """The plugin and its resets exit gracefully and promptly; the devices are not marked as broken."""
     plugin = await resetting_plugin(node, kubelet, config="{reset: true}")
     node.faults("reset: {'*': {do: leave and hang}}")
     async with dialled(node.sockets()[0]) as client:
@@ -115,7 +115,7 @@ SHARED = (
 async def test_a_plugin_that_says_what_may_be_reset(
     node: Node, kubelet: FakeKubelet, body: str, outcome: str, words: str
 ) -> None:
-    """The plugin's answer decides; if it cannot answer, nothing is reset, and the container starts."""
+    """The plugin's response decides; if it cannot answer, nothing is reset, and the container starts."""
     # The method has a second return, because one that can only return a wrong value is refused at the start.
     more = f"{SHARED}    def reset_blocked(self, shares):\n        if shares: {body}\n        return ''\n"
     plugin = await resetting_plugin(node, kubelet, devices=2, more=more)
@@ -129,7 +129,7 @@ async def test_a_plugin_that_says_what_may_be_reset(
 
 
 async def test_a_reset_time_beyond_the_kubelets_is_refused(node: Node) -> None:
-    """Such a time is refused at the start, with the allowed range."""
+    """This time is refused at the start, with the allowed range."""
     plugin = node.start_plugin(config="{reset: true, reset_timeout: 27}")
     assert await plugin.exited() == 2
     assert "reset_timeout is 27 s, expected more than 0 and at most 26 s" in plugin.log

@@ -183,7 +183,7 @@ async def test_a_stop_while_the_kubelet_does_not_answer(node: Node) -> None:
 
 
 async def test_hup_while_it_stops_changes_nothing(node: Node, kubelet: FakeKubelet) -> None:
-    """If a kubelet starts while a plugin stops, the plugin still stops cleanly."""
+    """If a kubelet starts while a plugin is stopping, the plugin still stops cleanly."""
     for number in range(5):
         plugin = node.start_plugin(name=f"stub{number}")
         await kubelet.wait_for(STUB, 4)

@@ -43,7 +43,7 @@ async def test_without_configuration(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_every_setting(node: Node, kubelet: FakeKubelet) -> None:
-    """Resources, numbers of devices, NUMA nodes, device files and variables are those of the configuration."""
+    """Resources, numbers of devices, NUMA nodes, device files and variables match the configuration."""
     node.start_plugin(config=EVERYTHING)
     for name, count in {"plain": 1, "full": 5, "bare": 2, "none": 0}.items():
         await kubelet.wait_for(f"example.com/{name}", count)
@@ -178,7 +178,7 @@ async def test_a_bad_fault_file(node: Node, kubelet: FakeKubelet, text: str, pro
 
 
 async def test_the_fault_file_may_be_elsewhere(node: Node, kubelet: FakeKubelet) -> None:
-    """A directory that does not exist yet is reported and awaited."""
+    """A directory that does not exist yet is reported and waited for."""
     elsewhere = node.directory / "elsewhere"
     plugin = node.start_plugin(config=f"faults: {elsewhere}/faults.yaml")
     await plugin.resource_until(lambda state: bool(state.devices) and "No such file" in state.devices[0].reason)

@@ -14,7 +14,7 @@ from hub import ResetDevice, ResetFailed
 
 
 def report_all(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
-    """Write facts about the process of a reset to a file, as JSON."""
+    """Write facts about a reset's process to a file, as JSON."""
     facts = {
         "device": [device.id, list(device.nodes), device.host_root],
         "settings": settings,
@@ -35,14 +35,14 @@ def report_all(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a 
 
 
 def stop_guard(_device: ResetDevice, _settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
-    """Suspend the process that should end this one, so that neither ends."""
+    """Suspend the process that should terminate this one, so that neither exits."""
     os.kill(os.getppid(), signal.SIGSTOP)
     while True:
         signal.pause()
 
 
 def pause(_device: ResetDevice, _settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
-    """Wait for a signal that ends this process."""
+    """Wait for a signal that kills this process."""
     while True:
         signal.pause()
 
@@ -54,7 +54,7 @@ def reserve(_device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a pl
 
 
 def take_a_while(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
-    """Note the start and the end in a file that all resets share; the first one waits until another one is running."""
+    """Record the start and the end in a file that all resets share; the first one waits until another is running."""
     _note(settings["file"], device.id, 1)
     while len(Path(settings["file"]).read_text(encoding="utf-8").splitlines()) < 2:
         time.sleep(0.01)

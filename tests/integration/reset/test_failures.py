@@ -87,7 +87,7 @@ async def test_every_kind_of_failure(runs: ResetRuns, fault: dict[str, object], 
     ],
 )
 async def test_a_function_that_is_not_a_reset(runs: ResetRuns, function: str, outcome: Outcome, words: str) -> None:
-    """The message says what is wrong with it, and fits into the header of an answer."""
+    """The message says what is wrong with it, and fits in the header of a response."""
     result = (await reset(runs.resetter(function), "odd"))["odd"]
     assert result.outcome is outcome
     assert re.search(words, result.message), result.message
@@ -95,7 +95,7 @@ async def test_a_function_that_is_not_a_reset(runs: ResetRuns, function: str, ou
 
 
 async def test_a_fault_that_the_stub_does_not_know(runs: ResetRuns) -> None:
-    """Such a fault is a failure, with the location of the mistake."""
+    """The unknown fault is a failure, with the location of the mistake."""
     result = (await reset(runs.stub({"bad": {"do": "no such action"}}), "bad"))["bad"]
     assert result.outcome is FAILED
     assert "ValidationError: Invalid enum value 'no such action' - at `$.reset[...].do`" in result.message
@@ -108,14 +108,14 @@ async def test_only_memory_that_is_used_is_limited(runs: ResetRuns) -> None:
 
 
 async def test_a_guard_that_is_stopped(runs: ResetRuns) -> None:
-    """Even if its guard, which should end it, is stopped, a reset ends at its deadline, and leaves nothing behind."""
+    """Even if its guard, which should kill it, is stopped, a reset is killed in time, and leaves nothing behind."""
     result = (await reset(runs.resetter("tests.integration.reset.odd_resets:stop_guard"), "bad", SHORT))["bad"]
     assert result.outcome is TIMED_OUT
     assert not runs.processes()
 
 
 async def test_processor_time_is_limited(runs: ResetRuns) -> None:
-    """A reset that loops is ended by the kernel, and the message says so."""
+    """A reset that loops is killed by the kernel, and the message says so."""
     resetter = runs.stub({"bad": {"do": "spin"}}, limits=ResetLimits(processor=1))
     result = (await reset(resetter, "bad"))["bad"]
     assert result.outcome is CRASHED

@@ -171,7 +171,7 @@ async def test_a_stuck_reset_holds_its_device_for_the_next_resetter_too(
 
 
 async def test_a_cancelled_reset_that_survives_is_reported(runs: ResetRuns, no_signals: pytest.MonkeyPatch) -> None:
-    """Such a reset is reported although no caller is waiting for a result."""
+    """The reset is reported although no caller is waiting for a result."""
     stuck: list[str] = []
     resetter = runs.resetter(
         "tests.integration.reset.odd_resets:pause",
@@ -192,7 +192,7 @@ async def test_a_cancelled_reset_that_survives_is_reported(runs: ResetRuns, no_s
 
 
 async def test_unbounded_resets_wait_for_no_other(runs: ResetRuns, tmp_path: Path) -> None:
-    """Such resets take no slot, and need none."""
+    """Unbounded resets neither take a slot nor need one."""
     file = tmp_path / "go"
     resetter = runs.resetter("tests.integration.reset.odd_resets:wait_for_file", {"file": str(file)}, parallel=1)
     first = asyncio.create_task(reset(resetter, "first"))
@@ -212,7 +212,7 @@ async def test_ids_need_not_be_unique(runs: ResetRuns) -> None:
 
 
 async def test_settings_that_are_not_passed_in_time(runs: ResetRuns) -> None:
-    """The call fails, but this does not count against the device, and delays no other reset."""
+    """The call fails, but this does not count against the device, and does not delay other resets."""
     go = threading.Event()
 
     def hang() -> None:
@@ -260,7 +260,7 @@ async def test_nothing_accumulates(runs: ResetRuns) -> None:
     resetter = runs.stub({"1": {"do": "fail"}, "2": {"do": "sigkill"}, "3": {"do": "leave child"}})
     await reset(resetter, "0")
     before = open_descriptors()
-    # Other threads may end in the meantime: those of gRPC do so at any time.
+    # Other threads may end in the meantime: gRPC's do so at any time.
     threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - only their number
     for _ in range(25):
         results = await reset(resetter, map(str, range(8)))
@@ -283,7 +283,7 @@ async def test_a_process_that_cannot_be_started(runs: ResetRuns, monkeypatch: py
 
 
 async def test_a_call_without_devices(runs: ResetRuns) -> None:
-    """Such a call is not an error, either."""
+    """This is not an error, either."""
     resetter = runs.resetter()
     assert await resetter.reset([], LONG) == {}
 

@@ -1,4 +1,4 @@
-"""The process that a reset runs in, and how it ends with the plugin process."""
+"""The process that a reset runs in, and how it exits with the plugin process."""
 
 import asyncio
 import json
@@ -114,7 +114,7 @@ def _end(parent: subprocess.Popen[str]) -> None:
 
 
 async def test_it_ends_with_a_parent_that_is_killed(runs: ResetRuns) -> None:
-    """The reset ends even if it hangs and ignores signals, together with everything that it has started."""
+    """The reset is killed even if it hangs and ignores signals, together with everything that it has started."""
     parent = _spawn(runs.mark, "leave and hang")
     try:
         await wait_until(lambda: len(runs.processes()) == 4, "a reset with two processes left behind")
@@ -124,7 +124,7 @@ async def test_it_ends_with_a_parent_that_is_killed(runs: ResetRuns) -> None:
 
 
 async def test_it_ends_with_a_parent_that_is_killed_at_any_moment(runs: ResetRuns) -> None:
-    """The reset ends if the parent is killed before, during or after its start."""
+    """The reset exits if the parent is killed before, during or after its start."""
     rng = random_source()
     for _ in range(12):
         parent = _spawn(runs.mark, "hang in C")

@@ -1,4 +1,4 @@
-"""Another configuration for a node, by its label: the pod of one DaemonSet ends while that of another starts."""
+"""A node's label selects a different configuration: one DaemonSet's pod terminates while another's is starting."""
 
 import pytest
 

@@ -6,7 +6,7 @@ from tests.harness.operated import GPU, operated
 
 
 async def test_what_belongs_to_the_node_survives() -> None:
-    """A cordon and a broken device are unchanged, although the pod that knew them is gone."""
+    """A cordon and a broken device are unchanged, although the pod that recorded them is gone."""
     async with operated() as node:
         await node.dphub("cordon", "stub-1", "--reason", "the fan is loud")
         node.gpus.xid(0, 79)

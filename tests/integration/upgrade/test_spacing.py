@@ -22,7 +22,7 @@ KUBELETS = pytest.mark.parametrize("distinguishes_sockets", BEFORE_AND_SINCE_1_3
 
 @KUBELETS
 async def test_hubs_come_and_go_at_random(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """Hubs may end in any order, even the middle one or the newest first; `tests.harness.upgrades` does long runs."""
+    """Hubs may exit in any order, even the middle one or the newest first; `tests.harness.upgrades` does long runs."""
     run = Run(f"{random_source().getrandbits(32)}", interval=3)
     await run.run(4, distinguishes_sockets=distinguishes_sockets)
     assert run.report() == [], summary([run], [])
@@ -30,7 +30,7 @@ async def test_hubs_come_and_go_at_random(distinguishes_sockets: bool) -> None: 
 
 @KUBELETS
 async def test_the_middle_hub_leaves_the_resource_to_a_newer_one(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - see above
-    """It does so even if the older hub ends while the newer one takes over; its own end then changes nothing."""
+    """It does so even if the older hub exits while the newer one is taking over; its own exit then changes nothing."""
     async with upgrade_node(distinguishes_sockets=distinguishes_sockets) as node:
         first, admissions = node.hubs[0], Admissions(node.kubelet)
         with admissions.running():
@@ -186,7 +186,7 @@ async def test_many_upgrades_leave_few_streams() -> None:
         for _ in range(3):
             # In between, the older hub had the resource for the tenth of a second that the plugin's restart took.
             await node.owned_by(newer, since=begin)
-            # The report may still be that of the previous process.
+            # The report may still be from the previous process.
             pid = await wait_until(lambda: _running_plugin(node.run_dir), "a report of a running process")
             begin = now()
             psutil.Process(pid).send_signal(signal.SIGKILL)
@@ -197,7 +197,7 @@ async def test_many_upgrades_leave_few_streams() -> None:
         before, registrations = len(node.kubelet.lists(RESOURCE)), len(node.kubelet.registrations)
         (node.directory / "faults.json").write_text('{"unhealthy": {"red-0": "pulled out"}}')
         await node.allocatable(DEVICES - 1)
-        # On a busy machine, the last registration after the newer hub's end may come as late as this.
+        # On a busy machine, the last registration after the newer hub's exit may come as late as this.
         late = len(node.kubelet.registrations) - registrations
         assert before < len(node.kubelet.lists(RESOURCE)) <= before + 1 + late
         report = read_report(first_dir.report("red"))

@@ -27,7 +27,7 @@ ALL = {GPU: 1, HCA: 1, STUB: 1}
 
 @pytest.mark.parametrize("distinguishes_sockets", BEFORE_AND_SINCE_1_37)
 async def test_no_admission_fails(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """Pods are admitted all the time, and no resource is ever without its devices, however the older hub ends.
+    """Pods are admitted all the time, and no resource is ever without its devices, however the older hub exits.
 
     A hub that is killed may have two streams. When the first ends, kubelet 1.37 and later may call the other.
     """
@@ -63,7 +63,7 @@ async def test_the_end_of_the_newer_is_noticed() -> None:
 
 
 async def test_the_end_of_the_newer_is_noticed_whenever_it_comes() -> None:
-    """The newer hub is stopped at the moment when it registers again, which is just after the older one has ended."""
+    """The newer hub is stopped at the moment when it registers again, which is just after the older one has exited."""
     async with node_of_three() as node:
         older = node.hub
         assert older
@@ -110,7 +110,7 @@ async def test_a_kubelet_that_restarts_in_the_middle() -> None:
 
 
 async def test_an_upgrade_that_is_rolled_back() -> None:
-    """The newer hub ends first: the older one has the resources again, and knows the cordons set in the meantime."""
+    """The newer hub exits first: the older one has the resources again, and knows the cordons set in the meantime."""
     async with operated() as node:
         older_dir = node.run_dir
         await node.start_hub("v2")
@@ -135,7 +135,7 @@ async def test_an_upgrade_that_is_rolled_back() -> None:
 
 
 async def test_a_newer_hub_whose_plugin_does_not_serve() -> None:
-    """The older hub keeps the registration, the health and the cordons of the node, even if the newer one ends."""
+    """The older hub keeps the registration and the node's health and cordons, even if the newer one exits."""
     async with operated() as node:
         older_dir = node.run_dir
         _autostart(node, "stub", "False")
@@ -157,7 +157,7 @@ async def test_a_newer_hub_whose_plugin_does_not_serve() -> None:
 
 
 async def test_a_newer_plugin_that_exits() -> None:
-    """However the plugin ends, and even if its hub keeps running, the older hub gets the resource back each time."""
+    """However the plugin exits, and even if its hub keeps running, the older hub gets the resource back each time."""
     async with node_of_three() as node:
         older_dir = node.run_dir
         await node.start_hub("v2")
@@ -224,7 +224,7 @@ async def test_a_newer_plugin_with_a_fault() -> None:
 
 
 async def test_a_standby_plugin_does_not_write_health() -> None:
-    """A cordon on the older hub persists, although a newer hub's plugin starts, fails, waits in standby and ends."""
+    """A cordon on the older hub persists, although a newer hub's plugin starts, fails, waits in standby and exits."""
     config = "[watcher:p]\ncmd = python -m hub.plugin {directory}/p.py:P\n# {watchdog}\n"
     async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:
         older_dir = node.run_dir

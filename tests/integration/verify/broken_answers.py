@@ -1,4 +1,4 @@
-"""Plugins that break the rules about their answers: lists, streams, and what a container gets."""
+"""Plugins that break the rules about their responses: lists, streams, and what a container gets."""
 
 import asyncio
 from collections import Counter

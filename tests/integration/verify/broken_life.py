@@ -97,7 +97,7 @@ class _RegistersTwice(ModelPlugin):
 
 @breaks("survives-garbage")
 class _EndsAtGarbage(ModelPlugin):
-    """A plugin that ends its server after a client that does not speak HTTP/2."""
+    """A plugin that stops its server after a client that does not speak HTTP/2."""
 
     async def renew(self) -> None:
         self.socket = "behind.sock"

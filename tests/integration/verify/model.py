@@ -54,7 +54,7 @@ class ModelPlugin(ScriptedPlugin):
         try:
             while True:
                 kubelet = await self.next_kubelet()
-                # By now, the kubelet or its directory may be gone: the next iteration finds out.
+                # By now, the kubelet or its directory may be gone: the next iteration detects that.
                 with suppress(grpc.aio.AioRpcError, RuntimeError, OSError):
                     await self.renew()
                     await self.announce()

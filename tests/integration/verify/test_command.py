@@ -100,13 +100,13 @@ async def test_a_change_on_command() -> None:
 
 
 async def test_a_change_that_fails() -> None:
-    """This is reported as a mistake of the user, too."""
+    """This is reported as the user's mistake, too."""
     done = await _verify(*PATIENT, "--rule", "changes-everywhere", "--change", "false", "--", *PLUGIN)
     assert done == CommandResult(Exit.USAGE, "", "dphub: --change: false exited with code 1, expected 0\n")
 
 
 async def test_a_command_that_cannot_be_started() -> None:
-    """This is reported as a mistake of the user, and no rule is checked."""
+    """This is reported as the user's mistake, and no rule is checked."""
     done = await _verify("--", "no-such-plugin")
     error = "dphub: no-such-plugin: cannot be started: No such file or directory\n"
     assert done == CommandResult(Exit.USAGE, "", error)

@@ -96,7 +96,7 @@ async def test_a_process_that_does_not_end_well_is_caught(name: str) -> None:
 
 
 async def test_a_plugin_that_follows_all_rules(plugin_dir: Path) -> None:
-    """Such a plugin passes all rules that do not need its process."""
+    """The plugin passes all rules that do not need its process."""
     async with subject(plugin_dir, ModelPlugin, PATIENT) as found:
         results = await _results(found, *RULES)
     assert {name: result for name, result in results.items() if result.outcome is Outcome.FAILED} == {}
@@ -104,7 +104,7 @@ async def test_a_plugin_that_follows_all_rules(plugin_dir: Path) -> None:
 
 
 async def test_a_plugin_behind_a_socket(plugin_dir: Path) -> None:
-    """The plugin's answers are checked; rules about its life cycle are skipped, with the reason."""
+    """The plugin's responses are checked; rules about its life cycle are skipped, with the reason."""
     plugin = ModelPlugin(plugin_dir)
     await plugin.serve()
     try:
@@ -199,7 +199,7 @@ async def test_answers_that_differ_are_shown(plugin_dir: Path) -> None:
     """The finding has both values, so that an order that changes is recognized."""
     async with subject(plugin_dir, BROKEN["allocate-same"], PATIENT) as found:
         (finding,) = (await _results(found, "allocate-same"))["allocate-same"].findings
-    assert re.fullmatch(r"two answers for 'd0' differ in envs: \{.+\}, then \{.+\}", finding)
+    assert re.fullmatch(r"two responses for 'd0' differ in envs: \{.+\}, then \{.+\}", finding)
 
 
 async def test_a_plugin_that_does_not_come_back(plugin_dir: Path) -> None:

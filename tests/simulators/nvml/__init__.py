@@ -29,7 +29,7 @@ HANGS = -1
 """The code of a function that does not return."""
 
 WHOLE = 0xFFFFFFFF
-"""The instance in an event that concerns the whole GPU."""
+"""The instance in an event for the whole GPU."""
 
 
 class SimulatedNode:
@@ -69,7 +69,7 @@ class SimulatedNode:
         scratch.replace(self._file)
         self._notes.unlink(missing_ok=True)
 
-    # Faults of the driver.
+    # Faults in the driver.
 
     def xid(self, gpu: int, code: int, gi: int = WHOLE, ci: int = WHOLE) -> None:
         """Make the driver report an error."""
@@ -105,7 +105,7 @@ class SimulatedNode:
         """Replace the driver, so that processes have loaded the library of the old one."""
         self.fail("*", MISMATCH)
 
-    # Changes of a GPU.
+    # Changes to a GPU.
 
     def lose(self, gpu: int) -> None:
         """Make the GPU fall off the bus: every call about it returns GPU_IS_LOST."""

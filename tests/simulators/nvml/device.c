@@ -167,7 +167,7 @@ nvmlReturn_t nvmlDeviceGetNvLinkState(nvmlDevice_t device, unsigned link, nvmlEn
     return leave(NVML_SUCCESS);
 }
 
-/* Returns the GPU at the other end of a link. The links go to the peers in the order of the peers. */
+/* Returns the GPU at the other end of a link. The links go to the peers in peer order. */
 static int peer_of(const Gpu *gpu, unsigned link) {
     for (unsigned i = 0; i < state.gpus; i++) {
         if (link < gpu->peer_links[i]) return i;

@@ -97,7 +97,7 @@ def make_gpu(number: int, count: int, name: str = H100) -> SimulatedGpu:
         uuid=name_uuid("GPU", name, number),
         name=name,
         pci=f"0000:{(0x80 if numa else 0) + 0x10 + 4 * number:02x}:00.0",
-        # As on real machines, the device files have another order than the GPUs.
+        # As on real machines, the device files are not in the same order as the GPUs.
         minor=(number + 1) % count if count > 1 else 0,
         numa=numa,
         switch=number // 2,

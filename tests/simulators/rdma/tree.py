@@ -257,7 +257,7 @@ def dgx(root: Path) -> RdmaTree:
 
 
 def sixty_four_vfs(root: Path) -> RdmaTree:
-    """Create an HCA that is divided into 64 virtual functions."""
+    """Create an HCA that is split into 64 virtual functions."""
     tree = RdmaTree(root)
     tree.add("mlx5_0", "0000:07:00.0", netdevs=("ib0",))
     for number in range(64):

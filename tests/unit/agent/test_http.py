@@ -1,4 +1,4 @@
-"""Answers of an API server, as the client reads them."""
+"""Responses from an API server, as the client reads them."""
 
 import asyncio
 import time

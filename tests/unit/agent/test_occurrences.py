@@ -1,4 +1,4 @@
-"""Which changes of the status become events."""
+"""Which changes in the status become events."""
 
 import pytest
 from msgspec.structs import replace
@@ -26,7 +26,7 @@ def test_each_change_once() -> None:
 
 
 def test_a_device_that_recovers_is_not_healthy_yet() -> None:
-    """It gets no event while it recovers, whether or not it was announced as unhealthy."""
+    """It gets no event while it is recovering, whether or not it was reported as unhealthy."""
     recovering = replace(BROKEN, health="recovering", source="")
     announced = Occurrences(Announced({"gpu nvidia.com/gpu GPU-1": "XID 79"}))
     assert _notes(announced, plugin(recovering)) == []
@@ -35,7 +35,7 @@ def test_a_device_that_recovers_is_not_healthy_yet() -> None:
 
 
 def test_commands_of_an_administrator_are_not_events() -> None:
-    """Cordons and tests of a device are not events; a fault of a cordoned device is one."""
+    """Cordons and tests of a device are not events; a fault in a cordoned device is one."""
     occurrences = Occurrences(Announced())
     for source in ("cordon", "annotation", "admin"):
         assert _notes(occurrences, plugin(replace(CORDONED, source=source))) == []

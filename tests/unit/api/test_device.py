@@ -1,4 +1,4 @@
-"""Merged answers for several devices of a container."""
+"""Merged responses for several devices of a container."""
 
 import pytest
 

@@ -81,7 +81,7 @@ def _function(root: Path, address: str, **attributes: str) -> None:
 
 
 def test_functions_on_the_pci_bus(tmp_path: Path) -> None:
-    """They are found by vendor and class, in the order of their addresses; what is not an address is left out."""
+    """They are found by vendor and class and sorted by address; what is not an address is left out."""
     _function(tmp_path, "10000:01:00.0", vendor="0x8086", **{"class": "0x030000"})
     _function(tmp_path, "0000:4d:00.0", vendor="0x8086", device="0x56C0", numa_node="1", **{"class": "0x038000"})
     _function(tmp_path, "0000:18:00.0", vendor="0x10de", numa_node="-1", **{"class": "0x030200"})

@@ -26,7 +26,7 @@ PLANTS = pytest.mark.parametrize(
 
 @PLANTS
 def test_what_is_in_the_place_of_a_log_file_is_replaced(tmp_path: Path, plant: Callable[[Path], object]) -> None:
-    """A process waits for no reader of a pipe, writes nothing through a link, and its lines are kept."""
+    """A process does not wait for a pipe's reader, or write through a link, and its lines are kept."""
     path = tmp_path / "dphub.log"
     victim = tmp_path / "victim"
     victim.touch()

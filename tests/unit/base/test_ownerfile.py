@@ -27,7 +27,7 @@ async def register(file: OwnerFile) -> None:
 
 
 async def test_it_names_the_hub_that_registered_last(path: Path) -> None:
-    """It also says when the registration was complete, so an interrupted one can be recognized."""
+    """The file also says when the registration was complete, so an interrupted one can be recognized."""
     older, newer = OwnerFile(path, "older"), OwnerFile(path, "a-newer-one")
     assert older.read() == Owner()
     before = now()
@@ -86,7 +86,7 @@ async def test_a_process_notices_a_registration_after_its_own(path: Path) -> Non
 
 @pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("precious")], ids=["pipe", "link"])
 async def test_what_is_in_the_place_of_the_file_is_replaced(path: Path, plant: Callable[[Path], object]) -> None:
-    """If it were not, no hub could find out again which of them the kubelet calls."""
+    """If it were not, no hub could determine again which of them the kubelet calls."""
     (path.parent / "precious").write_text("kept")
     plant(path)
     file = OwnerFile(path, "ours")

@@ -24,7 +24,7 @@ def test_a_link_is_not_a_run_directory(tmp_path: Path, target: str) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
 def test_a_path_with_a_link_of_another_user_is_refused(tmp_path: Path) -> None:
-    """The user could lead the hub elsewhere at any time, so it is refused; links of root and of the hub's user work."""
+    """The user could lead the hub elsewhere at any time, so it is refused; root's and the hub's user's links work."""
     (tmp_path / "victim").mkdir()
     (tmp_path / "theirs").symlink_to("victim")
     os.chown(tmp_path / "theirs", 12345, 12345, follow_symlinks=False)

@@ -67,7 +67,7 @@ async def test_a_task_that_something_cancels_has_failed() -> None:
 
 
 async def test_a_task_of_several_names_the_first_cause() -> None:
-    """The error of a group is that of its first member."""
+    """A group's error is its first member's."""
 
     async def group() -> None:
         async with asyncio.TaskGroup() as members:

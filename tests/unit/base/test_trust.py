@@ -1,4 +1,4 @@
-"""Root runs what a file says only if no other user can write that file, or put another in its place."""
+"""Root runs what a file says only if no other user can write to that file, or put another in its place."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -64,7 +64,7 @@ def test_a_directory_that_others_can_write(file: Path, *, missing: bool) -> None
 
 
 def test_a_sticky_directory(file: Path) -> None:
-    """No other user can replace a file of root in it, but every user can add one."""
+    """No other user can replace root's files in it, but every user can add one."""
     file.parent.chmod(0o1777)
     check_trusted(file)
     with pytest.raises(ConfigError, match="is world-writable"):
@@ -87,7 +87,7 @@ def test_a_link_in_a_directory_of_others(file: Path, tmp_path: Path) -> None:
 def test_a_read_only_mount(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Permissions of directories do not matter there, as in a ConfigMap; those of files do, and so do owners.
 
-    Elsewhere, the same files may be mounted so that other users can write them.
+    Elsewhere, the same files may be mounted so that other users can write to them.
     """
     file.parent.chmod(0o777)
     monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_flag=os.ST_RDONLY))
@@ -154,7 +154,7 @@ def checkout(file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_file_next_to_the_hubs_own_code(checkout: Path) -> None:
-    """Root can use a checkout of another user, who can change the hub's code anyway."""
+    """Root can use another user's checkout; that user can change the hub's code anyway."""
     check_trusted(checkout)
 
 

@@ -31,7 +31,7 @@ ALLOWED: Mapping[str, Mapping[str, str]] = {
     "hub/plugin/deviceplugin/registrar.py": {"open": "a socket"},
     "hub/plugin/deviceplugin/socketdir.py": {"os.open": "a directory, which is not read"},
     "hub/plugin/forkserver.py": {"json.decode": "a request of the parent process"},
-    "hub/supervisor/forkserver.py": {"json.decode": "the answer of a process that this one has just started"},
+    "hub/supervisor/forkserver.py": {"json.decode": "the response from a process that this one has just started"},
     "hub/plugin/selfcheck.py": {"json.decode": "an environment variable that the parent process set"},
     "hub/plugin/metrics/plugin.py": {"json.decode": "what this process has just encoded"},
     "hub/testing/apiserver/cel.py": {"json.loads": "a literal of a test's expression"},
@@ -39,7 +39,7 @@ ALLOWED: Mapping[str, Mapping[str, str]] = {
     "hub/testing/apiserver/server.py": {"read_bytes": OWN},
     "hub/testing/dra/claims.py": {"json.decode": OWN, "read_bytes": OWN},
     "hub/testing/dra/health.py": {"json.decode": OWN, "read_bytes": OWN},
-    "hub/testing/dra/kubeapi.py": {"json.loads": "the answer of a fake API server"},
+    "hub/testing/dra/kubeapi.py": {"json.loads": "the response from a fake API server"},
     "hub/reset/__main__.py": {
         "os.open": "/dev/null",
         "json.decode": "a request of the parent process",

@@ -1,4 +1,4 @@
-"""Changes of files are seen at once, in directories that exist and in those that appear later."""
+"""Changes to files are seen at once, in directories that exist and in those that appear later."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ def test_files_that_come_and_go(tmp_path: Path) -> None:
 
 
 def test_other_files_do_not_matter(tmp_path: Path) -> None:
-    """A change of such a file is not reported: the next report is of one that matters."""
+    """A change to a file that does not matter is not reported: the next report is of one that does."""
     seen: list[str] = []
 
     def concerns(path: Path) -> bool:

@@ -25,7 +25,7 @@ def test_counts() -> None:
     ],
 )
 def test_durations(seconds: float, said: str) -> None:
-    """They have at most two units, and no unit of zero next to another."""
+    """They have at most two units, and units that are zero are omitted, except in "0 s"."""
     assert duration(seconds) == said
 
 
@@ -41,7 +41,7 @@ def test_suggestions() -> None:
 
 
 def test_a_large_node_makes_no_error_slow() -> None:
-    """Only a limited number of names is compared, the first ones."""
+    """Only the first names, up to a limit, are compared."""
     names = iter(["stub", *(f"GPU-{number:036x}" for number in range(16_384))])
     assert did_you_mean("stbu", names) == "; did you mean stub?"
     assert len(list(names)) > 14_000

@@ -49,7 +49,7 @@ def _refusal(*words: str | Path) -> str:
 
 
 def test_its_directory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The directory has no default, and the hub's variable does not name it: it could be that of the real kubelet."""
+    """The directory has no default, and the hub's variable does not name it: it could be the real kubelet's."""
     monkeypatch.setenv("DPHUB_PLUGIN_DIR", "/var/lib/kubelet/device-plugins")
     with pytest.raises(click.MissingParameter, match="plugin_dir"):
         _parsed()
@@ -78,7 +78,7 @@ def test_it_does_not_use_directories_of_the_nodes_kubelet(
 
 
 def test_it_does_not_use_the_pod_resources_of_the_nodes_kubelet(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It refuses them although its plugin directory is elsewhere; the message names the right option."""
+    """The command refuses them although its plugin directory is elsewhere; the message names the right option."""
     monkeypatch.setattr(plugindir, "PLUGIN_DIR", node / "device-plugins")
     path = node / "pod-resources" / "kubelet.sock"
     with tempfile.TemporaryDirectory() as own:
@@ -95,7 +95,7 @@ def test_it_does_not_use_directories_of_a_kubelet_with_another_root_directory(no
 
 
 def test_it_does_not_use_a_directory_with_the_state_of_a_kubelet(node: Path) -> None:
-    """It may be a second mount of a kubelet's directory, with another path."""
+    """It may be a second mount of a kubelet's directory, with a different path."""
     (node / "device-plugins/kubelet_internal_checkpoint").write_text('{"Data":{"RegisteredDevices":{}},"Checksum":1}')
     assert "in the directory of a kubelet" in _refusal("--plugin-dir", node / "device-plugins")
 
@@ -120,7 +120,7 @@ def test_it_deletes_no_file(node: Path, name: str) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
 def test_it_does_not_follow_links_of_other_users_to_the_pod_resources(node: Path) -> None:
-    """Root would delete a socket wherever the link leads, such as that of the node's kubelet."""
+    """Root would delete a socket wherever the link leads, such as the node's kubelet's."""
     (node / "pod-resources").rename(node / "elsewhere")
     (node / "pod-resources").symlink_to("elsewhere")
     os.lchown(node / "pod-resources", 65534, 65534)

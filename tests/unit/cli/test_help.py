@@ -28,7 +28,7 @@ def test_every_command_has_help(name: str) -> None:
 
 
 def test_help_does_not_depend_on_what_was_asked_before() -> None:
-    """A command has -h even if it was first looked up in a context that knows --help only."""
+    """A command has -h even if it was first looked up in a context that has only --help."""
     command = cli.get_command(click.Context(cli), "status")
     assert command
     assert "--help" in command.get_help(click.Context(command))
@@ -56,7 +56,7 @@ def test_all_commands_and_topics_are_listed() -> None:
 
 
 def test_topics() -> None:
-    """Exit codes, files and variables are those of the code."""
+    """Exit codes, files and variables match the code."""
     codes = " ".join(_dphub("help", "exit-codes").output.split())
     assert [code for code in Exit if f"{code.value}" not in codes or code.meaning not in codes] == []
     files = _dphub("help", "files").output

@@ -43,9 +43,9 @@ SEQUENCES = ["\x1b[2J", "\x9b31m", "\x1b]0;title\x07", "\x9d8;;http://evil.examp
 @pytest.fixture
 def hostile() -> Callable[[], str]:
     """Create hostile strings; the seed is printed, so that a failure can be repeated."""
-    seed = random.randrange(2**32)  # noqa: S311 - no secret
+    seed = random.randrange(2**32)  # noqa: S311 - not a secret
     print(f"seed {seed}")  # noqa: T201 - as the docstring says
-    rng = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - not a secret
     parts = [*CONTROLS, *DIRECTIONS, *BREAKS, *SEQUENCES, "a", "ü", "[red]", " "]
     return lambda: "x" + "".join(rng.choices(parts, k=8))
 
@@ -122,7 +122,7 @@ def _write_node(run_dir: RunDir, hostile: Callable[[], str]) -> None:
     ],
 )
 def test_commands_print_plain_text(directory: Path, hostile: Callable[[], str], command: str, words: list[str]) -> None:
-    """Whatever ids, reasons and names contain, no control character and no change of direction is printed."""
+    """Whatever ids, reasons and names contain, no control character and no change in direction is printed."""
     for _ in range(ROUNDS):
         _write_node(RunDir(directory), hostile)
         result = CliRunner().invoke(cli, [command, *words, "--run-dir", str(directory)])

@@ -68,7 +68,7 @@ def test_a_running_kubelet_is_left_alone(directory: Path) -> None:
 
 
 def test_the_directory_of_the_nodes_kubelet_is_left_alone(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This holds even while that kubelet is not running, and by another path."""
+    """This holds even while that kubelet is not running, and if the directory is named by a different path."""
     (directory / "real").mkdir()
     (directory / "link").symlink_to(directory / "real")
     monkeypatch.setattr(plugindir, "PLUGIN_DIR", directory / "real")

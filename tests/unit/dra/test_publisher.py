@@ -114,7 +114,7 @@ async def test_taints_that_the_server_drops_leave_the_devices_out(publishing: Pu
 
 
 async def test_rejected_slices_are_not_sent_again_until_they_change(publishing: Publishing) -> None:
-    """The message of the API server is in the state."""
+    """The API server's message is in the state."""
     publishing.publish({"name": "a", "attributes": {"x": {"string": "x" * 65}}})
     await wait_until(lambda: "a value is too long" in publishing.states[-1].problem, "the message")
 

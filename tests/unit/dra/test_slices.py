@@ -48,7 +48,7 @@ def _slices(server: _Pages) -> Slices:
 
 @pytest.mark.parametrize("count", [0, 1, PAGE, 256])
 async def test_all_slices_are_listed_in_pages(count: int) -> None:
-    """The slices of the largest node would not fit into one answer; a page fits, however large its slices are."""
+    """The slices of the largest node would not fit in one response; a page fits, however large its slices are."""
     server = _Pages(count)
     slices = _slices(server)
     assert await slices.relist() == "7"

@@ -19,7 +19,7 @@ def _frame(kind: int, payload: bytes = b"") -> bytes:
 
 
 async def test_a_call_that_a_server_did_not_accept_is_not_repeated(directory: Path) -> None:
-    """The caller decides whether and when to call again; the repetitions of gRPC itself can be endless."""
+    """The caller decides whether and when to call again; gRPC's own retries can be endless."""
     calls = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -46,7 +46,7 @@ async def test_a_call_that_a_server_did_not_accept_is_not_repeated(directory: Pa
 
 
 def test_all_clients_use_these_options() -> None:
-    """No client of the hub or a plugin creates a channel of another kind."""
+    """No client of the hub or a plugin creates a channel of any other kind."""
     root = Path(__file__).parents[3]
     makers = [
         (path.relative_to(root), line)

@@ -4,7 +4,7 @@ from hub.kubelet.wire import dra_pb2, drahealth_pb2, pluginregistration_pb2
 
 
 def test_a_driver_describes_itself_as_the_kubelet_reads_it() -> None:
-    """The numbers of the fields are those of the kubelet, so that it finds the endpoint of a driver."""
+    """The field numbers match the kubelet's, so that it finds a driver's endpoint."""
     info = pluginregistration_pb2.PluginInfo(type="T", name="N", endpoint="E", supported_versions=["V"])
 
     assert info.SerializeToString() == b"\x0a\x01T\x12\x01N\x1a\x01E\x22\x01V"
@@ -18,7 +18,7 @@ def test_a_claim_is_read_as_the_kubelet_sends_it() -> None:
 
 
 def test_a_prepared_device_is_written_as_the_kubelet_reads_it() -> None:
-    """A device without a share has no such field at all: to a kubelet, an empty share is another device."""
+    """A device without a share has no such field at all: to a kubelet, an empty share is a different device."""
     device = dra_pb2.Device(request_names=["r"], pool_name="p", device_name="d", cdi_device_ids=["c"])
 
     assert device.SerializeToString() == b"\x0a\x01r\x12\x01p\x1a\x01d\x22\x01c"

@@ -1,4 +1,4 @@
-"""What the kubelet's pod resources API may answer."""
+"""What the kubelet's pod resources API may return."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -57,18 +57,18 @@ ENORMOUS = {
     "the name of a pod": pod(name=b"p" * 2_000_000, devices=_devices(10_000)),
     "the name of a container": pod(container=b"c" * 2_000_000, devices=_devices(10_000)),
 }
-"""Answers that each have far too much of one thing, and still fit into one message."""
+"""Responses that each have far too much of one thing, and still fit in one message."""
 
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait long enough that no answer is missing because the machine is slow."""
+    """Wait long enough that no response is missing because the machine is slow."""
     monkeypatch.setattr(podresources, "TIMEOUT", 60.0)
 
 
 @asynccontextmanager
 async def kubelet_answering(socket: Path, answer: bytes) -> AsyncIterator[None]:
-    """Serve the API with these bytes as its answer."""
+    """Serve the API with these bytes as its response."""
 
     async def respond(_request: bytes, _context: object) -> bytes:
         return answer
@@ -106,7 +106,7 @@ async def test_a_success_without_an_answer_counts_as_no_answer(tmp_path: Path) -
 
 @pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
 async def test_an_undecodable_answer_counts_as_no_answer(tmp_path: Path, answer: bytes) -> None:
-    """As without an answer, it is unknown which container uses which device."""
+    """As without a response, it is unknown which container uses which device."""
     async with kubelet_answering(tmp_path / "kubelet.sock", answer):
         assert await list_holders(tmp_path / "kubelet.sock") is None
 
@@ -120,7 +120,7 @@ async def test_an_enormous_answer_counts_as_no_answer(tmp_path: Path, answer: by
 
 
 async def test_the_answer_of_a_full_node(tmp_path: Path) -> None:
-    """It is read: a thousand pods with the longest names, and 16,384 devices, each with resource and NUMA node."""
+    """It is read: a thousand pods with the longest names, and 16,384 devices, each with a resource and a NUMA node."""
     node = message(3, message(1, b"\x08\x01"))
     each = [
         message(2, message(1, b"nvidia.com/mig-1g.5gb.shared") + message(2, b"%048d" % n) + node) for n in range(16_384)
@@ -156,7 +156,7 @@ async def test_files_have_room_for_the_largest_answer(tmp_path: Path) -> None:
 
 
 async def test_the_plugin_outlives_such_answers(tmp_path: Path) -> None:
-    """It repeats the query, and knows the holders as soon as the kubelet's answer can be decoded."""
+    """It retries the query, and knows the holders as soon as the kubelet's response can be decoded."""
     socket = pod_resources_socket(tmp_path / "device-plugins")
     it = Setup()
     holders = Holders(tmp_path / "device-plugins", it.inventory, it.status, it.history)
@@ -167,7 +167,7 @@ async def test_the_plugin_outlives_such_answers(tmp_path: Path) -> None:
     socket.unlink(missing_ok=True)
     async with kubelet_answering(socket, b""):
         holders.refresh_soon()
-        await wait_until(lambda: holders.known, "an answer")
+        await wait_until(lambda: holders.known, "a response")
     assert not running.done()
     running.cancel()
     assert log == []

@@ -34,7 +34,7 @@ def run_devices(case: Case, tree: GenericTree, directory: Path) -> Result:
 
 
 def run_ids(case: Case, tree: GenericTree, directory: Path) -> Result:
-    """Return the ids of the devices by resource, after the changes of the node in the request; or `rejected`."""
+    """Return the ids of the devices by resource, after the changes to the node in the request; or `rejected`."""
     try:
         plugin = _plugin(case, tree, directory)
     except ConfigError:

@@ -113,7 +113,7 @@ def compiled_library() -> None:
 
 @pytest.mark.parametrize("located", ALL, ids=str)
 def test_a_case(located: LocatedCase, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The result is that of the other plugin, or differs from it as the case says."""
+    """The result matches the other plugin's, or differs from it as the case says."""
     case = located.case
     for name, value in case.env.items():
         monkeypatch.setenv(name, value)

@@ -106,7 +106,7 @@ def test_a_healthy_event_without_entities(node: _Node) -> None:
     ids=["not-fatal", "application", "node", "store-only", "own", "entities", "nothing"],
 )
 def test_events_that_make_no_device_unhealthy(node: _Node, ignored: Any) -> None:  # noqa: ANN401 - a message
-    """They are warnings, errors of applications, events of other nodes, events that are only stored, or our own."""
+    """They are warnings, errors in applications, events about other nodes, events that are only stored, or our own."""
     assert node.take(ignored) == {}
 
 

@@ -15,7 +15,7 @@ def _events(*plugins: PluginStatus) -> list[HealthEvent]:
 
 
 def test_a_broken_device() -> None:
-    """The event contains the hub's reason, names the device as NVSentinel's monitors do, and asks for no action."""
+    """The event contains the hub's reason, names the device as NVSentinel's monitors do, and requests no action."""
     broken = replace(BROKEN, physical="GPU-1", pci=("0000:1b:00.0",), since=5.25)
     (sent,) = events_in(encode_events(_events(plugin(broken))))
     assert (sent.agent, sent.componentClass, sent.checkName) == (AGENT, "GPU", "DphubDeviceHealth")

@@ -57,7 +57,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Create the clock of the node."""
+    """Create the node's clock."""
     return Clock()
 
 
@@ -85,7 +85,7 @@ def _version(path: Path) -> tuple[int, float]:
 
 
 async def test_the_times_of_each_allocation(path: Path, clock: Clock) -> None:
-    """The times are those of the kubelet's answers; devices of other plugins are not recorded."""
+    """The times come from the kubelet's responses; devices of other plugins are not recorded."""
     process = Process(path, clock, Device("a", physical="card"), Device("b"))
     process.history.update({**_held(a="ns/one/main"), ("other.com/x", "a"): "ns/one/main"})
     clock.now += PERIOD
@@ -123,7 +123,7 @@ async def test_a_restart_continues(path: Path, clock: Clock) -> None:
 
 
 async def test_a_container_that_ended_while_no_plugin_ran(path: Path, clock: Clock) -> None:
-    """It counts up to the last answer that named it, but not for the time without answers."""
+    """It counts up to the last response that named it, but not for the time without responses."""
     before = Process(path, clock, Device("a"))
     for _ in range(3):
         before.history.update(_held(a="ns/one/main"))
@@ -154,9 +154,9 @@ async def test_seconds_never_fall(path: Path, clock: Clock) -> None:
 
     Prometheus interprets a counter that falls as one that restarted, and would count everything twice.
     """
-    seed = random.randrange(2**32)  # noqa: S311 - no secret
+    seed = random.randrange(2**32)  # noqa: S311 - not a secret
     print(f"seed {seed}")  # noqa: T201 - so that a failure can be repeated
-    rng = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - not a secret
     devices = [Device(name) for name in "abcd"]
     process = Process(path, clock, *devices)
     seen: dict[tuple[str, str], float] = {}

@@ -30,7 +30,7 @@ TIMEOUT = 60.0
 
 
 class Kubelet:
-    """A kubelet with the answers of the pod resources API."""
+    """A kubelet with responses from the pod resources API."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, plugin_dir: Path) -> None:
         self.answer: Mapping[tuple[str, str], str] | None = {}
@@ -58,7 +58,7 @@ def kubelet(monkeypatch: pytest.MonkeyPatch, plugin_dir: Path) -> Kubelet:
 
 
 async def test_a_device_has_its_containers(kubelet: Kubelet, plugin_dir: Path) -> None:
-    """They are those of all its shares, each once; other plugins' resources do not count."""
+    """A device has the containers of all its shares, each once; other plugins' resources do not count."""
     it = Setup()
     it.scan(Device("a", physical="card"), Device("b", physical="card"), Device("c"))
     holders = Holders(plugin_dir, it.inventory, it.status, it.history)
@@ -70,7 +70,7 @@ async def test_a_device_has_its_containers(kubelet: Kubelet, plugin_dir: Path) -
 
 
 async def test_an_answer_before_the_first_scan(kubelet: Kubelet, plugin_dir: Path) -> None:
-    """The kubelet's answer counts as soon as the devices are known: nothing in use is shown as free."""
+    """The kubelet's response counts as soon as the devices are known: nothing in use is shown as free."""
     it = Setup()
     holders = Holders(plugin_dir, it.inventory, it.status, it.history)
     kubelet.answer = {(STUB, "a"): "pod"}

@@ -124,14 +124,14 @@ async def test_the_owner_begins_with_what_the_one_before_it_has_written(upgrade:
     with serving(upgrade.third):
         assert store.refresh_role() is Role.SUPERSEDED
         older.set_admin_fault("a", CORDON, "by the newer hub")
-    # There is no check of the other hubs between its end and this.
+    # There is no check of the other hubs between its exit and this.
     store.save()
     assert store.reasons(["a"]) == "by the newer hub"
     assert b"by the newer hub" in upgrade.ours.health(PLUGIN).read_bytes()
 
 
 def _active(run_dir: RunDir) -> Ownership:
-    """Return the ownership of a process that knows no other hub."""
+    """Return the ownership of a process without other hubs."""
     ownership = Ownership(None, PLUGIN, run_dir.path)
     ownership.acquire()
     return ownership

@@ -19,7 +19,7 @@ from tests.unit.plugin.upgrade_setup import PLUGIN, Upgrade, serving
 
 
 async def test_it_is_woken_when_another_one_leaves(upgrade: Upgrade) -> None:
-    """It notices at once, before its next check."""
+    """A waiting plugin notices at once, before its next check, that another plugin has released its lock."""
     newer = Ownership(upgrade.third, PLUGIN, upgrade.third.path)
     newer.acquire()
     async with asyncio.timeout(WAIT_SECONDS), aclosing(upgrade.ownership.changes()) as changes:
@@ -43,7 +43,7 @@ def socket_of_third(tmp_path: Path) -> Iterator[socket.socket]:
 
 @pytest.mark.usefixtures("socket_of_third")
 def test_the_newest_hub_that_serves_the_resource_is_named(service: Upgrade) -> None:
-    """It may be the node's service, next to the hubs of two pods in an upgrade."""
+    """It may be the node's service, alongside the hubs of two pods in an upgrade."""
     with serving(service.first), serving(service.third), socket.socket(socket.AF_UNIX) as listening:
         service.ownership.refresh()
         assert service.ownership.newer_of(RESOURCE) == "third"
@@ -76,7 +76,7 @@ def test_a_newer_hub_that_starts_the_plugin_can_take_over(
     run: RunState | None,
     can: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """It need not have written a report yet; an older one whose plugin does not serve is not awaited."""
+    """It need not have written a report yet; an older one whose plugin does not serve is not waited for."""
     upgrade.ownership.acquire()
     if run:
         _write_report(upgrade.third, run)

@@ -42,7 +42,7 @@ INVALID: dict[str, Mistake] = {
 
 
 def test_a_path_of_the_node_that_is_read_as_one_of_the_process(tmp_path: Path) -> None:
-    """It fails where the node's files are below another root, and the message says how to read it."""
+    """It fails where the node's files are below a different root, and the message says how to read it."""
     file = written(
         tmp_path, f"{RESOURCE}    def devices(self):\n        return open('/sys/model').readlines()  # HERE\n"
     )
@@ -132,7 +132,7 @@ def __dir__():
 @pytest.mark.parametrize("name", ["P", "Q"])
 @pytest.mark.parametrize(("code", "words"), BROKEN.values(), ids=BROKEN)
 def test_a_class_that_is_imported_only_when_it_is_looked_up(tmp_path: Path, code: str, words: str, name: str) -> None:
-    """An error in its module is a mistake of the plugin, with its location, even if another class is named."""
+    """An error in its module is a mistake in the plugin, with its location, even if another class is named."""
     # Python can import it from then on, so no two have the same name.
     part = tmp_path / f"part_of_{tmp_path.name}.py"
     part.write_text(f"\n{code}\n")
@@ -149,7 +149,7 @@ HARDWARE: dict[str, Mistake] = {
 
 @pytest.mark.parametrize(("code", "words"), HARDWARE.values(), ids=HARDWARE)
 def test_hardware_that_cannot_be_listed(tmp_path: Path, code: str, words: str) -> None:
-    """This is a mistake of the plugin."""
+    """This is a mistake in the plugin."""
     file = written(tmp_path, f"{RESOURCE}    def devices(self): ...\n    def hardware(self):\n        {code}\n")
     report = find_hardware(f"{file}:P", Host(), shipped_only=False)
     (problem,) = report.problems

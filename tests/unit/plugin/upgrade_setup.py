@@ -24,7 +24,7 @@ def serving(run_dir: RunDir) -> Iterator[None]:
 
 
 class Upgrade:
-    """Three hubs on one node, in the order of their start; the process in the middle is the tested one."""
+    """Three hubs on one node, in the order they were started; the middle process is the one under test."""
 
     def __init__(self, path: Path) -> None:
         (path / NODE_DIR).mkdir()

@@ -1,4 +1,4 @@
-"""How the guard of a reset ends the processes that the reset has left behind."""
+"""How the guard of a reset kills the processes that the reset has left behind."""
 
 import os
 from collections.abc import Iterator

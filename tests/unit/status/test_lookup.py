@@ -66,7 +66,7 @@ def test_a_similar_name_is_suggested_to_a_user_only() -> None:
 
 
 def test_many_names_on_a_node_with_many_devices() -> None:
-    """They take little time, whether they are those of devices or not: an annotation may have that many."""
+    """They take little time, whether or not they belong to devices: an annotation may have that many."""
     node = _node(*(DeviceStatus(f"GPU-{number:08d}-aaaa-bbbb-cccc", healthy=True) for number in range(2000)))
     began = time.process_time()
     index = DeviceIndex(node)

@@ -60,7 +60,7 @@ def _lines(*plugins: PluginStatus) -> list[str]:
 
 
 def test_a_node_without_problems() -> None:
-    """Each plugin's devices have a line, and all plugins together have one."""
+    """Each plugin's devices have a line, and all plugins combined have one."""
     healthy = DeviceStatus("GPU-0", healthy=True)
     assert _lines(_plugin(healthy), _plugin(name="ib")) == ["plugins ok", "devices/gpu ok", "devices/ib ok"]
 
@@ -137,7 +137,7 @@ def test_what_happens_once() -> None:
 
 
 def test_external_text_adds_no_line() -> None:
-    """A reason that contains a line break stays in its line, so it cannot answer another question."""
+    """A reason that contains a line break stays in its line, so it cannot forge the result of another check."""
     odd = msgspec.structs.replace(BROKEN, reason="bad\nplugins ok\n\x1b[2J")
     lines = _lines(_plugin(odd))
     assert len(lines) == 2

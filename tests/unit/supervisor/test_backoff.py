@@ -17,7 +17,7 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Create a clock that does not run by itself."""
+    """Create a clock that does not run on its own."""
     return Clock()
 
 
@@ -60,7 +60,7 @@ def test_waiting_does_not_reset_the_count(clock: Clock) -> None:
 
 
 def test_reset_clears_the_count(clock: Clock) -> None:
-    """After an administrator's restart the first crash causes no delay."""
+    """After an administrator's restart the first crash does not cause a delay."""
     backoff = BackOff(clock)
     for _ in range(5):
         crash(backoff, clock, ran=1)

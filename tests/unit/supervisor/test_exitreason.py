@@ -1,4 +1,4 @@
-"""Why a plugin process ended, if it logged the reason."""
+"""Why a plugin process exited, if it logged the reason."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from hub.supervisor.exitreason import LONGEST, last_error
 
 
 def _write(log: Path, *events: dict[str, str | float]) -> None:
-    """Write events of this age in seconds, each an error unless it has another level."""
+    """Write events of this age in seconds, each an error unless it has a different level."""
     lines = []
     for event in events:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - float(event.pop("age", 0))))
@@ -27,7 +27,7 @@ def test_the_latest_error_counts(tmp_path: Path) -> None:
 
 
 def test_old_errors_are_ignored(tmp_path: Path) -> None:
-    """A crash is not explained by an error of the previous process, or by one from hours ago."""
+    """A crash is not explained by an error from the previous process, or by one from hours ago."""
     log = tmp_path / "log"
     _write(log, {"reason": "old", "age": 60}, {"level": "warning", "reason": "a warning"})
     assert last_error(log, time.time() - 10) == ""
@@ -46,7 +46,7 @@ def test_files_that_are_odd(tmp_path: Path) -> None:
 
 
 def test_a_date_without_a_time_zone(tmp_path: Path) -> None:
-    """A line whose date names no time zone is skipped, as is every line that no plugin of the hub has written."""
+    """A line whose date does not have a time zone is skipped, as is every line that is not from the hub's plugins."""
     log = tmp_path / "log"
     _write(log, {"reason": "the cause"}, {"timestamp": "0001-01-01T00:00:00"})
     assert last_error(log, time.time() - 5) == "the cause"

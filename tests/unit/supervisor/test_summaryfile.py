@@ -52,7 +52,7 @@ def test_a_file_that_is_removed_or_replaced(run_dir: RunDir) -> None:
 
 
 async def test_a_stopped_hub_removes_the_file(run_dir: RunDir) -> None:
-    """A hub that stops removes it, so that nothing mistakes it for the state of the node."""
+    """A hub removes it when it stops, so that nothing mistakes it for the state of the node."""
     keeping = asyncio.create_task(SummaryFile(run_dir, Reader(run_dir)).keep())
     await asyncio.sleep(0)
     assert run_dir.summary.exists()

@@ -84,13 +84,13 @@ def inbox(request: pytest.FixtureRequest, directory: Path, monkeypatch: pytest.M
 
 
 async def test_it_is_ready_when_every_plugin_has_scanned(inbox: Inbox) -> None:
-    """Until then, the status says which plugin is awaited; the kubelet is not awaited."""
+    """Until then, the status says which plugin the hub is waiting for; it does not wait for the kubelet."""
     reader = FixedReader()
     running = asyncio.create_task(Systemd(reader).run())
     try:
         await wait_until(lambda: "STATUS=Waiting for the first scan of its plugins" in inbox.lines(), "the first look")
         reader.found = _status(_plugin("a", Condition.WAITING), _plugin("b", Condition.STARTING))
-        await wait_until(lambda: "STATUS=Waiting for the first scan of b" in inbox.lines(), "b to be awaited")
+        await wait_until(lambda: "STATUS=Waiting for the first scan of b" in inbox.lines(), "the wait for b")
         assert "READY=1" not in inbox.lines()
         reader.found = _status(_plugin("a", Condition.WAITING), _plugin("b", Condition.NO_RESOURCES))
         await wait_until(lambda: "WATCHDOG=1" in inbox.lines(), "a report after it is ready")

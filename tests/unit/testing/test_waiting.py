@@ -21,7 +21,7 @@ async def test_an_error_of_the_condition_ends_the_wait() -> None:
     """A test fails at once where the condition can no longer become true."""
 
     def failed() -> bool:
-        raise RuntimeError("the plugin has ended")
+        raise RuntimeError("the plugin has exited")
 
-    with pytest.raises(RuntimeError, match="the plugin has ended"):
+    with pytest.raises(RuntimeError, match="the plugin has exited"):
         await wait_until(failed, "a plugin")

@@ -5,7 +5,8 @@ import { ago, clock } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 
-// Args: since when, why and for how many tries the hub has not answered, or null; Unix time of its last answer, or 0.
+// Args: since when, why and for how many attempts the hub has not responded, or null; Unix time of its last response,
+// or 0.
 export function drawGone(gone, answered) {
   document.body.classList.toggle("is-gone", Boolean(gone));
   byId("gone-next").hidden = !gone;

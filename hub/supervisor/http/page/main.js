@@ -18,10 +18,10 @@ const LONGEST = 30000; // milliseconds between requests to a hub that does not a
 
 const byId = (id) => document.getElementById(id);
 
-let status = null; // the hub's last answer
-let overview = null; // of the devices in that answer
-let answered = 0; // Unix time of that answer, by the browser's clock
-let gone = null; // since when, why and for how many tries the hub has not answered
+let status = null; // the hub's last response
+let overview = null; // of the devices in that response
+let answered = 0; // Unix time of that response, by the browser's clock
+let gone = null; // since when, why and for how many attempts the hub has not responded
 let filters = readFilters();
 let limit = STEP;
 let timer = 0;

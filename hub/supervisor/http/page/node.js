@@ -22,8 +22,8 @@ export function drawHead(status, answered) {
 }
 
 export function drawHeadWithoutHub(status) {
-  setVerdict("No answer", "unknown");
-  document.title = ["No answer", status?.node, PRODUCT].filter(Boolean).join(" - ");
+  setVerdict("No response", "unknown");
+  document.title = ["No response", status?.node, PRODUCT].filter(Boolean).join(" - ");
 }
 
 function setVerdict(words, kind) {

@@ -20,7 +20,7 @@ export function ago(seconds) {
   return parts.join(" ");
 }
 
-// How long ago something was; `tick` updates it between the hub's answers.
+// How long ago something was; `tick` updates it between the hub's responses.
 export function since(moment) {
   return moment ? h("span", { "data-since": moment }, ago(Date.now() / 1000 + ahead - moment)) : "-";
 }

@@ -51,7 +51,7 @@ def status(
 
 
 def encoded(document: object) -> Answer:
-    """Create an answer with this document as its body."""
+    """Create a response with this document as its body."""
     return Answer(msgspec.json.encode(document).decode())
 
 
@@ -89,7 +89,7 @@ class MemoryProxy:
         self.requests: list[str] = []
 
     def get(self, path: str, *, timeout: float, max_bytes: int) -> Response:
-        """Return an answer."""
+        """Return a response."""
         self.requests.append(path)
         answer = find(self._scenario, path, {"sec-dphub": "1"})
         if answer.mode == "hang":

@@ -59,7 +59,7 @@ def test_during_an_upgrade_the_hub_that_serves_gets_the_command(
 
 
 def _served_by(service: str, condition: Condition = Condition.SUPERSEDED) -> Answer:
-    """Create the answer of a hub on a node on which a service runs."""
+    """Create the response from a hub on a node on which a service runs."""
     answer = status(condition=condition)
     return encoded(replace(answer, hub=replace(answer.hub, service=service)))
 
@@ -86,7 +86,7 @@ def test_where_the_nodes_service_runs_it_gets_the_command(
 def test_without_another_service_the_hub_in_the_pod_gets_the_command(
     monkeypatch: pytest.MonkeyPatch, commands: list[list[str]], service: str
 ) -> None:
-    """The service is that hub itself, there is none, or its name is not that of a hub."""
+    """The service is that hub itself, there is none, or its name is not a hub's."""
     scenario = Scenario(pods=[pod("one", "node")], pages={"one /status": _served_by(service)})
     dphub(monkeypatch, scenario, "restart", "node", "gpu")
     assert commands == [["one", "dphub", "restart", "--", "gpu"]]

@@ -19,12 +19,12 @@ ODD = ["\x1b[2J", "\x9b31m", "\u202e", "\n", "\r", "\x07", "\x00", "[red]", "a",
 
 
 def test_status_lists_what_needs_attention_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nodes without an answer come first, then those with problems; the exit code says that some need attention."""
+    """Nodes without a response come first, then those with problems; the exit code says that some need attention."""
     result = dphub(monkeypatch, three_nodes(), "status")
     heading, _, _, _, *rows = result.output.splitlines()
-    assert heading == "3 nodes, 1 without an answer; 2 of 4 devices healthy, 2 used"
+    assert heading == "3 nodes, 1 without a response; 2 of 4 devices healthy, 2 used"
     assert [row.split()[0] for row in rows] == ["node-c", "node-b", "node-a"]
-    assert "no answer" in rows[0]
+    assert "no response" in rows[0]
     assert "its container is waiting: ImagePullBackOff" in rows[0]
     assert rows[1].split()[1:5] == ["warning", "0", "of", "2"]
     assert rows[2].split()[1:6] == ["ok", "2", "of", "2", "2"]
@@ -44,7 +44,7 @@ def test_status_lists_what_needs_attention_first(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_filters(monkeypatch: pytest.MonkeyPatch, words: list[str], devices: list[str]) -> None:
-    """Each leaves out all other devices, in JSON and on a terminal; together they all apply."""
+    """Each leaves out all other devices, in JSON and on a terminal; if combined, they all apply."""
     found = lines(dphub(monkeypatch, three_nodes(), "devices", *words, "--json"))
     assert [row["id"] for row in found] == devices
     shown = dphub(monkeypatch, three_nodes(), "devices", *words).stdout
@@ -119,10 +119,10 @@ def test_history(monkeypatch: pytest.MonkeyPatch) -> None:
     [["status"], ["devices"], ["problems"], ["holders"], ["history"], ["status", "--json"], ["devices", "--json"]],
 )
 def test_text_from_nodes_is_printable(monkeypatch: pytest.MonkeyPatch, words: Sequence[str]) -> None:
-    """Whatever a hub answers, control characters and changes of the writing direction are not printed."""
-    seed = random.randrange(2**32)  # noqa: S311 - no secret
+    """Whatever a hub returns, control characters and changes in writing direction are not printed."""
+    seed = random.randrange(2**32)  # noqa: S311 - not a secret
     print(f"seed {seed}")  # noqa: T201 - so that a failure can be repeated
-    rng = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - not a secret
 
     def odd() -> str:
         return "x" + "".join(rng.choices(ODD, k=8))
@@ -156,7 +156,7 @@ def test_json_and_watch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_watch_queries_once_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interrupt ends it at any time; the exit code is that of the last round that was shown."""
+    """An interrupt ends it at any time; the exit code reflects the last round that was shown."""
     scenario = Scenario(pods=[pod("hub-a", "node-a")], pages={"hub-a /status": encoded(status())})
     asked: list[str] = []
     rounds = iter([status(problems=[BROKEN]), status()])

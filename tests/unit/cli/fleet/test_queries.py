@@ -1,4 +1,4 @@
-"""How all hubs are queried, and what follows from their answers, tested in this process."""
+"""How all hubs are queried, and what follows from their responses, tested in this process."""
 
 import pytest
 from msgspec.structs import replace
@@ -17,13 +17,13 @@ NODES = 40
 
 
 def _many(answer: Answer) -> Scenario:
-    """Create a cluster in which each hub gives the same answer."""
+    """Create a cluster in which each hub gives the same response."""
     pods = [pod(f"hub-{number}", f"node-{number}") for number in range(NODES)]
     return Scenario(pods=pods, pages={f"hub-{number} /status": answer for number in range(NODES)})
 
 
 def _with_exec(scenario: Scenario, answer: Answer) -> Scenario:
-    """Give commands in pods this answer; a success has the exit code 0."""
+    """Give commands in pods this response; a success has the exit code 0."""
     scenario.execs = {f"hub-{number} /status": replace(answer, code=answer.code % 200) for number in range(NODES)}
     return scenario
 
@@ -39,7 +39,7 @@ def test_each_node_has_an_answer_or_a_reason() -> None:
 
 @pytest.mark.parametrize(("old", "new"), [(Condition.REGISTERED, Condition.STANDBY), (Condition.REGISTERED, None)])
 def test_during_an_upgrade_the_hub_that_serves_counts(old: Condition, new: Condition | None) -> None:
-    """While the new pod starts, the old one counts."""
+    """While the new pod is starting, the old one counts."""
     scenario = Scenario(
         pods=[
             pod("old", "node", created="2026-01-01T00:00:00Z"),
@@ -123,7 +123,7 @@ def test_an_invalid_answer_affects_only_its_node(body: str) -> None:
     found = fleet.query("/status", NodeStatus)
     assert [node for node, _ in found.values] == ["node-b"]
     reason = found.unanswered[0].reason
-    assert "sent an answer that this version of dphub does not understand" in reason
+    assert "sent a response that this version of dphub does not understand" in reason
     assert len(reason) < 400
 
 
@@ -169,7 +169,7 @@ def test_a_namespace_is_a_name(name: str) -> None:
 
 
 def test_devices_of_thousands_of_nodes_are_listed_by_node() -> None:
-    """They are in the order of the nodes' names, whichever node answers first."""
+    """They are sorted by node name, whichever node answers first."""
     scenario = _many(encoded(status(DeviceStatus("GPU-1", healthy=True))))
     fleet, _, _ = fleet_of(scenario, parallel=8)
     nodes = [node for node, _ in fleet.query("/status", NodeStatus).values]

@@ -1,4 +1,4 @@
-"""What a plugin answers to a client of its admin socket."""
+"""How a plugin responds to a client of its admin socket."""
 
 import asyncio
 from pathlib import Path

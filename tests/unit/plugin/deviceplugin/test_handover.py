@@ -67,7 +67,7 @@ Three = tuple[Hub, Hub, Hub]
 
 @pytest.fixture
 def hubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Three]:
-    """Create three hubs, in the order of their start; none of their plugins serves yet."""
+    """Create three hubs, in the order they were started; none of their plugins serves yet."""
     monkeypatch.setattr(handover, "SEEN_AFTER", 0.05)
     monkeypatch.setattr(handover, "LINGER", 0.05)
     (tmp_path / SERVING_DIR).mkdir()

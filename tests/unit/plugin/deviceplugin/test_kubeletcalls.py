@@ -9,7 +9,7 @@ class Caller:
     """A call that is answered when the test says so.
 
     Attributes:
-        is_answering: Whether the answer is being prepared.
+        is_answering: Whether the response is being prepared.
     """
 
     def __init__(self, calls: KubeletCalls) -> None:
@@ -57,7 +57,7 @@ async def test_without_a_call_the_block_begins_after_the_time() -> None:
 
 
 async def test_a_call_that_began_before_is_reported() -> None:
-    """The plugin may be slow, for example; the answer to that call is not delayed."""
+    """The plugin may be slow, for example; the response to that call is not delayed."""
     calls = KubeletCalls()
     caller = Caller(calls)
     await asyncio.sleep(0)

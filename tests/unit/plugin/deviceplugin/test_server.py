@@ -163,7 +163,7 @@ class _Server:
 async def test_a_stop_while_the_socket_is_bound_again(
     directory: Path, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At each moment, the server ends without an error and leaves no socket."""
+    """At each moment, the server stops without an error and leaves no socket."""
     monkeypatch.setattr(grpc.aio, "server", _Server)
     server = DevicePluginServer(directory / "x.sock", _Service(), Notifier())
     await server.open()

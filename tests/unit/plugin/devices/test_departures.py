@@ -41,7 +41,7 @@ class Pauses:
 
 
 class Finishing:
-    """Departures that finish by themselves."""
+    """Departures that finish on their own."""
 
     def __init__(self) -> None:
         self.pauses = Pauses()
@@ -71,7 +71,7 @@ async def finishing() -> AsyncIterator[Finishing]:
 
 
 async def test_a_device_leaves_a_second_after_it_has_disappeared(finishing: Finishing) -> None:
-    """By then, a kubelet that got an answer just before has processed it."""
+    """By then, a kubelet that got a response just before has processed it."""
     await finishing.update(A | B, B)
     assert (finishing.advertised, finishing.pauses.begun) == ("a", [GRACE])
     await finishing.pauses.end()

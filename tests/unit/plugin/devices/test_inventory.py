@@ -30,7 +30,7 @@ def _transitions(it: Setup) -> dict[str, float]:
 
 
 async def test_each_change_evaluates_each_device_once() -> None:
-    """Stream, log, counters and report share one evaluation after each scan, failed scan or change of health."""
+    """The stream, log, counters and report share one evaluation after each scan, failed scan or change of health."""
     it = Setup()
     it.scan(Device("a"), Device("b", unhealthy="too hot"))
     assert it.store.evaluations == 2
@@ -62,7 +62,7 @@ async def test_a_recovery_ends_on_time() -> None:
 
 
 async def test_a_version_is_what_a_kubelet_sees() -> None:
-    """Another reason is a change for the report, but not another list for the kubelet."""
+    """A different reason is a change in the report, but the kubelet does not get a new list."""
     it = Setup()
     it.scan(Device("a"), Device("b", unhealthy="too hot"))
     version = it.resource.list.version

@@ -13,7 +13,7 @@ LABEL = {"example.com/model": "x1"}
 
 
 class Labelled(Plugin):
-    """A plugin whose labels are whatever the test says."""
+    """A plugin whose labels are whatever the test specifies."""
 
     resource = "example.com/labelled"
 
@@ -24,7 +24,7 @@ class Labelled(Plugin):
         self.asked: list[Sequence[Device]] = []
 
     def devices(self) -> Iterator[Device]:
-        """Yield one device, then fail if the test asks for it."""
+        """Yield one device, then fail if the test requires it."""
         yield Device("a")
         if self.failure:
             raise self.failure
@@ -34,7 +34,7 @@ class Labelled(Plugin):
         return (device.with_fault("prepared") for device in devices)
 
     def labels(self, devices: Sequence[Device]) -> Mapping[str, str]:
-        """Return what the test says."""
+        """Return what the test specifies."""
         self.asked.append(devices)
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -55,7 +55,7 @@ def test_labels_of_a_plugin() -> None:
 
 
 def test_a_plugin_without_labels() -> None:
-    """Such a plugin has no labels, which is not a mistake."""
+    """The plugin has no labels, which is not a mistake."""
     assert scan(Plugin(), prepares=True, labels=True).labels == (None, "")
 
     class Few(Labelled):
@@ -72,7 +72,7 @@ def test_labels_that_are_not_read() -> None:
 
 
 def test_hardware_that_is_not_there() -> None:
-    """The labels are those of a node without the hardware; after a fault they stay unchanged."""
+    """The labels match those of a node without the hardware; after a fault they stay unchanged."""
     plugin = Labelled({}, NoDevices("no such hardware"))
     assert _scanned(plugin) == ({}, "")
     assert plugin.asked == [[]]
@@ -126,7 +126,7 @@ def test_many_invalid_labels() -> None:
 
 
 def test_too_many_labels() -> None:
-    """Labels beyond the number that fits into a file are dropped."""
+    """Labels beyond the number that fits in a file are dropped."""
     labels, problem = _scanned(Labelled({f"example.com/{number}": "x" for number in range(MAX_LABELS + 1)}))
     assert len(labels or {}) == MAX_LABELS
     assert problem == f"{MAX_LABELS + 1} labels, expected at most {MAX_LABELS}: only the first ones count"

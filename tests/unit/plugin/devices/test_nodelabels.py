@@ -147,7 +147,7 @@ async def test_a_crash_takes_no_label_away_at_once(tmp_path: Path) -> None:
 
 
 async def test_only_the_owner_of_the_devices_writes(tmp_path: Path) -> None:
-    """A process that has not scanned yet, or that leaves its devices to another hub's, changes no label."""
+    """A process that has not scanned yet, or that leaves its devices to another hub's, does not change any label."""
     it = Labelled(tmp_path)
     it.labels.refresh()
     it.labels.expire()

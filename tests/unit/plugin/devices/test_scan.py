@@ -15,7 +15,7 @@ class Endless(Plugin):
     resource = "example.com/endless"
 
     def devices(self) -> Iterator[Device]:
-        """Yield devices without end."""
+        """Yield an endless number of devices."""
         return (Device(f"d{number}") for number in count())
 
 
@@ -31,7 +31,7 @@ class EndlessNames(Plugin):
     """A plugin whose loop never ends."""
 
     def resources(self) -> Iterator[str]:  # type: ignore[override]
-        """Yield names without end."""
+        """Yield an endless number of names."""
         return (f"example.com/r{number}" for number in count())
 
 
@@ -72,7 +72,7 @@ def test_the_node_is_prepared_for_the_devices() -> None:
 
 
 def test_a_scan_that_only_looks_prepares_nothing() -> None:
-    """Such a scan finds the same devices."""
+    """This scan finds the same devices."""
     plugin = Prepared()
     (found,) = scan.scan(plugin, prepares=False).resources.values()
     assert (plugin.prepared, list(found.devices)) == ([], ["a", "c"])

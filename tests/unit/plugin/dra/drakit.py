@@ -37,11 +37,11 @@ class AnyPlugin(Plugin):
     answer: Callable[[Sequence[Device]], Allocation] = staticmethod(Allocation.merge)
 
     def devices(self) -> list[Device]:
-        """Return no devices: the test says what a scan finds."""
+        """Return no devices: the test determines what a scan finds."""
         return []
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
-        """Answer as the test says."""
+        """Respond as the test specifies."""
         return self.answer(devices)
 
 

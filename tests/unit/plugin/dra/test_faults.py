@@ -1,4 +1,4 @@
-"""Plugin processes that are killed at random leave nothing stuck, and give no device twice."""
+"""Plugin processes that are killed at random leave nothing stuck, and never give a device out twice."""
 
 import pytest
 

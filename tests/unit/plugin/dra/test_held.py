@@ -25,7 +25,7 @@ class FakeHolders:
     """What the kubelet says about containers with devices.
 
     Attributes:
-        answer: The next answer; None if there is none.
+        answer: The next response; None if there is none.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class FakeHolders:
 
 
 class HeldDriver(Driver):
-    """A driver on a node whose kubelet says what the test says."""
+    """A driver on a node whose kubelet reports what the test specifies."""
 
     def __init__(self, directory: Path) -> None:
         self.kubelet = FakeHolders()

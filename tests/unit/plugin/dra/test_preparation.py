@@ -70,7 +70,7 @@ async def test_no_request_gets_the_cdi_device_of_another(driver: Driver) -> None
 
 
 async def test_a_repeated_call_gets_the_same_answer_without_another_allocation(driver: Driver) -> None:
-    """A restarted kubelet repeats the call. It also works after a plugin restart, and without the API server."""
+    """A restarted kubelet makes the call again. This also works after a plugin restart, and without the API server."""
     driver.store_api.allocate("u1", "a")
     before = await driver.preparation.prepare("team", "claim-u1", "u1")
     driver.store_api.claims.clear()
@@ -142,7 +142,7 @@ async def test_release_removes_everything_and_needs_no_api_server(driver: Driver
 
 
 async def test_a_device_that_cannot_be_used_is_refused_with_the_reason(driver: Driver) -> None:
-    """The reason is that of `dphub devices`; a claim that tolerates the taint gets the device."""
+    """The reason is the one that `dphub devices` shows; a claim that tolerates the taint gets the device."""
     driver.store.set_admin_fault(share_key(STUB, Device("a")), CORDON, "cordoned: for a test")
     driver.inventory.publish()
     driver.store_api.allocate("u1", "a")

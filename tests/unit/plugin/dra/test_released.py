@@ -54,7 +54,7 @@ class FakeResets:
 
 
 class ReleasedDriver(Driver):
-    """A driver whose plugin wants resets after a release."""
+    """A driver whose plugin requests resets after a release."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -224,7 +224,7 @@ async def test_a_restart_resumes(driver: ReleasedDriver, monkeypatch: pytest.Mon
 
 
 async def test_a_repeated_release_changes_nothing(driver: ReleasedDriver) -> None:
-    """The kubelet repeats it after its restart."""
+    """The kubelet retries it after a restart."""
     async with driver.running():
         await driver.use("u1", "a")
         await driver.preparation.release("u1")

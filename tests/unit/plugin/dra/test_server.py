@@ -52,7 +52,7 @@ async def test_connections_have_a_limit(sockets: Sockets, number: int) -> None:
 
 
 async def test_a_reason_of_the_kubelet_has_a_limit(sockets: Sockets) -> None:
-    """The plugin's report, which contains the reason for each resource, stays readable."""
+    """The plugin's report, which contains the kubelet's reason for each resource, stays readable."""
     status = wire.RegistrationStatus(plugin_registered=False, error="\x01\n" * 1_000_000)
     async with grpc.aio.insecure_channel(unix_target(sockets.paths[0])) as channel:
         await RegistrationStub(channel).NotifyRegistrationStatus(status)

@@ -35,7 +35,7 @@ def test_a_device_by_any_of_its_names(tmp_path: Path, name: str) -> None:
 
 
 def test_from_the_start(tmp_path: Path) -> None:
-    """A device with a report is not offered while a plugin starts, not even for a moment."""
+    """A device with a report is not offered while a plugin is starting, not even for a moment."""
     say(tmp_path)
     assert make_store(tmp_path).health_of(GPU, DEVICE).health is Health.UNHEALTHY
 

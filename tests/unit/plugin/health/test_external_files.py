@@ -1,4 +1,4 @@
-"""Files of reports that are invalid, too many or too long, and what is left of them."""
+"""Report files that are invalid, too many or too long, and what is left of them."""
 
 import errno
 import os
@@ -99,7 +99,7 @@ def test_files_that_are_not_read(tmp_path: Path) -> None:
 
 
 def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a plugin starts, the first by name count, and the log says that there are more."""
+    """When a plugin starts, only the first ones by name count, and the log says that there are more."""
     monkeypatch.setattr(external, "MAX_FILES", 1)
     say(tmp_path, "a.json")
     say(tmp_path, "b.json", device="GPU-9")

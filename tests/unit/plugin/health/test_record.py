@@ -80,7 +80,7 @@ TABLE: list[tuple[str, list[Step], Health, str]] = [
 
 @pytest.mark.parametrize(("steps", "state", "reason"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 def test_transitions(steps: list[Step], state: Health, reason: str) -> None:
-    """They are those of the table in the module's docstring, with the text for an administrator."""
+    """They match the table in the module's docstring, with the text for an administrator."""
     record = HealthRecord()
     for step in steps:
         step(record)

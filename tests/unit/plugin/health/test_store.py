@@ -35,7 +35,7 @@ def _book(policy: RecoveryPolicy | None = None, clock: Clock | None = None, path
 
 
 def test_devices_of_the_same_id_in_two_resources_are_two() -> None:
-    """A fault of one does not affect the other, and neither flaps because the other is healthy."""
+    """A fault in one does not affect the other, and neither flaps because the other is healthy."""
     book = _book()
     for _ in range(10):
         book.report(ODD, [Device("x-0", unhealthy="burnt")])
@@ -45,7 +45,7 @@ def test_devices_of_the_same_id_in_two_resources_are_two() -> None:
 
 
 def test_shares_of_a_physical_device_share_its_health() -> None:
-    """This holds in any resource; what a plugin reports about one share concerns only that share."""
+    """This holds in any resource; what a plugin reports about one share affects only that share."""
     book = _book()
     book.fail(physical_key(ODD, Device("a", physical="card")), "reset", "stuck")
     book.report(ODD, [Device("a", physical="card", unhealthy="torn")])

@@ -21,7 +21,7 @@ ODD: list[tuple[str, Metric]] = [
     ("a label that is not a string", Metric(NAMED, "", [Sample(1, {"gpu": 0})])),  # type: ignore[dict-item]
     ("a label that cannot be written", Metric(NAMED, "", [Sample(1, {"file": "\udcff"})])),
     ("a label of the hub's", Metric(NAMED, "", [Sample(1, {"plugin": "me"})])),
-    ("a label of Prometheus's", Metric(NAMED, "", [Sample(1, {"le": "1"})])),
+    ("a label that Prometheus uses itself", Metric(NAMED, "", [Sample(1, {"le": "1"})])),
     ("a name with a dash", Metric("things-there", "", [Sample(1)])),
     ("a counter without its end", Metric(NAMED, "", [Sample(1)], Kind.COUNTER)),
     ("a gauge with that end", Metric(f"{NAMED}_total", "", [Sample(1)])),

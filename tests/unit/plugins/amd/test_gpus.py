@@ -20,7 +20,7 @@ def _files(device: object) -> list[str]:
 
 
 def test_a_card_is_a_device(tmp_path: Path) -> None:
-    """Its id is its PCI address; it has its own files and that of KFD, and its NUMA node."""
+    """Its id is its PCI address; it has its own files and KFD's, and its NUMA node."""
     found = scan(mi300x(tmp_path))
     assert list(found.devices) == [f"0000:{bus}:00.0" for bus in OAM]
     device = found.devices[LAST]
@@ -30,7 +30,7 @@ def test_a_card_is_a_device(tmp_path: Path) -> None:
 
 
 def test_two_gpus_of_a_container_share_one_file(tmp_path: Path) -> None:
-    """The file is that of KFD, as in ROCm's plugin."""
+    """The shared file is KFD's, as in ROCm's plugin."""
     devices = list(scan(mi210(tmp_path)).devices.values())[:2]
     assert [node.host_path for node in Allocation.merge(devices).nodes] == [
         *("/dev/kfd", "/dev/dri/card1", "/dev/dri/renderD128", "/dev/dri/card2", "/dev/dri/renderD129"),
@@ -161,7 +161,7 @@ def test_an_integrated_gpu(tmp_path: Path) -> None:
 
 
 def test_hardware_with_and_without_a_driver(tmp_path: Path) -> None:
-    """The plugin is suggested for AMD's GPUs and accelerators, and not for other functions of them."""
+    """The plugin is suggested for AMD's GPUs and accelerators, and not for their other functions."""
     tree = AmdTree(tmp_path)
     assert list(plugin(tree).hardware()) == []
     tree.add(FIRST)

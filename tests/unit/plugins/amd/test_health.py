@@ -83,7 +83,7 @@ def test_an_exporter_that_no_longer_answers(reports: Reports, clock: Clock) -> N
     ],
 )
 def test_the_names_of_partitions(reports: Reports, clock: Clock, name: str, unhealthy: list[int]) -> None:
-    """A report on a card concerns all its partitions; one on a partition gives a PCI function or a device's name."""
+    """A report on a card applies to all its partitions; one on a partition gives a PCI function or a device's name."""
     gpus = [_gpu(0), _gpu(1, "amdgpu_xcp_7"), _gpu(2, "amdgpu_xcp.8")]
     reports.update([name])
     clock.now += 30

@@ -20,14 +20,14 @@ HARMLESS: dict[str, tuple[str, bytes | str | None]] = {
     "a NUMA node with many digits": (f"{CARD}/numa_node", b"9" * 5000),
     "a product name that is not UTF-8": (f"{CARD}/product_name", b"\xff\xfe"),
     "a product name that is a pipe": (f"{CARD}/product_name", None),
-    "a device id without an end": (f"{CARD}/device", "/dev/zero"),
+    "an endless device id": (f"{CARD}/device", "/dev/zero"),
     "a connector next to the device files": (f"{CARD}/drm/card1-DP-1/status", b"connected"),
     "memory that is not readable": (f"{NODE}/mem_banks/0/properties", None),
-    "memory of many digits": (f"{NODE}/mem_banks/0/properties", b"size_in_bytes " + b"9" * 5000),
-    "a number of KFD that is a word": (f"{NODE}/gpu_id", b"none"),
+    "a memory size with many digits": (f"{NODE}/mem_banks/0/properties", b"size_in_bytes " + b"9" * 5000),
+    "a KFD number that is a word": (f"{NODE}/gpu_id", b"none"),
     "a link to no node": (f"{NODE}/io_links/1/properties", b"type 11\nnode_to 999999\n"),
     "a link of an unknown type": (f"{NODE}/io_links/1/properties", b"type 99\nnode_to 3\n"),
-    "a link without an end": (f"{NODE}/p2p_links/1/properties", "/dev/zero"),
+    "a link with endless properties": (f"{NODE}/p2p_links/1/properties", "/dev/zero"),
     "a node that is not a number": ("sys/class/kfd/kfd/topology/nodes/x/properties", b"drm_render_minor 128"),
     "a processor that is not readable": ("sys/class/kfd/kfd/topology/nodes/0/properties", None),
     "a partition with an odd name": ("sys/devices/platform/amdgpu_xcp.x/drm/renderD1/dev", b"226:1"),
@@ -61,7 +61,11 @@ HARMFUL: dict[str, tuple[str, bytes | str | None, str]] = {
     "an empty mode": (f"{CARD}/current_memory_partition", b"\n", "current_memory_partition is '', expected a mode"),
     "an unreadable mode": (f"{CARD}/current_compute_partition", None, "current_compute_partition not a regular file"),
     "an unreadable node": (f"{NODE}/properties", None, "KFD lists no GPU with its render node, renderD128"),
-    "a render node of many digits": (f"{NODE}/properties", b"drm_render_minor " + b"1" * 5000, "KFD lists no GPU with"),
+    "a render node with many digits": (
+        f"{NODE}/properties",
+        b"drm_render_minor " + b"1" * 5000,
+        "KFD lists no GPU with",
+    ),
     "the render node of another": (f"{NODE}/properties", b"drm_render_minor 136", "KFD lists no GPU with"),
     "no render node": (f"{NODE}/properties", b"simd_count 4", "KFD lists no GPU with its render node"),
 }
@@ -69,7 +73,7 @@ HARMFUL: dict[str, tuple[str, bytes | str | None, str]] = {
 
 @pytest.mark.parametrize("change", HARMFUL.values(), ids=HARMFUL)
 def test_an_odd_gpu_is_excluded(tree: AmdTree, change: tuple[str, bytes | str | None, str]) -> None:
-    """It has a reason, and the other one is advertised, unless KFD does not distinguish them."""
+    """The odd GPU has a reason, and the other GPU is advertised, unless KFD does not distinguish the two."""
     file, content, reason = change
     put(tree.root / file, content)
     if content == b"drm_render_minor 136":

@@ -20,7 +20,7 @@ def _node(tree: AmdTree, **settings: object) -> Node:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Node:
-    """Create eight MI210s, four on each CPU, which xGMI links."""
+    """Create eight MI210s, four on each CPU, linked by xGMI."""
     return _node(mi210(tmp_path_factory.mktemp("whole")))
 
 
@@ -42,7 +42,7 @@ MI210 = [f"0000:{bus}:00.0" for bus in ("03", "27", "43", "63", "83", "a3", "c3"
 
 
 def test_close_to_a_required_gpu(whole: Node) -> None:
-    """The GPU is one that xGMI links to it; requests as in ROCm's tests are among the cases of migrations."""
+    """The GPU is one linked to it by xGMI. The migration cases cover requests like those in ROCm's tests."""
     assert _chosen(whole, 2, required=(MI210[7],)) == [MI210[4], MI210[7]]
 
 

@@ -54,7 +54,7 @@ def _expected(tree: AmdTree) -> dict[str, tuple[str, str]]:
 
 @pytest.mark.parametrize("separator", ["_", "."])
 def test_the_list_follows_the_node(tmp_path: Path, separator: str) -> None:
-    """After any edits, the devices are those of the node at that moment, each with its own file.
+    """After any edits, the devices match the node at that moment, each with its own file.
 
     What the plugin watches has changed whenever the list has.
     """

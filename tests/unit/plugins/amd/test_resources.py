@@ -24,7 +24,7 @@ def _three(root: Path) -> AmdTree:
 
 
 def test_a_mixed_node_is_explained(tmp_path: Path) -> None:
-    """With the strategy single, the reason says which modes there are, and what to do."""
+    """With the `single` strategy, the reason says which modes there are, and what to do."""
     excluded = scan(_three(tmp_path)).excluded
     assert excluded[f"{FIRST}-1"] == (
         "its card is in mode dpx_nps1, and with resource_naming_strategy single all cards must be in one mode; this "
@@ -43,7 +43,7 @@ def test_cards_without_modes_are_no_reason_to_exclude_others(tmp_path: Path) -> 
 
 
 def test_the_resources_without_a_gpu(tmp_path: Path) -> None:
-    """With the strategy single, amd.com/gpu is served with zero; resources of modes appear with the modes."""
+    """With the `single` strategy, amd.com/gpu is served with zero; resources of modes appear with the modes."""
     tree = AmdTree(tmp_path)
     assert list(plugin(tree).resources()) == ["amd.com/gpu"]
     named = [{"name": "example.com/big", "select": {"min_vram": 100}}]
@@ -101,7 +101,7 @@ def test_selectors(tmp_path: Path, selector: dict[str, Any], excluded: list[str]
 
 
 def test_a_number_of_cards(tmp_path: Path) -> None:
-    """The first ones by their PCI addresses are served, each with all its partitions."""
+    """The first ones by PCI address are served, each with all its partitions."""
     tree = _three(tmp_path)
     found = scan(tree, resource_naming_strategy="mixed", gpu={"device_count": 2})
     assert found.counts == {"amd.com/dpx_nps1": 2, "amd.com/spx_nps1": 1}

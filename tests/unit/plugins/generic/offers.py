@@ -39,7 +39,7 @@ def devices(root: Path, settings: object) -> list[Device]:
 
 
 def files(device: Device) -> list[tuple[str, str, str]]:
-    """Return what a container gets of a device: paths on the node and in the container, and permissions or ro."""
+    """Return what a container gets from a device: paths on the node and in the container, and permissions or ro."""
     given = Allocation.merge([device])
     nodes = [(str(node.host_path), str(node.container_path), node.permissions) for node in given.nodes]
     mounts = [(str(m.host_path), str(m.container_path), "ro" if m.read_only else "mount") for m in given.mounts]

@@ -24,7 +24,7 @@ def test_each_match_is_a_device_in_numeric_order(tree: GenericTree) -> None:
 
 
 def test_ids_are_those_of_the_hardware(tree: GenericTree) -> None:
-    """A serial adapter that gets another number keeps its id, and no adapter in another port gets that id."""
+    """A serial adapter that gets a different number keeps its id, and no adapter in another port gets that id."""
     adapter = tree.usb("1-1.4", number=4)
     tree.part(adapter, "ttyUSB0", "tty")
     other = tree.usb("1-1.3", number=5)
@@ -50,7 +50,7 @@ def test_two_files_of_one_camera(tree: GenericTree) -> None:
 
 
 def test_ports_of_one_interface(tree: GenericTree) -> None:
-    """Each has an id, by its number within the interface; another pattern does not change it."""
+    """Each has an id, by its number within the interface; a different pattern does not change it."""
     adapter = tree.usb("1-2")
     for number in (9, 10, 12):
         tree.part(adapter, f"ttyUSB{number}", "tty")
@@ -196,7 +196,7 @@ def test_a_file_that_is_not_a_device_file_is_excluded(tree: GenericTree) -> None
 
 
 def test_files_that_any_user_may_create_are_not_found_by_chance(tree: GenericTree) -> None:
-    """A link in /dev/shm would lead to any device of the node, so only a pattern that names it matches there."""
+    """A link in /dev/shm would lead to any device on the node, so only a pattern that names it matches there."""
     tree.virtual("vda", "block")
     tree.virtual("dri/card0", "drm")
     tree.link("shm/card7", "../vda")

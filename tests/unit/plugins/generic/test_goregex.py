@@ -23,7 +23,7 @@ from plugins.generic.settings.goregex import compile_go
     ],
 )
 def test_they_match(expression: str, matches: list[str], others: list[str]) -> None:
-    """They match the same names, without a warning."""
+    """A Go expression, once translated, matches the same names as in Go, without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pattern = compile_go(expression)
@@ -33,6 +33,6 @@ def test_they_match(expression: str, matches: list[str], others: list[str]) -> N
 
 @pytest.mark.parametrize("expression", ["[", "[[:word:]]", r"\pL", r"\Qa\E", "(?U)a"])
 def test_what_is_not_the_same_is_an_error(expression: str) -> None:
-    """It is an error, and does not match anything else."""
+    """An expression that Python would read differently, or not at all, is an error, and matches nothing else."""
     with pytest.raises(re.error):
         compile_go(expression)

@@ -1,4 +1,4 @@
-"""Groups: which files are one device."""
+"""Groups: which files make up one device."""
 
 from pathlib import Path
 from typing import Any

@@ -15,7 +15,7 @@ def tree(tmp_path: Path) -> GenericTree:
 
 
 def test_each_usb_device_is_one(tree: GenericTree) -> None:
-    """It is found by vendor and product; its id is the port, so it keeps the id if it returns with another number."""
+    """It is found by vendor and product; its id is the port, so it keeps the id if it returns with a new number."""
     first = tree.usb("1-1", serial="A", number=4)
     tree.usb("1-2", serial="B", number=5)
     tree.usb("1-3", "0403", "6001", number=6)
@@ -39,7 +39,7 @@ def test_a_dongle_by_serial_number(tree: GenericTree) -> None:
 
 
 def test_files_of_a_usb_device(tree: GenericTree) -> None:
-    """They are all files of one USB device, but not those of a device behind a hub."""
+    """They are all the files of one USB device, but not those of a device behind a hub."""
     hub = tree.usb("1-1", "05e3", "0608", number=2)
     tree.part(hub, "hidraw0", "hidraw")
     adapter = tree.usb("1-1.4", number=4)
@@ -116,7 +116,7 @@ def test_a_group_that_the_node_uses(tree: GenericTree) -> None:
 
 
 def test_a_node_without_an_iommu(tree: GenericTree) -> None:
-    """The reason says so; with the unsafe mode of vfio, the file has another name."""
+    """The reason says so; with the unsafe mode of vfio, the file has a different name."""
     tree.pci("0000:3b:00.0")
     settings = resource(pci=[{"vendor": "10ee"}], vfio=True)
     _, excluded = scan(plugin_for(tree.root, settings))

@@ -172,7 +172,7 @@ def test_the_smarter_device_manager(tree: GenericTree, tmp_path: Path) -> None:
 
 
 def test_its_list_alongside_resources(tree: GenericTree) -> None:
-    """It can be in the same file, as the value of a key."""
+    """The smarter-device-manager's list can be in the same file, as the value of a key."""
     entries = [{"devicematch": "^video", "nummaxdevices": 1}]
     found = devices(tree.root, {"smarter_devices": entries, **resource(files=["/dev/fuse"])})
     assert [(device.resource, device.id) for device in found] == [

@@ -80,7 +80,7 @@ def test_indices(tmp_path: Path) -> None:
 
 
 def test_mounts(tmp_path: Path) -> None:
-    """With the strategy volume-mounts, /dev/null is mounted under each id, and the variable says where."""
+    """With the `volume-mounts` strategy, /dev/null is mounted under each id, and the variable says where."""
     allocator = Allocator(tmp_path, flags=_plugin(deviceListStrategy="volume-mounts"), imex={"channelIDs": [0]})
     got = allocator.give(0, 1)
     assert got.env == {"NVIDIA_VISIBLE_DEVICES": VOLUMES}
@@ -90,7 +90,7 @@ def test_mounts(tmp_path: Path) -> None:
 
 
 def test_cdi_names(tmp_path: Path) -> None:
-    """The strategy cdi-cri alone gives the names and, apart from them, only the variables, as in NVIDIA's plugin."""
+    """The `cdi-cri` strategy alone gives the names and, apart from them, only the variables, as in NVIDIA's plugin."""
     flags = {"gdsEnabled": True, "mofedEnabled": True, "gdrcopyEnabled": True}
     flags |= _plugin(deviceListStrategy="cdi-cri", passDeviceSpecs=True)
     allocator = Allocator(tmp_path, flags=flags, imex={"channelIDs": [0]})
@@ -196,7 +196,7 @@ def test_device_files_below_a_root(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_capability_files_of_mig_devices(tmp_path: Path, *, listed: bool) -> None:
-    """They are those of the GPU instance and the compute instance, from the driver's list or its tree of files."""
+    """They are the GPU instance's and the compute instance's, from the driver's list or its tree of files."""
     flags = {"migStrategy": "mixed", **_plugin(passDeviceSpecs=True)}
     if not listed:
         SimulatedNode(tmp_path, "a100x2", {1: "mixed"})

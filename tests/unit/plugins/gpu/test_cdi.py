@@ -38,7 +38,7 @@ def test_gpus_and_mig_devices(tmp_path: Path) -> None:
 
 
 def test_names_by_index(tmp_path: Path) -> None:
-    """The specification uses the same names as the answers."""
+    """The specification uses the same names as the responses."""
     flags = {"plugin": {"deviceListStrategy": "cdi-annotations", "deviceIDStrategy": "index"}}
     spec = CdiWriter(tmp_path, "a100x2", {1: "1g"}, flags=flags).specs()["gpu"]
     assert [device["name"] for device in spec["devices"]] == ["0", "1", *(f"1:{n}" for n in range(7)), "all"]

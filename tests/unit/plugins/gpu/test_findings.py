@@ -1,4 +1,4 @@
-"""Problems of GPUs that work: they are warnings, or make a GPU unhealthy if the settings say so and they last."""
+"""Problems with GPUs that work: they are warnings, or make a GPU unhealthy if the settings say so and they last."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """Labels of nodes with NVIDIA's GPUs: those of GPU feature discovery.
 
-The cases, their names and values are those of its tests (internal/lm in NVIDIA/k8s-device-plugin, August 2026). Its
+The cases, their names and values are taken from its tests (internal/lm in NVIDIA/k8s-device-plugin, August 2026). Its
 mock devices are GPUs named MOCKMODEL with 300 MiB and compute capability 8.0.
 """
 
@@ -221,7 +221,7 @@ def test_several_models() -> None:
 
 
 def test_capabilities() -> None:
-    """MIG is one if any GPU has it, MPS if it is configured and no GPU is divided."""
+    """MIG is one if any GPU has it, MPS if it is configured and no GPU is partitioned."""
     plain = msgspec.structs.replace(_full(1), mig_capable=False)
     assert _labels(plain)["nvidia.com/mig.capable"] == "false"
     assert _labels(plain, _full())["nvidia.com/mig.capable"] == "true"
@@ -254,5 +254,5 @@ def test_machine_and_mode(tmp_path: Path) -> None:
 
 
 def test_a_plugin_without_a_driver() -> None:
-    """Before the first scan it knows no GPU, and has no labels."""
+    """Before the first scan it does not know of any GPUs, and has no labels."""
     assert GPU(GPUSettings(), NO_HOST).labels([]) == {}

@@ -1,4 +1,4 @@
-"""Which daemons of MPS the plugin recognizes as its own."""
+"""Which MPS daemons the plugin recognizes as its own."""
 
 import json
 import os

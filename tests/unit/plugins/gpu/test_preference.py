@@ -97,7 +97,7 @@ def test_scores(link: Link, value: int) -> None:
     ],
 )
 def test_cube_mesh(size: int, scores: list[int]) -> None:
-    """On a DGX-1 each container gets a set as good as that of the others."""
+    """On a DGX-1 each container gets a set as good as the others'."""
     gpus = make_profile("mesh8")
     assert _in_turn(topology_of(gpus), [gpu.uuid for gpu in gpus], size) == scores
 
@@ -122,7 +122,7 @@ def test_the_remaining_gpus_stay_well_connected() -> None:
 
 
 def test_equal_gpus_are_taken_in_order() -> None:
-    """If all are connected alike the first ones are taken, so that the answer is always the same."""
+    """If all are connected alike the first ones are taken, so that the result is always the same."""
     assert _best("switch8", 3) == {0, 1, 2}
 
 

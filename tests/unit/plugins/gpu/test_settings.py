@@ -26,7 +26,7 @@ def _plain(settings: object) -> Any:  # noqa: ANN401 - JSON
 
 
 def test_defaults() -> None:
-    """They are those of NVIDIA's plugin, except failOnInitError: by default the plugin runs without a driver."""
+    """They match NVIDIA's plugin, except failOnInitError: by default the plugin runs without a driver."""
     plain = _plain(GPUSettings())
     assert plain["version"] == "v1"
     assert plain["flags"] == {

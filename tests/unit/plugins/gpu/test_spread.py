@@ -88,13 +88,13 @@ def test_distributed_and_packed_replicas() -> None:
 
 
 def test_a_full_gpu_is_not_preferred() -> None:
-    """The policy packed does not choose replicas that are not available."""
+    """The `packed` policy does not choose replicas that are not available."""
     held = [f"GPU-0::{replica}" for replica in range(4)]
     assert _chosen(_replicas(2, 4), held, PACKED, 2) == ["GPU-1::0", "GPU-1::1"]
 
 
 def test_required_replicas_count() -> None:
-    """They are part of the answer, and their GPU counts as used."""
+    """They are part of the response, and their GPU counts as used."""
     assert _chosen(_replicas(2, 4), [], DISTRIBUTED, 2, ["GPU-0::3"]) == ["GPU-0::3", "GPU-1::0"]
 
 
@@ -133,7 +133,7 @@ def test_odd_questions(shares: list[Share]) -> None:
 @given(st.integers(1, 6), st.integers(2, 6), st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
 def test_any_question_about_shares(gpus: int, replicas: int, rng: random.Random) -> None:
-    """The answer has the requested number of shares with the required ones, in whatever order they are named."""
+    """The response has the requested number of shares with the required ones, in whatever order they are named."""
     shares = _replicas(gpus, replicas)
     available = rng.sample(shares, rng.randint(1, len(shares)))
     size = rng.randint(1, len(available))

@@ -75,7 +75,7 @@ async def test_an_mps_thread_that_fails(
 async def test_a_driver_thread_that_fails(
     paths: DriverPaths, lines: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The poll that it interrupted gets no answer in time; the next one does."""
+    """The poll that it interrupted gets no response in time; the next one does."""
     driver = Driver(paths, lambda _xid: None, lambda: None, listen=False)
     handle = driver._handle
     monkeypatch.setattr(driver, "_handle", _fail)

@@ -1,4 +1,4 @@
-"""The effect of XIDs, by the settings and by the variables of NVIDIA."""
+"""The effect of XIDs, by the settings and by NVIDIA's variables."""
 
 from pathlib import Path
 from typing import Any

@@ -193,7 +193,7 @@ def test_a_device_without_files(tmp_path: Path, tree: RdmaTree) -> None:
 
 
 def test_a_node_interface_of_the_same_name(tmp_path: Path, tree: RdmaTree) -> None:
-    """The default route on it does not concern the function in the pod."""
+    """The default route on it does not involve the function in the pod."""
     plugin = Plugin(tmp_path, SELECTIONS["ifNames"])
     plugin.scan()
     tree.move_to_pod("mlx5_4")

@@ -43,7 +43,7 @@ def test_link_types_and_rates() -> None:
 
 
 def test_ports_that_are_down() -> None:
-    """Their rate is not that of the network; devices may have no port, or one of another type, such as Amazon's EFA."""
+    """Their rate is not the network's; devices may have no port, or one of a different type, such as Amazon's EFA."""
     assert _labels([_hca(1, _port("InfiniBand", 10, "DOWN"))]) == {"infiniband.ports": "1"}
     assert _labels([_hca(1), _hca(2, _port("Unknown", 100))]) == {}
 

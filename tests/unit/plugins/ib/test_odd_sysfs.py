@@ -47,9 +47,9 @@ HARMLESS: dict[str, tuple[str, bytes | str | None]] = {
     "a rate with two points": ("infiniband/mlx5_0/ports/1/rate", b"1.2.3 Gb/sec"),
     "an infinite rate": ("infiniband/mlx5_0/ports/1/rate", b"9" * 400),
     "a port that is not a number": ("infiniband/mlx5_0/ports/x/state", b"4: ACTIVE"),
-    "a port with another digit": ("infiniband/mlx5_0/ports/²/state", b"4: ACTIVE"),
+    "a port with a non-ASCII digit": ("infiniband/mlx5_0/ports/²/state", b"4: ACTIVE"),
     "a counter that is a word": ("infiniband/mlx5_0/ports/1/counters/link_downed", b"many"),
-    "a counter with another digit": ("infiniband/mlx5_0/ports/1/counters/link_downed", "²".encode()),
+    "a counter with a non-ASCII digit": ("infiniband/mlx5_0/ports/1/counters/link_downed", "²".encode()),
     "a counter with many digits": ("infiniband/mlx5_0/ports/1/counters/link_downed", b"9" * 5000),
     "a function without a number": ("virtfnx", "../0000:07:00.1"),
     "a function that is not a link": ("virtfn0", b"x"),
@@ -100,7 +100,7 @@ def test_a_network_interface_whose_name_is_not_text(tree: RdmaTree) -> None:
     ],
 )
 def test_an_odd_adapter_is_left_out(tree: RdmaTree, change: Callable[[RdmaTree], None], reason: str) -> None:
-    """It has a reason; the other one is advertised."""
+    """The odd adapter has a reason; the other one is advertised."""
     change(tree)
     devices, excluded = _scan(tree.root)
     assert devices.keys() == {GOOD}

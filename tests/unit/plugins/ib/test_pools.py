@@ -75,7 +75,7 @@ def test_virtual_functions(divided: list[Hca], selectors: dict[str, object], num
 
 
 def test_which_hcas_each_mode_accepts(tmp_path: Path) -> None:
-    """A divided function is not an HCA, and its parts are not physical; a shared pool accepts what it selects."""
+    """A function with VFs is not an HCA, and its VFs are not physical; a shared pool accepts what it selects."""
     tree = RdmaTree(tmp_path)
     tree.add("mlx5_0", "0000:07:00.0")
     tree.add("mlx5_1", "0000:08:00.0")
@@ -88,7 +88,7 @@ def test_which_hcas_each_mode_accepts(tmp_path: Path) -> None:
 
 
 def test_hcas_and_virtual_functions_side_by_side(tmp_path: Path) -> None:
-    """Two pools that select the same vendor divide a node by their modes, without a conflict."""
+    """Two pools that select the same vendor share a node by their modes, without a conflict."""
     tree = sixty_four_vfs(tmp_path)
     tree.add("mlx5_65", "0000:08:00.0")
     pools = [{"resourceName": mode, "mode": mode, "selectors": {"vendors": ["15b3"]}} for mode in ("hca", "vf")]
@@ -98,7 +98,7 @@ def test_hcas_and_virtual_functions_side_by_side(tmp_path: Path) -> None:
 
 
 def test_facts(tmp_path: Path) -> None:
-    """They are what sysfs has about a device, by its exact name."""
+    """They are what sysfs says about a device, by its exact name."""
     tree = RdmaTree(tmp_path)
     tree.add("mlx5_10", "0000:07:00.0", numa=-1, ports=2, rate="400 Gb/sec (4X NDR)", netdevs=("ib0",))
     tree.add("mlx5_1", "0000:08:00.0", rate="100 Gb/sec", state="ACTIVE_DEFER")

@@ -56,7 +56,7 @@ def _entry(selectors: object = None, name: str = "vf", **keys: object) -> dict[s
 
 
 def test_an_entry(tmp_path: Path, tree: RdmaTree) -> None:
-    """Its functions, their files and all variables are those of that plugin; nothing is added."""
+    """Its functions, their files and all variables match the SR-IOV device plugin's; nothing is added."""
     for path in ("vhost-net", "net/tun"):
         (tree.root / "dev" / path).parent.mkdir(exist_ok=True)
         (tree.root / "dev" / path).touch()
@@ -193,7 +193,7 @@ def test_device_information_that_cannot_be_written(tmp_path: Path, tree: RdmaTre
 
 
 def test_cdi_names(tmp_path: Path, tree: RdmaTree) -> None:
-    """They are those of that plugin."""
+    """They match the SR-IOV device plugin's."""
     served = Served(tmp_path, _entry(), cdi=["cri"])
     got = served.plugin.allocate(served.devices["intel.com/vf"][:1])
     assert (got.cdi, list(got.nodes)) == ([f"intel.com/net-pci={VFS[0]}"], [])

@@ -52,7 +52,7 @@ def test_numa_nodes(tmp_path: Path, keys: dict[str, object], numa: list[int]) ->
 
 
 def test_cdi_names(tmp_path: Path) -> None:
-    """They are those of the shared plugin, in one file: containers created while it was in use can restart."""
+    """They match the shared plugin's, in one file: containers created while it was in use can restart."""
     two_connectx6(tmp_path)
     plugin, devices = _plugin(tmp_path, _pool("a", "ib0"), _pool("b", "ib0", "ib1"), cdi=["cri"])
     assert plugin.allocate([devices["rdma/b"]]).cdi == [f"nvidia.com/net-rdma={pci}" for pci in (A, B)]

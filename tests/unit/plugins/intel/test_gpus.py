@@ -51,7 +51,7 @@ def test_an_integrated_gpu(tmp_path: Path) -> None:
 
 
 def test_data_center_gpus(tmp_path: Path) -> None:
-    """They are in the order of their addresses, on their NUMA nodes, whatever other controllers the node has."""
+    """They are sorted by address, on their NUMA nodes, whatever other controllers the node has."""
     devices, excluded = scan(eight_max(tmp_path))
     assert not excluded
     assert [list(device.numa) for device in devices] == [[0]] * 4 + [[1]] * 4
@@ -60,7 +60,7 @@ def test_data_center_gpus(tmp_path: Path) -> None:
 
 
 def test_the_order_of_addresses(tmp_path: Path) -> None:
-    """It is that of hexadecimal numbers, in which 18 precedes 3b."""
+    """They are sorted as hexadecimal numbers: 18 precedes 3b."""
     tree = IntelTree(tmp_path)
     for bus in ("b7", "3b", "18"):
         tree.add(f"0000:{bus}:00.0")
@@ -78,7 +78,7 @@ def test_virtual_functions_are_served_instead_of_their_gpu(tmp_path: Path) -> No
     """The GPU itself is listed with the reason."""
     devices, excluded = scan(four_vfs(tmp_path))
     assert [device.id for device in devices] == [*(f"0000:4d:00.{number}" for number in range(1, 5)), SECOND]
-    assert excluded == {FIRST: "it is divided into 4 virtual functions: those are served instead"}
+    assert excluded == {FIRST: "it is split into 4 virtual functions: those are served instead"}
     assert devices[0].attributes["virtual function of"] == FIRST
 
 
@@ -171,7 +171,7 @@ def test_selected_gpus(tmp_path: Path, settings: dict[str, object], served: list
 
 
 def test_the_hardware_for_which_it_is_suggested(tmp_path: Path) -> None:
-    """It is suggested for all GPUs of Intel, even one without a driver, but not for others."""
+    """It is suggested for all Intel GPUs, even one without a driver, but not for others."""
     tree = battlemage(tmp_path)
     tree.unbind(CARD)
     tree.add("0000:04:00.0", vendor="0x1a03", driver="")
@@ -209,7 +209,7 @@ def test_a_gpu_with_an_odd_id_is_left_out(tmp_path: Path, name: str) -> None:
 
 
 UNKNOWN: dict[str, tuple[str, bytes | str]] = {
-    "a count with other digits": ("sriov_numvfs", "²".encode()),
+    "a count with non-ASCII digits": ("sriov_numvfs", "²".encode()),
     "a count with many digits": ("sriov_numvfs", b"9" * 5000),
     "a node that is a word": ("numa_node", b"both"),
     "a driver with a strange name": ("driver", "../\x1b[2J"),
@@ -232,7 +232,7 @@ def test_what_makes_no_sense_is_not_known(tmp_path: Path, name: str) -> None:
 HARMLESS: dict[str, tuple[str, bytes | str | None]] = {
     "an entry that is not a file of a GPU": ("drm/version", b"drm 1.1.0"),
     "a file of an old kernel": ("drm/controlD64/dev", b"226:64"),
-    "a file with another digit": ("drm/card²", b""),
+    "a file with a non-ASCII digit": ("drm/card²", b""),
     "an invalid management engine": ("i915.mei-x/mei/y", b""),
     "a temperature that is a word": ("hwmon/hwmon1/temp1_input", b"hot"),
     "a temperature with many digits": ("hwmon/hwmon1/temp1_input", b"9" * 5000),

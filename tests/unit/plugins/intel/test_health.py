@@ -38,7 +38,7 @@ def test_a_gpu_that_is_too_hot(tmp_path: Path) -> None:
     ],
 )
 def test_each_limit_is_for_its_part(tmp_path: Path, label: str, limit: str, *, hot: bool) -> None:
-    """The temperature of i915 has no label: it is that of the GPU."""
+    """The temperature that i915 reports has no label: it is the GPU's."""
     tree = battlemage(tmp_path)
     tree.set_temperature(CARD, 80.5, label)
     assert list(_faults(tree, **{limit: 80})) == ([CARD] if hot else [])

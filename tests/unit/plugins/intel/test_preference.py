@@ -50,13 +50,13 @@ def test_too_few_gpus() -> None:
 
 
 def test_the_gpu_with_the_most_free_shares() -> None:
-    """The policy balanced takes it first, but not twice while there is another one."""
+    """The `balanced` policy takes it first, but not twice while there is another one."""
     assert _chosen(BALANCED, _shares(b03=2, b04=5, b05=3), 1) == {"04": 1}
     assert _chosen(BALANCED, _shares(b03=2, b04=8, b05=3), 2) == {"04": 1, "05": 1}
 
 
 def test_the_gpu_with_the_fewest_free_shares() -> None:
-    """The policy packed fills it before it begins with another one."""
+    """The `packed` policy fills it before starting on the next one."""
     assert _chosen(PACKED, _shares(b03=5, b04=2, b05=3), 1) == {"04": 1}
     assert _chosen(PACKED, _shares(b03=5, b04=2, b05=3), 4) == {"04": 2, "05": 2}
 
@@ -68,7 +68,7 @@ def test_numbers_are_compared_as_numbers() -> None:
 
 
 def test_required_shares() -> None:
-    """They are in the answer, and count as taken: the others are spread or packed around them."""
+    """They are in the response, and count as taken: the others are spread or packed around them."""
     shares = _shares(b03=3, b04=3)
     required = next(device for device in shares if device.physical == "0000:04:00.0")
     assert _chosen(NONE, shares, 2, required) == {"03": 1, "04": 1}
@@ -76,7 +76,7 @@ def test_required_shares() -> None:
 
 
 def test_whole_gpus() -> None:
-    """They are taken in the order of their addresses, which are hexadecimal."""
+    """They are taken in address order; addresses are hexadecimal."""
     gpus = [Device(f"0000:{bus}:00.0") for bus in ("b7", "4d", "18")]
     for policy in AllocationPolicy:
         assert [device.id for device in prefer(policy, gpus, [], 2)] == ["0000:18:00.0", "0000:4d:00.0"]
@@ -84,6 +84,6 @@ def test_whole_gpus() -> None:
 
 @pytest.mark.parametrize(("required", "size"), [((), 3), (("x",), 1), (("0000:03:00.0",), 0)])
 def test_an_inconsistent_request(required: tuple[str, ...], size: int) -> None:
-    """It gets no answer, so the kubelet chooses: an error would fail the pod."""
+    """It gets no response, so the kubelet chooses: an error would fail the pod."""
     gpus = [Device("0000:03:00.0"), Device("0000:04:00.0")]
     assert not prefer(BALANCED, gpus, [Device(name) for name in required], size)

@@ -45,7 +45,7 @@ def _edit(tree: IntelTree, choice: Random) -> None:
 
 @pytest.mark.parametrize("make", [integrated, two_flex, eight_max, battlemage, four_vfs])
 def test_a_thousand_changes(tmp_path: Path, make: Callable[[Path], IntelTree]) -> None:
-    """Afterwards, the devices are the undivided GPUs that have files, each with its own files and links.
+    """Afterwards, the devices are the GPUs that have files and no VFs, each with its own files and links.
 
     The device for monitoring has the files of all of them.
     """

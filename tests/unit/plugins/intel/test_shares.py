@@ -52,7 +52,7 @@ def test_several_gpus(tmp_path: Path) -> None:
     ],
 )
 def test_links(tmp_path: Path, bypath: str, mounts: list[str]) -> None:
-    """As with the flag -bypath, a container gets read-only mounts of a GPU's own links, none, or the directory."""
+    """As with the `-bypath` flag, a container gets read-only mounts of a GPU's own links, none, or the directory."""
     devices, _ = scan(two_flex(tmp_path), bypath=bypath)
     assert [mount.host_path for mount in devices[0].mounts] == mounts
     assert all(mount.read_only and mount.container_path == mount.host_path for mount in devices[0].mounts)

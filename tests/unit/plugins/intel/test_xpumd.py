@@ -33,13 +33,13 @@ def test_a_response() -> None:
 
 
 def test_a_response_without_gpus() -> None:
-    """The first response, before xpumd has found out anything, is like this."""
+    """The first response, before xpumd has detected anything, looks like this."""
     assert not parse_health(b"")
     assert not parse_health(response({}))
 
 
 ODD: dict[str, tuple[bytes, Mapping[str, Sequence[tuple[str, int, str]]]]] = {
-    "a GPU without address": (response({"": [("memory", xpumd.Severity.FAILED, "x")]}), {}),
+    "a GPU without an address": (response({"": [("memory", xpumd.Severity.FAILED, "x")]}), {}),
     "a GPU that is not a message": (b"\x0a\x01\xff", {}),
     "a GPU that is a number": (b"\x08\x01", {}),
     "an address in capitals": (response({CARD.upper(): []}), {CARD: []}),
@@ -162,7 +162,7 @@ def test_xpumd_is_restarted(daemon: Daemon, plugin: Callable[..., Intel]) -> Non
 
 
 def test_xpumd_does_not_know_a_gpu(daemon: Daemon, plugin: Callable[..., Intel]) -> None:
-    """Most integrated GPUs are unknown to it: such a GPU is healthy, and a note names it."""
+    """Most integrated GPUs are unknown to it: they are healthy, and a note names each of them."""
     del daemon.said[INTEGRATED]
     served = plugin()
     assert not _health(served)

@@ -28,8 +28,8 @@ class Clock:
 @pytest.mark.parametrize("most", [0.1, 5.0])
 def test_clients_never_get_more_than_their_share(most: float) -> None:
     """Whatever each client uses, four fifths of the event loop remain for probes and plugins during an attack."""
-    seed = random.randrange(2**32)  # noqa: S311 - no secret
-    rng = random.Random(seed)  # noqa: S311 - no secret
+    seed = random.randrange(2**32)  # noqa: S311 - not a secret
+    rng = random.Random(seed)  # noqa: S311 - not a secret
     clock = Clock()
     budget = Budget(lambda: clock.now, lambda: clock.used)
     start = clock.used
@@ -43,7 +43,7 @@ def test_clients_never_get_more_than_their_share(most: float) -> None:
 
 
 def test_a_pause_ends() -> None:
-    """After an expensive answer, clients wait until their share has compensated for it, and no longer."""
+    """After an expensive response, clients wait until their share has compensated for it, and no longer."""
     clock = Clock()
     budget = Budget(lambda: clock.now, lambda: clock.used)
     assert budget.pause() == 0

@@ -26,10 +26,10 @@ SILENCE = 0.3
 """Seconds after which the server closes connections in these tests."""
 
 LARGE = 32 << 20
-"""Bytes of an answer that fits into no buffer of the kernel."""
+"""Bytes of a response that fits in no buffer of the kernel."""
 
 IN_THE_KERNEL = 10 << 10
-"""Bytes of a reason: an answer with it fits into a buffer of the kernel, but not into the window of a slow client."""
+"""Bytes of a reason: a response with it fits in a buffer of the kernel, but not into the window of a slow client."""
 
 SERVICE = "device-plugin-hub.monitoring.svc"
 """A name of the hub that is configured."""
@@ -83,7 +83,7 @@ def _encoded(value: object) -> bytes:
 
 
 async def _ask(port: int, request: bytes, *, ends: bool = False) -> Answer:
-    """Send these bytes, and perhaps the end of the stream; return the status code and all of the answer."""
+    """Send these bytes, and perhaps the end of the stream; return the status code and all of the response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
@@ -125,8 +125,8 @@ def _hostile(rng: random.Random) -> bytes:
 
 async def test_clients_cannot_write_the_log(directory: Path, log: Path) -> None:
     """Whatever clients send, and at every log level, the log gets one line a minute with their number."""
-    seed = random.randrange(2**32)  # noqa: S311 - no secret
-    rng = random.Random(seed)  # noqa: S311 - no secret
+    seed = random.randrange(2**32)  # noqa: S311 - not a secret
+    rng = random.Random(seed)  # noqa: S311 - not a secret
     async with _port(directory) as port:
         for _ in range(200):
             await _ask(port, _hostile(rng), ends=True)
@@ -185,7 +185,7 @@ async def test_a_request_that_no_page_can_send_needs_no_name(directory: Path) ->
 async def test_a_client_that_stops_is_disconnected(
     directory: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes, size: int
 ) -> None:
-    """It is disconnected after the limit, whether it sends nothing or half a request, or never reads the answer."""
+    """It is disconnected after the limit, whether it sends nothing or half a request, or never reads the response."""
     monkeypatch.setattr(server, "CONNECTION_SECONDS", SILENCE)
     async with _port(directory, size) as port:
         with await _connected(port, sent):
@@ -194,11 +194,11 @@ async def test_a_client_that_stops_is_disconnected(
 
 
 async def test_a_client_that_is_slow_gets_the_whole_answer(directory: Path) -> None:
-    """It gets the answer even if the server finished long ago, and has other clients in the meantime."""
+    """It gets the response even if the server finished long ago, and has other clients in the meantime."""
     async with _port(directory, IN_THE_KERNEL) as port:
         with await _connected(port, _get("/status", "localhost")) as client:
             # The server's end has sent everything (4: FIN-WAIT-1), but the client has not read it.
-            await wait_until(lambda: _unsent(port, "04"), "the end of the answer")
+            await wait_until(lambda: _unsent(port, "04"), "the end of the response")
             for _ in range(3):
                 assert (await _ask(port, _get("/healthz", "localhost")))[0] == 200
             reader, writer = await asyncio.open_connection(sock=client)
@@ -210,14 +210,14 @@ async def test_a_client_that_is_slow_gets_the_whole_answer(directory: Path) -> N
 
 
 async def test_unread_answers_take_little_memory(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Together they take a limited amount, or one answer: the oldest clients that do not read are disconnected."""
+    """Their total size is limited, to one response at least: the oldest clients that do not read are disconnected."""
     monkeypatch.setattr(server, "UNSENT_BYTES", LARGE // 2)
     async with _port(directory, LARGE) as port:
         await _leave_unread(port, 3)
 
 
 async def test_what_clients_have_read_takes_no_memory(directory: Path) -> None:
-    """A client that reads nearly all of its answer leaves only the rest in memory."""
+    """A client that reads nearly all of its response leaves only the rest in memory."""
     async with _port(directory, LARGE) as port:
         # What is kept between requests does not count.
         _, answer = await _ask(port, _get("/status", "localhost"))
@@ -241,14 +241,14 @@ async def _receive(client: socket.socket, size: int) -> None:
 
 @pytest.mark.parametrize("size", [IN_THE_KERNEL, LARGE], ids=["small", "large"])
 async def test_unread_answers_take_few_connections(directory: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """The limit includes finished answers that the kernel still holds: if there are too many, the oldest is dropped."""
+    """The limit includes finished responses that the kernel still holds: if there are too many, the oldest is lost."""
     monkeypatch.setattr(server, "CONNECTIONS", 1)
     async with _port(directory, size) as port:
         await _leave_unread(port, 3)
 
 
 async def _leave_unread(port: int, count: int) -> None:
-    """Request the status this many times, and read no answer; only the last connection remains, with little unsent."""
+    """Request the status this many times without reading a response; only the last connection remains, nearly sent."""
     with ExitStack() as clients:
         for _ in range(count):
             clients.enter_context(client := await _connected(port, _get("/status", "localhost")))
@@ -273,7 +273,7 @@ async def test_a_client_that_sends_byte_by_byte_is_disconnected(directory: Path)
 
 
 async def _connected(port: int, sent: bytes, window: int = 1) -> socket.socket:
-    """Connect with a window that, by default, takes next to nothing of an answer, and send these bytes."""
+    """Connect with a window that, by default, takes next to nothing of a response, and send these bytes."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
     client.settimeout(0)

@@ -1,4 +1,4 @@
-"""What the hub answers about what it and its plugins have written."""
+"""What the hub returns of what it and its plugins have written."""
 
 import asyncio
 from pathlib import Path
@@ -30,7 +30,7 @@ async def test_the_status_has_no_digest_of_a_configuration(directory: Path) -> N
 
 
 async def _get(run_dir: RunDir, path: str) -> tuple[bytes, bytes]:
-    """Return the status code and the text of the answer on the hub's socket."""
+    """Return the status code and the text of the response on the hub's socket."""
     socket = run_dir.path / "http"
     serving = asyncio.create_task(serve_socket(socket, Reader(run_dir)))
     try:
@@ -46,7 +46,7 @@ async def _get(run_dir: RunDir, path: str) -> tuple[bytes, bytes]:
 
 @pytest.mark.parametrize("path", ["/status", "/history", "/readyz", "/metrics"])
 async def test_an_unreadable_report(directory: Path, path: str) -> None:
-    """The answer is 503 with the reason, not an internal error."""
+    """The response is 503 with the reason, not an internal error."""
     run_dir = RunDir(directory)
     run_dir.hub_report.write_bytes(b"nonsense")
     code, text = await _get(run_dir, path)
@@ -55,7 +55,7 @@ async def test_an_unreadable_report(directory: Path, path: str) -> None:
 
 
 async def test_the_history(directory: Path) -> None:
-    """The answer has all allocations of each plugin; a file that cannot be read affects no other plugin."""
+    """The response has all allocations of each plugin; a file that cannot be read does not affect other plugins."""
     run_dir = RunDir(directory)
     processes = tuple(ProcessReport(name, RunState.RUNNING, 1) for name in ("gpu", "ib", "stub"))
     report = InstanceReport(HubReport("1", 1, 1, "dphub", "", "", ""), processes)

@@ -14,7 +14,7 @@ CLAIMS = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims"
 
 
 class Answer(NamedTuple):
-    """The status code of an answer, and its content."""
+    """The status code of a response, and its content."""
 
     status: int
     content: Any
@@ -33,10 +33,10 @@ class Client:
         self._token = token
 
     async def call(self, method: str, path: str, body: object = None) -> Answer:
-        """Send a request, and return the answer.
+        """Send a request, and return the response.
 
         Raises:
-            asyncio.IncompleteReadError: there is no answer.
+            asyncio.IncompleteReadError: there is no response.
         """
         reader, writer = await self._send(method, path, body)
         try:

@@ -1,4 +1,4 @@
-"""The fake API server answers as a real one, so that what a driver learns from it is true in a cluster."""
+"""The fake API server answers as a real one does, so that what a driver learns from it is true in a cluster."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from tests.unit.testing.apiserver.apikit import NODE, SLICES, Client, api, devic
 
 
 async def test_a_change_from_an_old_version_is_a_conflict() -> None:
-    """A driver that has not seen the last change of a slice cannot overwrite it."""
+    """A driver that has not seen the last change to a slice cannot overwrite it."""
     async with api() as (_, client):
         first = (await client.call("POST", SLICES, resource_slice(device("a")))).content
         changed = {**first, "spec": {**first["spec"], "devices": [device("b")]}}
@@ -98,7 +98,7 @@ async def test_a_fault_happens_once_to_the_request_that_it_concerns() -> None:
 
 
 async def test_an_answer_can_be_lost_after_its_effect() -> None:
-    """A driver that gets no answer does not know whether its slice exists."""
+    """A driver that gets no response does not know whether its slice exists."""
     async with api() as (server, client):
         server.faults.add(Fault(lose=True))
         with pytest.raises(asyncio.IncompleteReadError):

@@ -81,7 +81,7 @@ def test_nothing_is_allocated_from_an_incomplete_pool(slices: list[tuple[int, in
 
 
 def test_a_constraint_can_require_a_common_attribute() -> None:
-    """A constraint finds the devices that fit together, not the first ones."""
+    """A constraint finds the devices that match each other, not the first ones."""
     root = [{"resource.kubernetes.io/pcieRoot": {"string": each}} for each in ("x", "y", "y")]
     devices = [device(f"d{index}", attributes=each) for index, each in enumerate(root)]
     server, scheduler = _cluster(resource_slice(*devices))
@@ -91,7 +91,7 @@ def test_a_constraint_can_require_a_common_attribute() -> None:
 
 
 def test_a_selector_selects_by_attributes() -> None:
-    """An attribute without a domain is in that of its driver."""
+    """An attribute without a domain is in its driver's domain."""
     devices = [device(name, attributes={"model": {"string": name}}) for name in ("a", "b")]
     server, scheduler = _cluster(resource_slice(*devices))
     selector = {"cel": {"expression": f"device.attributes['{DRIVER}'].model == 'b'"}}

@@ -58,7 +58,7 @@ async def test_the_first_taint_halves_a_slice(version: str, tainted: bool, statu
 
 
 async def test_taints_are_silently_dropped_before_1_36() -> None:
-    """A driver has to compare the answer with what it has sent."""
+    """A driver has to compare the response with what it has sent."""
     async with api(version="1.35") as (_, client):
         answer = await client.call("POST", SLICES, resource_slice(device("a", taints=[taint()])))
 

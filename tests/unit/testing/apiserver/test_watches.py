@@ -19,7 +19,7 @@ async def test_a_watch_reports_every_change_after_its_version() -> None:
 
 
 async def test_a_watch_reports_nothing_of_other_nodes() -> None:
-    """The field selector of a watch selects as that of a list."""
+    """A watch's field selector works like a list's."""
     async with api() as (server, client), client.watch(f"resourceVersion=2&{SELECTED}") as events:
         admin = Client(server, server.kubelet_token(NODE))
         await admin.call("POST", SLICES, resource_slice(name="other", node="node-2"))

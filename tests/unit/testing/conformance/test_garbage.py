@@ -1,4 +1,4 @@
-"""Answers of a plugin under test that are not messages of the API."""
+"""Responses from a plugin under test that are not messages of the API."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -28,14 +28,14 @@ ANSWERS = {
     "GetPreferredAllocation": b"",
     "PreStartContainer": b"",
 }
-"""The answers of a plugin with one device, by method: it has a preference, and wants PreStartContainer."""
+"""The responses from a plugin with one device, by method: it has a preference, and wants PreStartContainer."""
 
 
 class _Plugin(grpc.GenericRpcHandler):
     """A plugin.
 
     Args:
-        answers: Its encoded answers, by method.
+        answers: Its encoded responses, by method.
     """
 
     def __init__(self, answers: dict[str, bytes]) -> None:
@@ -87,7 +87,7 @@ async def _failed(directory: Path, answers: dict[str, bytes], rules: Sequence[Ru
     ],
 )
 async def test_an_answer_that_cannot_be_decoded_breaks_a_rule(directory: Path, method: str, broken: set[str]) -> None:
-    """The check reports it, and neither takes it for an answer nor fails."""
+    """The check reports it, and neither takes it for a response nor fails."""
     rules = [RULES[name] for name in ("options-answered", "first-list", "several-streams", "allocate-answers")]
     rules += [RULES[name] for name in ("preference-answers", "prestart-answers", "survives-garbage")]
     assert not await _failed(directory, ANSWERS, rules)

@@ -76,7 +76,7 @@ class _Endless(rpc.DevicePluginServicer):
 
 @pytest.fixture
 async def endless(directory: Path) -> AsyncIterator[Path]:
-    """Create a plugin whose answer is 9 MiB, and whose lists never end."""
+    """Create a plugin whose response is 9 MiB, and whose lists never end."""
     server = grpc.aio.server()
     rpc.add_DevicePluginServicer_to_server(_Endless(), server)
     server.add_insecure_port(f"unix:{directory}/endless.sock")

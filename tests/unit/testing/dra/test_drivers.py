@@ -39,7 +39,7 @@ async def test_a_driver_is_notified_why_it_is_refused(fields: dict[str, object],
 
 
 async def test_a_driver_that_was_refused_is_asked_again() -> None:
-    """The kubelet repeats a registration that has failed, with increasing delays."""
+    """The kubelet retries a failed registration, with increasing delays."""
     async with dra_node() as node:
         driver = await node.driver(type="Other")
         await wait_until(lambda: driver.notified, "the refusal")
@@ -91,7 +91,7 @@ async def test_a_kubelet_that_restarts_finds_its_drivers() -> None:
 
 
 async def test_the_instance_that_registered_last_is_called() -> None:
-    """During an upgrade the newer instance is called, and the older when the newer is gone."""
+    """During an upgrade the newer instance is called, and the older one when the newer one is gone."""
     async with dra_node() as node:
         old = await node.driver("a")
         await node.kubelet.wait_for_driver(DRIVER)
@@ -134,7 +134,7 @@ async def test_a_second_instance_cannot_have_the_endpoint_of_the_first() -> None
 
 
 async def test_a_start_deletes_all_slices_of_the_node() -> None:
-    """A kubelet deletes the slices of every driver when it starts, and repeats that until it succeeds."""
+    """A kubelet deletes the slices of every driver when it starts, and retries until it succeeds."""
     async with dra_node() as node:
         await wait_until(lambda: _deletions(node), "the deletion at the first start")
         await node.kubelet.stop()

@@ -50,18 +50,18 @@ async def test_a_report_is_valid_for_its_time() -> None:
 
 
 async def test_the_end_of_any_stream_clears_the_health_of_the_driver() -> None:
-    """The end of an older instance's stream removes what the newer has reported."""
+    """The end of an older instance's stream removes what the newer one has reported."""
     async with dra_node() as node:
         driver, pod, uid = await _prepared(node)
         other = await node.driver("b")
-        await wait_until(lambda: other.streams, "the health stream of the other")
+        await wait_until(lambda: other.streams, "the other driver's health stream")
         other.report([device_health("pool", f"device-{uid}", "HEALTHY")])
         await _shows(node, pod, "Healthy")
         driver.end_streams()
         await _shows(node, pod, "Unknown")
 
 
-@pytest.mark.fake_kubelet("the program of the real one has no pod resources API")
+@pytest.mark.fake_kubelet("the real kubelet's program has no pod resources API")
 async def test_pod_resources_show_the_devices_of_claims() -> None:
     """A pod with claims is in the pod resources API, with its dynamic resources."""
     async with dra_node() as node:

@@ -22,7 +22,7 @@ def ids(numbers: Sequence[int]) -> list[str]:
 
 @pytest.mark.fake_kubelet("a real kubelet picks one of two resources at random")
 async def test_a_pod_gets_what_its_plugins_say() -> None:
-    """The answers of all resources are merged; the first one has precedence if they contradict each other."""
+    """The responses for all resources are merged; the first one has precedence if they contradict each other."""
     async with node() as it:
         stub = await it.plugin(listed=devices(2))
         other = await it.plugin(OTHER, "other.sock", listed=devices(1))
@@ -169,7 +169,7 @@ async def test_admission_is_sequential_and_waits_without_limit() -> None:
 
 
 async def test_never_two_admission_calls_at_once() -> None:
-    """This holds however many pods come together."""
+    """This holds however many pods arrive at once."""
     async with node() as it:
         busy, most = 0, 0
 

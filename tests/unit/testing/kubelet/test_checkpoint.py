@@ -12,7 +12,7 @@ from hub.testing.kubelet import checkpoint
 
 
 def test_a_link_next_to_the_checkpoint_is_not_followed(tmp_path: Path) -> None:
-    """A plugin in a container would otherwise overwrite any file of the node."""
+    """A plugin in a container would otherwise overwrite any file on the node."""
     (tmp_path / "precious").write_text("kept")
     path = tmp_path / CHECKPOINT
     for name in (path, path.with_name(f".{path.name}")):

@@ -17,7 +17,7 @@ OTHER = "example.com/other"
 
 
 def prefer(*ids: str) -> Answer:
-    """Create an answer to GetPreferredAllocation."""
+    """Create a response to GetPreferredAllocation."""
 
     async def answer(*_: object) -> wire.PreferredAllocationResponse:
         container = wire.ContainerPreferredAllocationResponse(deviceIDs=ids)

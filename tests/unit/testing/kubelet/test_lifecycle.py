@@ -135,7 +135,7 @@ async def test_an_end_closes_the_streams_at_once(end: str) -> None:
 @pytest.mark.parametrize("end", ["stop", "crash", "restart"])
 @pytest.mark.parametrize("call", ["options", "allocate", "pre_start"])
 async def test_an_end_in_the_middle_of_a_call(end: str, call: str) -> None:
-    """However busy the kubelet is, it ends at once and completely."""
+    """However busy the kubelet is, it stops at once and completely."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(2), pre_start=True)
         reached = asyncio.Event()
@@ -211,7 +211,7 @@ async def test_the_checkpoint_keeps_the_state() -> None:
 
 
 async def answer_with_environment(*_: object) -> object:
-    """Create an answer that the kubelet has to keep."""
+    """Create a response that the kubelet has to keep."""
     return allocated(envs={"KEY": "value"}, annotations={"a": "b"})
 
 

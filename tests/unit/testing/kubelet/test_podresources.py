@@ -27,7 +27,7 @@ async def lister(socket: Path) -> "AsyncIterator[rpc.PodResourcesListerAsyncStub
 
 
 def entry(name: str, node: int | None = None) -> wire.ContainerDevices:
-    """Create an entry. A kubelet lists every device by itself, once for each of its NUMA nodes."""
+    """Create an entry. A kubelet lists each device separately, once for each of its NUMA nodes."""
     topology = None if node is None else wire.TopologyInfo(nodes=[wire.NUMANode(ID=node)])
     return wire.ContainerDevices(resource_name=STUB, device_ids=[name], topology=topology)
 
@@ -98,7 +98,7 @@ async def test_it_answers_after_a_restart_from_the_checkpoint() -> None:
 
 
 async def test_its_socket_can_be_elsewhere(tmp_path: Path) -> None:
-    """A kubelet with another root directory has it elsewhere, for example."""
+    """A kubelet with a different root directory has it elsewhere, for example."""
     socket = tmp_path / "other" / "pods.sock"
     async with node(pod_resources_socket=socket) as it:
         assert socket.is_socket()

@@ -185,7 +185,7 @@ NAMES_OF_NO_FILE = [
 @pytest.mark.fake_kubelet("a real kubelet dials any endpoint")
 @pytest.mark.parametrize("endpoint", ["late.sock", *NAMES_OF_NO_FILE])
 async def test_a_link_to_a_socket_elsewhere_is_not_dialled(endpoint: str) -> None:
-    """No name that would mean another file in a URI leads to it, nor does a link that appears during the dialling."""
+    """No name that would mean a different file in a URI leads to it, nor does a link that appears while dialling."""
     async with node(dial_back_timeout=0.5) as it:
         with _victim(it.plugin_dir) as victim:
             plugin = await it.plugin(listed=devices(1), register=False)

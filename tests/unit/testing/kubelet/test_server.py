@@ -7,7 +7,7 @@ from hub.testing.kubelet.server import UnixServer
 
 
 async def test_a_server_that_stops_leaves_the_socket_of_another_one(tmp_path: Path) -> None:
-    """It may be that of a kubelet which started in the same directory in the meantime."""
+    """It may belong to a kubelet which started in the same directory in the meantime."""
     path = tmp_path / "kubelet.sock"
     server = UnixServer(path, lambda _: None)
     await server.start()
