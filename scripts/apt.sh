@@ -27,7 +27,7 @@ as_root() {
         sudo env DEBIAN_FRONTEND=noninteractive sh -c "$command"
     else
         become=$(command -v sudo >/dev/null && echo "sudo sh" || echo su)
-        say "only root can do this. Run the following command, then repeat make:"
+        say "only root can do this. Run the following command, then run make again:"
         echo "    $become -c '$command'" >&2
         exit 1
     fi
@@ -37,7 +37,7 @@ install_packages() {
     why=$1
     shift
     if ! command -v apt-get >/dev/null; then
-        say "$why; there is no apt-get here: install the equivalents of Debian's packages $*, then repeat make"
+        say "$why; there is no apt-get here: install the equivalents of Debian's packages $*, then run make again"
         exit 1
     fi
     as_root "$why" "apt-get update && apt-get install --yes --no-install-recommends $*"

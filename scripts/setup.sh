@@ -52,7 +52,7 @@ make_venv() {
     elif "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         return
     elif [ -e "$venv" ]; then
-        say "$venv has no Python with pip; remove it (rm -r $venv), then repeat make"
+        say "$venv has no Python with pip; remove it (rm -r $venv), then run make again"
         exit 1
     fi
     say "creating the virtual environment $venv with $("$python" --version)"

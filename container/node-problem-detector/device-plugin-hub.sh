@@ -68,6 +68,6 @@ fi
 case $state in
     problem) answer 1 "$reason" ;;
     unknown) answer 2 "$reason" ;;
-    # Also if no hub has this plugin: then the node has no such devices.
+    # This includes the case that no hub has this plugin, since the node then has no such devices.
     *) answer 0 "" ;;
 esac

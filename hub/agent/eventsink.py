@@ -98,7 +98,7 @@ class EventSink:
         try:
             await self._client.create(collection, content, PartialObject)
         except ApiError as error:
-            # The response to an earlier attempt was lost.
+            # A conflict means that an earlier attempt succeeded and its response was lost.
             if error.status != CONFLICT:
                 raise
         return f"{collection}/{quote(name, safe='')}"

@@ -53,7 +53,7 @@ class Node(PartialObject, frozen=True):
 
 
 class WatchEvent(msgspec.Struct, frozen=True):
-    """An event of a watch."""
+    """A watch event."""
 
     type: str
     object: msgspec.Raw = msgspec.Raw(b"{}")

@@ -208,7 +208,7 @@ def exited_hubs(run_dir: RunDir) -> list[str]:
 
 
 def serving(run_dir: RunDir, plugin: str) -> list[Instance]:
-    """Return the hubs whose plugin of this name serves or has served."""
+    """Return the hubs whose plugin with this name is serving or has served."""
     # A time in the future was written before the last boot.
     latest = now()
     return [each for each in _instances(run_dir, run_dir.serving(plugin)) if each.since <= latest]

@@ -33,7 +33,7 @@ class KubeletEvent(Enum):
     STOPPED = auto()
     """`kubelet.sock` is gone."""
     UNRESPONSIVE = auto()
-    """No process is listening on the socket, as after a SIGKILL to the kubelet."""
+    """No process is listening on the socket, such as after a SIGKILL to the kubelet."""
     RESPONSIVE = auto()
     """The kubelet responds again, or there is none."""
 

@@ -110,7 +110,7 @@ def replacement(found: Object, wanted: Object) -> dict[str, Any]:
 
 
 def same(found: Object, wanted: Object) -> bool:
-    """Return whether two slices are equivalent. The order of devices counts; the time of a taint does not."""
+    """Return whether two slices are equivalent. The order of devices matters; the time of a taint does not."""
     return _meaning(found) == _meaning(wanted)
 
 

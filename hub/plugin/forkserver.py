@@ -1,8 +1,8 @@
 """`python -m hub.plugin.forkserver FD`: start plugin processes quickly, for the hub at the other end of a socket.
 
 This process loads what all plugin processes need, once, and forks itself for each of them while the hub is starting. So
-a plugin starts with a fifth of the CPU time, and the plugins of a node share the memory of these modules. A plugin
-process loads its own module and configuration itself.
+a plugin takes a fifth of the CPU time to start that running its command would take, and the plugins of a node share the
+memory of these modules. A plugin process loads its own module and configuration itself.
 
 This process has one thread, no event loop and no gRPC channel or server: only then is a fork well defined. It
 forks twice, and the process in between exits at once. The hub must be a subreaper, so that it then becomes the

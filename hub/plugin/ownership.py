@@ -5,7 +5,7 @@
     STANDBY     this process is not serving yet                    acquire(): to ACTIVE, or SUPERSEDED
     ACTIVE      it is serving, and no newer hub's plugin is        a newer one starts to serve: to SUPERSEDED
     SUPERSEDED  it and a newer hub's plugin are both serving       the newer one hands over or exits: to ACTIVE
-    EXITING     it is about to exit; another hub's plugin serves
+    EXITING     it is about to exit; another hub's plugin is serving
 
 A hub whose plugin is not serving yet, or is about to exit, or has stopped, leaves the devices to the others.
 
@@ -44,7 +44,7 @@ class Role(Enum):
 
 
 class Ownership:
-    """The hubs on the node whose plugin of this name serves, as of the last refresh.
+    """The hubs on the node whose plugin with this name is serving, as of the last refresh.
 
     Args:
         run_dir: The directory that the hubs on the node share, and the name of ours; None for a plugin that was started
@@ -197,7 +197,7 @@ class Ownership:
         return has_just_begun or self._has_socket(hub, resource)
 
     def _may_start(self, hub: str) -> bool:
-        """Return whether a hub whose plugin does not serve may be starting it, according to the reports of both."""
+        """Return whether a hub whose plugin is not serving may be starting it, according to the reports of both."""
         if not self._run_dir:
             return False
         run_dir = RunDir(self._run_dir.path, hub)

@@ -277,7 +277,7 @@ class PluginProcess:
             self._scanner.request()
 
     def _yield_devices(self, role: Role) -> None:
-        """Leave the devices to another hub's plugin if one serves; that plugin continues with the health records."""
+        """Leave the devices to another hub's plugin if one is serving; it continues with the health records."""
         ownership = self._ownership
         if role in {Role.ACTIVE, Role.SUPERSEDED} and (ownership.older or ownership.newer):
             self._health.save()

@@ -43,7 +43,7 @@ class SummaryFile:
                 self.update()
                 await sleep_until_tick(INTERVAL)
         except asyncio.CancelledError:
-            # After a failure, the last summary stays until it is too old.
+            # After a failure, the last summary is left, and readers ignore it once it is stale.
             with contextlib.suppress(OSError):
                 self._path.unlink()
             raise
@@ -57,8 +57,8 @@ class SummaryFile:
         try:
             content = summary(self._reader.status(running=True, memory=False)).encode()
         except HubError:
-            # Another process has removed or changed the hub's report, which is written again soon. Until then, the file
-            # gets old, as programs that read it expect.
+            # Another process has removed or changed the hub's report, which is written again soon. Until then the file
+            # goes stale, which its readers can handle.
             return
         if content != self._written or self._path.is_symlink() or not self._path.is_file():
             make_directory(self._path.parent)

@@ -21,7 +21,7 @@ class Reports:
     """The GPUs that the exporter reports as unhealthy. Scans read it while the watch updates it in its own thread.
 
     Args:
-        unhealthy_after: Seconds for which a GPU must be reported before the report counts.
+        unhealthy_after: Seconds for which a GPU must be reported before the report takes effect.
         clock: A monotonic clock in seconds.
     """
 
@@ -45,7 +45,7 @@ class Reports:
             self._since, self._answered = {}, None
 
     def unhealthy(self) -> frozenset[str]:
-        """Return the names of the GPUs whose reports count."""
+        """Return the names of the GPUs whose reports are in effect."""
         now = self._clock()
         return frozenset(name for name, since in self._since.items() if now - since >= self._unhealthy_after)
 

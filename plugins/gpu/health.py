@@ -17,7 +17,7 @@ KNOWN_CODES = 1000
 
 
 class XidFaults:
-    """The XIDs that still count, for whole GPUs and for MIG devices.
+    """The XIDs that are still in effect, for whole GPUs and for MIG devices.
 
     They are recorded in the driver's thread and read in a scan's thread. A recoverable fault is reported at least
     once, and until a later probe finds no fault in the GPU; then the hub's recovery time begins. A fatal fault is

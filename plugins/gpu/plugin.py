@@ -45,7 +45,7 @@ from plugins.gpu.settings.notes import notes
 from plugins.gpu.settings.xids import XidPolicy
 
 SLACK = 10.0
-"""Seconds that a scan may take in addition to the driver's calls."""
+"""Seconds that a scan is allowed beyond the driver's calls."""
 
 
 class GPU(Plugin):

@@ -13,7 +13,7 @@ PACKAGE, MEMORY = "pkg", "vram"
 """The name prefixes of a GPU's own temperatures and of its memory's."""
 
 VALID_FOR = 60.0
-"""Seconds for which a report by xpumd counts: xpumd may be restarted, and a response may omit GPUs."""
+"""Seconds for which a report by xpumd stays in effect: xpumd may be restarted, and a response may omit GPUs."""
 
 _LEAST = {
     XpumdSeverity.WARNING: Severity.WARNING,

@@ -59,7 +59,7 @@ def test_what_the_pod_may_write_to(tree: Path) -> None:
 
 
 def test_an_unprivileged_pod_has_no_privilege_at_all(tree: Path) -> None:
-    """The pod has no capability, no way to get one, and no access to all the files on the node."""
+    """The pod has no capability, no way to get one, and no mount of the node's whole file system."""
     for overlay in OVERLAYS:
         objects = with_components(tree, overlay, ["unprivileged"])
         context = container(objects)["securityContext"]

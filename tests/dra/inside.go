@@ -43,14 +43,15 @@ func (k *kubelet) instances() map[string][]instance {
 	return found
 }
 
-// set sets an unexported time field of Kubernetes, unless the time is zero; path leads to its field.
+// set sets an unexported time field of a Kubernetes struct, unless the time is zero; path lists the field names that
+// lead to it.
 func set(owner any, value time.Duration, path ...string) {
 	if value != 0 {
 		accessible(field(owner, path...)).SetInt(int64(value))
 	}
 }
 
-// field returns an unexported field of Kubernetes; path leads to it.
+// field returns an unexported field of a Kubernetes struct; path lists the field names that lead to it.
 func field(owner any, path ...string) reflect.Value {
 	found, isValue := owner.(reflect.Value)
 	if !isValue {

@@ -81,7 +81,7 @@ func (k *kubelet) start(ctx context.Context, pods []pod) error {
 	return nil
 }
 
-// prepare prepares the claims of a pod, as before the start of its sandbox.
+// prepare prepares the claims of a pod, as a kubelet does before it starts the pod's sandbox.
 func (k *kubelet) prepare(ctx context.Context, wanted pod) error {
 	return k.manager.PrepareResources(ctx, k.add(wanted))
 }
@@ -95,7 +95,7 @@ func (k *kubelet) unprepare(ctx context.Context, ended pod) error {
 	return err
 }
 
-// forget removes a pod without unpreparing its claims, as after a forced deletion.
+// forget removes a pod without unpreparing its claims, as a kubelet does after a forced deletion.
 func (k *kubelet) forget(uid string) {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()

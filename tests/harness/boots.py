@@ -1,14 +1,14 @@
 """Boots of a node on which pods with devices were running, and how many of these pods fail.
 
 At a boot, the hub, the kubelet and the run directory are gone; the kubelet's checkpoint and the pods that are bound to
-the node are still there, and so are, every other time, the dead sockets of the kubelet and the plugins. Then the
+the node are still there. In every other boot, the dead sockets of the kubelet and the plugins are left, too. Then the
 service starts and is ready, and the kubelet follows. Without the service, the kubelet starts first, and the hub follows
 once the kubelet has admitted the bound pods.
 
     python -m tests.harness.boots --kubelet 1.37 --count 50
 
 A kubelet admits its pods some time after it has started its device manager; `gap` is a model of that time, and
-`--gap` sets it instead. tests/cluster/test_service.py boots a node with a whole kubelet.
+`--gap` sets it instead. tests/cluster/test_service.py boots a node with a full kubelet.
 """
 
 import argparse
@@ -41,7 +41,7 @@ PODS = 4
 """The number of pods, which hold all devices of the node, one of each resource per pod."""
 
 GRACE = 25
-"""Seconds that a plugin has to stop, fewer than the 40 that the unit gives the hub."""
+"""Seconds given to a plugin for stopping, fewer than the 40 that the unit gives the hub."""
 
 LIMIT = 120.0
 """Seconds after which a resource counts as lost."""
@@ -51,7 +51,7 @@ _LINES = 60
 
 _START = (0.03, 3.0)
 """Seconds from the start of the sync loop until the start of the device manager, in which the kubelet queries its
-runtime, cAdvisor and cgroups. A whole kubelet needed 0.03 to 0.08 s on two CPUs, and up to 1.5 s while twenty other
+runtime, cAdvisor and cgroups. A full kubelet needed 0.03 to 0.08 s on two CPUs, and up to 1.5 s while twenty other
 programs used them; the maximum is a guess."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0

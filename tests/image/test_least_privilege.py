@@ -1,6 +1,6 @@
 """What each mount and each privilege of the pod is for: without it, something named here fails.
 
-The node has simulated GPUs and adapters. The pod is the manifests', with this image in it.
+The node has simulated GPUs and adapters. The pod is the one in the manifests, with this image in it.
 """
 
 import asyncio
@@ -129,7 +129,7 @@ def test_every_mount_is_taken_away_in_a_test() -> None:
 
 
 async def test_with_all_of_them_nothing_fails(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
-    """GPUs and adapters register, their use is known, and the adapter with the node's route is excluded."""
+    """GPUs and adapters register, the status shows their use, and the adapter with the node's route is excluded."""
     pod = start_pod(_wanted(host, read_base()))
     await kubelet.wait_for(GPU, 8, GRACE)
     await kubelet.wait_for(ADAPTER, 1, GRACE)

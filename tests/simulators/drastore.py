@@ -21,7 +21,7 @@ class DraStore:
 
     Attributes:
         slices: The slices by name.
-        drops_taints: Whether the server drops taints, as before Kubernetes 1.36.
+        drops_taints: Whether the server drops taints, as API servers do before Kubernetes 1.36.
         writes: The requests that have changed a slice, as method and name.
     """
 

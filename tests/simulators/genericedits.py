@@ -110,7 +110,7 @@ class Edits:
         return found
 
     def _linked(self) -> set[Offered]:
-        # Of two links to the same file, the first one counts.
+        # Of two links to the same file, the first one wins.
         first = {number: name for name, number in sorted(self._links.items(), reverse=True) if number in self._adapters}
         return {
             ("e.com/link", f"{name}::{share}", f"/dev/ttyUSB{number}")

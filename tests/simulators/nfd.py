@@ -17,7 +17,7 @@ _OWN = ("feature.node.kubernetes.io", "profile.node.kubernetes.io")
 
 
 def labels(directory: Path, now: datetime | None = None) -> dict[str, str]:
-    """Return the labels that a node gets from a directory; if two have the same name, the one read last counts."""
+    """Return the labels that a node gets from a directory; if two have the same name, the one read last wins."""
     found: dict[str, str] = {}
     for path in sorted(directory.iterdir()):
         if not path.name.startswith(".") and path.is_file() and path.stat().st_size <= MAX_FILE:

@@ -71,7 +71,7 @@ def _named_kubelet(root: Path, named: str) -> Kubelet:
 def _has_unit(root: Path, unit: str) -> bool:
     if not _UNIT_NAME.fullmatch(unit):
         return False
-    # As in systemd, the first directory that has the name counts.
+    # As in systemd, the first directory with that name wins.
     path = next(filter(os.path.lexists, (root / each / unit for each in _UNIT_DIRS)), None)
     if path is None:
         return False

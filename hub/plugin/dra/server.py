@@ -17,11 +17,12 @@ from hub.kubelet.wire.pluginregistration_pb2_grpc import RegistrationServicer, a
 TYPE = "DRAPlugin"
 
 ERROR_CHARACTERS = 1024
-"""Maximum length to which the kubelet's reason for a rejection is cut: the plugin's report contains it for each
-resource, and a message has room for millions of characters."""
+"""Length to which the kubelet's reason for a rejection is cut: the plugin's report contains it for each resource, and
+a message has room for millions of characters."""
 
 STOP_SECONDS = 2.0
-"""Seconds for which a stopping server waits for calls in progress; a call that takes longer is still finished."""
+"""Seconds for which a stopping server waits for calls in progress. It then aborts them, but a claim that is being
+prepared or released is still finished."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -156,7 +157,7 @@ class DraServer:
             self._servers.insert(0, server)
 
     async def close(self) -> None:
-        """Unregister, finish the calls that are running, and remove the sockets."""
+        """Unregister, wait a while for the calls that are running, and remove the sockets."""
         servers, self._servers = self._servers, []
         for server in servers:
             await server.stop(STOP_SECONDS)

@@ -19,7 +19,7 @@ async def first_start(subject: Subject) -> Answer[wire.PreStartContainerResponse
 
 
 async def second_start(subject: Subject) -> Answer[wire.PreStartContainerResponse]:
-    """Start the container again, as after a crash."""
+    """Start the container again, such as after a crash."""
     if (await subject.once(first_start)).error:
         raise NotApplicable("the first call fails: see the rule prestart-answers")
     return await _started(subject)

@@ -52,7 +52,7 @@ class Drivers:
                 raise result
 
     def get(self, driver: str) -> DriverConnection:
-        """Return the instance that the kubelet calls: the latest of those that are connected, or else of all.
+        """Return the instance that the kubelet calls: the latest connected one, or the latest if none is connected.
 
         Raises:
             DraError: none is registered.

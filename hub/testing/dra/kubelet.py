@@ -118,7 +118,7 @@ class DraKubelet(FakeKubelet):
             await self._pause(self.dra_options.prepare_retry)
 
     async def prepare(self, pod: ClaimPod) -> dict[str, list[str]]:
-        """Prepare the claims of a pod, as before each start of its sandbox, and return the CDI names by container.
+        """Prepare the claims of a pod, as a kubelet does before it starts a sandbox; return the CDI names by container.
 
         Raises:
             DraError: the call failed; the pod remains.

@@ -90,7 +90,7 @@ class FakeKubelet:
         return self._process is not None
 
     async def start(self) -> None:
-        """Start, as after a boot or an upgrade; do nothing if it is running.
+        """Start, such as after a boot or an upgrade; do nothing if it is running.
 
         Raises:
             ConfigError: a link has taken the place of one of its directories.

@@ -71,7 +71,7 @@ class ListUpdate:
 
     @property
     def memory(self) -> int:
-        """The maximum number of bytes that it takes up in memory; an empty device has 2 bytes on the wire."""
+        """The maximum number of bytes that it takes up in memory; an empty device takes 2 bytes on the wire."""
         return _OBJECT_BYTES * (1 + len(self.devices)) + _CHARACTER_BYTES * self.size
 
 

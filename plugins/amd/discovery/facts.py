@@ -16,7 +16,7 @@ FAMILIES = {
     "gfx115.": "GC_11_5_0",
     "gfx120.": "GC_12_0_0",
 }
-"""The driver's families by architecture; the first pattern that matches counts. gfx1036 is in two families."""
+"""The driver's families by architecture; the first matching pattern wins. gfx1036 is in two families."""
 
 
 class Link(IntEnum):
@@ -35,7 +35,7 @@ class KfdNode(msgspec.Struct, frozen=True):
     gpu_id: int
     """The number that KFD uses for it in the files of processes."""
     render_minor: int
-    """The number of its render node, such as 128 of /dev/dri/renderD128."""
+    """The number of its render node, such as 128 for /dev/dri/renderD128."""
     card: tuple[int, int, int]
     """What the partitions of a card have in common: its serial number, PCI domain, and PCI bus and device."""
     gfx: str = ""

@@ -29,7 +29,7 @@ class DeviceFile(NamedTuple):
     device: SysDevice | None
     """The device in sysfs; None if there is none."""
     key: str
-    """Its name, or that of the hardware, because its own may contain a number that the kernel assigns in any order."""
+    """Its name, or that of the hardware, as its own may contain a number that the kernel assigns in no fixed order."""
     physical: str
     """An id of the hardware that is the same for all paths to it."""
 
@@ -140,7 +140,7 @@ def _glob(host: Host, pattern: str) -> Iterable[Path]:
 def _hardware_key(device: SysDevice | None) -> str:
     """Return the USB interface or PCI function, and the file's name without its first number, which may change.
 
-    If there are several such files, all but the first also have a number that counts them within the interface or
+    If there are several such files, the keys of all but the first also contain their number within the interface or
     function. The key is empty if the device belongs to neither.
     """
     owner = hardware(device)

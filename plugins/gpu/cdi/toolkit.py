@@ -19,10 +19,10 @@ from plugins.gpu.settings.file import GPUSettings
 PROGRAM = "nvidia-ctk"
 
 TIMEOUT = 8.0
-"""Seconds that the program may take; less than a scan may take in addition to the driver's calls."""
+"""Seconds that the program may take; less than the time that a scan is allowed beyond the driver's calls."""
 
 MAX_OUTPUT = 4 << 20
-"""Maximum size of a specification in bytes; one for 16 GPUs has about 100 KB."""
+"""Maximum size of a specification in bytes; one for 16 GPUs takes up about 100 KB."""
 
 _Path = Annotated[str, msgspec.Meta(pattern="^/", extra={"expected": "an absolute path"})]
 

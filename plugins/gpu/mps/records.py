@@ -38,7 +38,7 @@ class MpsRecords:
         return self._kept
 
     def set(self, resource: str, limits: MpsLimits | None) -> None:
-        """Record the limits of a daemon, or with None that it was stopped.
+        """Record the limits of a daemon or, if they are None, that it was stopped.
 
         Raises:
             OSError: the file cannot be written.

@@ -61,7 +61,7 @@ class ResourcePatterns(Settings, frozen=True):
 
 
 MAX_REPLICAS = 10_000
-"""The maximum number of replicas. The list of one GPU's shares then has a sixth of the size that a kubelet accepts."""
+"""The maximum number of replicas. The list of one GPU's shares then takes a sixth of what a kubelet accepts."""
 
 
 class SharedResource(Settings, frozen=True):

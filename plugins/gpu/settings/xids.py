@@ -86,7 +86,7 @@ class XidPolicy(msgspec.Struct, frozen=True):
     meanings: Mapping[int, XidMeaning]
     others: XidMeaning = XidMeaning.RECOVER
     probes: bool = True
-    """Whether faults found by probes count; they do not if all health checks are disabled."""
+    """Whether faults found by probes are taken into account; they are not if all health checks are disabled."""
 
     @classmethod
     def of(cls, table: XidTable, environment: Mapping[str, str]) -> Self:

@@ -7,8 +7,8 @@ from pathlib import Path
 from hub import Host, UnreadableError, read_text
 
 VARIABLE = "DPHUB_NODE_NET"
-"""The variable that names the directory with the kernel's tables of the node's network, for a process in another
-network: a pod's /proc/net shows the pod's network."""
+"""The variable that names the directory with the node's routing tables, for a process in another network namespace: a
+pod's /proc/net shows the pod's network."""
 
 _TABLES = "/proc/net"
 _UP = 0x1

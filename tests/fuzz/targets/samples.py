@@ -31,7 +31,7 @@ STUB = "example.com/stub"
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 PID = 99_999_999
-"""The id of no process, because reading the memory of a process would take longer than everything else."""
+"""An id that no process has, because reading the memory of a process would take longer than everything else."""
 
 _DEVICE = DeviceStatus(
     "stub-0",
@@ -202,6 +202,6 @@ PLUGIN_FILES: Mapping[str, bytes] = {
 
 
 def control_character(printed: str) -> str:
-    """Return the first character in a command's output that could change what a terminal shows; empty without one."""
+    """Return the first character in a command's output that could change what a terminal shows; empty if none does."""
     found = _CONTROL.search(printed)
     return found[0] if found else ""

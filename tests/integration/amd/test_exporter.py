@@ -78,7 +78,7 @@ def test_both_names_of_its_service(path: Path, polled: Exporter, method: str) ->
 
 @pytest.mark.parametrize("answer", [b"\xff", b"\x0a\x05x", b"\x0a\x01\xff"])
 def test_an_invalid_answer(path: Path, polled: Exporter, answer: bytes) -> None:
-    """The status shows the problem; since the response says nothing about any GPU, the last reports still count."""
+    """The status shows the problem; since the response says nothing about any GPU, the last reports stay in effect."""
     exporter = SimulatedExporter(path)
     exporter.states = STATES
     with exporter.running():

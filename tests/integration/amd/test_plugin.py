@@ -1,4 +1,4 @@
-"""The AMD plugin through a kubelet, on nodes that a tree of files simulates."""
+"""The AMD plugin as a kubelet sees it, on nodes that a tree of files simulates."""
 
 from pathlib import Path
 

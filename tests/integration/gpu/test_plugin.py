@@ -1,4 +1,4 @@
-"""The GPU plugin through a kubelet: which GPUs there are, whatever the driver does."""
+"""The GPU plugin as a kubelet sees it: which GPUs there are, whatever the driver does."""
 
 import subprocess
 import sys
@@ -200,7 +200,7 @@ async def test_device_files_make_it_look_at_once(node: Node, kubelet: FakeKubele
 
 
 async def test_mig_is_reconfigured(node: Node, kubelet: FakeKubelet) -> None:
-    """A resource appears with its first devices, and stays with zero devices when they are gone."""
+    """A resource appears with its first devices, and stays registered, with no devices, when they are gone."""
     gpus = GpuNode(node, "a100x2", {1: "mixed"})
     gpus.start(f"flags: {{migStrategy: mixed}}\n{QUICK}")
     for name, count in {"gpu": 1, "mig-3g.20gb": 1, "mig-1g.5gb": 1, "mig-1g.5gb.me": 1}.items():

@@ -1,4 +1,4 @@
-"""Resets of GPUs through a kubelet and the plugin."""
+"""Resets of GPUs by the plugin, for containers that a kubelet starts."""
 
 import os
 

@@ -35,7 +35,7 @@ async def test_errors_of_applications_are_ignored(node: Node, kubelet: FakeKubel
 
 
 async def test_a_gpu_with_a_fault_does_not_recover(node: Node, kubelet: FakeKubelet) -> None:
-    """The XID counts until a probe finds the GPU healthy."""
+    """The XID stays in effect until a probe finds the GPU healthy."""
     gpus = GpuNode(node, "pair")
     plugin = await start(gpus, kubelet)
     gpus.driver.set(0, recovery=1)
@@ -75,7 +75,7 @@ async def test_the_table_decides(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_health_checks_can_be_switched_off(node: Node, kubelet: FakeKubelet) -> None:
-    """With NVIDIA's variable, neither XIDs nor probes count."""
+    """With NVIDIA's variable, neither XIDs nor probes are taken into account."""
     gpus = GpuNode(node, "pair")
     plugin = await start(gpus, kubelet, QUICK, DP_DISABLE_HEALTHCHECKS="all")
     gpus.driver.xid(0, 79)

@@ -66,7 +66,7 @@ def test_config_is_not_text(good: Path) -> None:
 
 
 def test_config_is_unreadable(good: Path) -> None:
-    """A file that the kernel does not let the hub read is named, even for root, which no permission stops."""
+    """A file that the kernel does not let the hub read is named, even for root, which file permissions do not stop."""
     unreadable = Path("/proc/self/mem")
     expect_refusal(good, *flags(good, config=unreadable), says=[str(unreadable), "cannot be read"])
 
@@ -266,7 +266,7 @@ for thread in threads:
 for thread in threads:
     thread.join()
 """
-"""Threads that are all the first to decode a type."""
+"""Threads that decode a new type at the same moment."""
 
 
 def test_threads_that_decode_a_new_type_at_once() -> None:

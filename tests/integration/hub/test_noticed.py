@@ -66,7 +66,7 @@ async def test_where_a_plugin_crashed(node: OperatedNode) -> None:
 
 
 async def test_the_use_of_devices_is_known_from_the_start(node: OperatedNode) -> None:
-    """This holds after a restart of the hub, too; until the kubelet has answered, the status leaves the use open."""
+    """This holds after a hub restart, too; until the kubelet has answered, the status shows the use as unknown."""
     await node.kubelet.admit("holder", {STUB: 2, GPU: 1})
     await node.stop_hub()
     await node.start_hub()
@@ -100,7 +100,7 @@ async def test_files_that_are_removed(node: OperatedNode) -> None:
 
 
 async def test_two_plugins_with_one_resource(node: OperatedNode) -> None:
-    """The one that is refused names the other, and what to do."""
+    """The one that is refused names the other and says what to do."""
     section = f"\n[watcher:twin]\ncmd = python -m hub.plugin plugins.stub:Stub --config {node.directory}/stub.yaml\n"
     node.rewrite("circus.ini", (node.directory / "circus.ini").read_text() + section)
     await node.dphub("reload")

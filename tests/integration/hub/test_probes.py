@@ -82,7 +82,7 @@ def test_probes_have_a_queue_of_their_own(make_hub: MakeHub) -> None:
 
 
 def test_a_probe_of_a_hub_that_is_gone(make_hub: MakeHub) -> None:
-    """The probe fails and prints a line with the reason, and so does a probe of a plugin that does not serve."""
+    """The probe fails and prints a line with the reason, and so does a probe of a plugin that is not serving."""
     hub = make_hub(watcher("a", "cmd = /no/such/program\n")).start()
     # At first, the reason is that nothing answers, or that the plugin has not been started yet.
     reason = re.compile("a: .*no such file", re.IGNORECASE)

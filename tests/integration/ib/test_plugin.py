@@ -1,4 +1,4 @@
-"""The IB plugin through a kubelet, on nodes that a tree of files simulates."""
+"""The IB plugin as a kubelet sees it, on nodes that a tree of files simulates."""
 
 import json
 
@@ -38,7 +38,7 @@ async def test_each_hca_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_port_that_goes_down(node: Node, kubelet: FakeKubelet) -> None:
-    """After a delay, the HCA is unhealthy until the port has been up for a while; the reason has its port and state."""
+    """After a delay, the HCA is unhealthy until the port has been up a while; the reason names its port and state."""
     tree = two_connectx6(root_of(node))
     plugin = start(node, {**EACH, "health": {"down": 0.5, "up": 0.5}})
     await kubelet.wait_for(HCA, 2)
@@ -62,7 +62,7 @@ async def test_two_ports(node: Node, kubelet: FakeKubelet, rule: str, healthy: i
 
 
 async def test_devices_come_and_go(node: Node, kubelet: FakeKubelet) -> None:
-    """Changes are seen before the next full scan; a resource without devices stays, with zero."""
+    """Changes are seen before the next full scan; a resource without devices stays registered."""
     tree = two_connectx6(root_of(node))
     start(node)
     await kubelet.wait_for(HCA, 2)

@@ -1,4 +1,4 @@
-"""The Intel plugin through a kubelet, on nodes that a tree of files simulates."""
+"""The Intel plugin as a kubelet sees it, on nodes that a tree of files simulates."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The health of Intel GPUs as xpumd reports it, through a kubelet."""
+"""The health of Intel GPUs as xpumd reports it and a kubelet sees it."""
 
 from hub.testing.kubelet import FakeKubelet
 from tests.harness.node import Node

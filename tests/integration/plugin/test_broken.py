@@ -155,7 +155,7 @@ async def test_what_is_left_out_is_in_the_state(node: Node, kubelet: FakeKubelet
 
 @pytest.mark.parametrize("where", ["devices", "watch"])
 async def test_a_process_that_cannot_go_on(node: Node, kubelet: FakeKubelet, where: str) -> None:
-    """The process exits with a code of its own, and its last report has the reason."""
+    """The process exits with a code of its own, and its last report gives the reason."""
     hopeless = "raise NeedsRestart('the driver was exchanged')"
     watch = f"def watch(self, changed):\n        while not Path('go').exists(): time.sleep(0.01)\n        {hopeless}\n"
     breakable = Breakable(node, watch if where == "watch" else "")

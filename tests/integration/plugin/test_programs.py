@@ -75,7 +75,7 @@ FAILURES = {
 
 @pytest.mark.parametrize(("script", "words"), FAILURES.values(), ids=FAILURES)
 def test_a_program_that_fails(tmp_path: Path, script: str, words: str) -> None:
-    """The error has the program's exit code or signal, and its output as one line of plain text."""
+    """The error contains the program's exit code or signal, and its output as one line of plain text."""
     with pytest.raises(ProgramFailed) as raised:
         run_program(_program(tmp_path, script), timeout=20)
     assert str(raised.value) == words

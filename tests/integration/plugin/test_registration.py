@@ -124,7 +124,7 @@ async def test_a_registration_without_a_stream_does_not_count(node: Node) -> Non
 
 
 async def test_the_request_says_what_the_plugin_can_do(node: Node) -> None:
-    """The request has the version, the socket, the resource and the options, as the kubelet's API requires."""
+    """The request contains the version, the socket, the resource and the options, as the kubelet's API requires."""
     async with ScriptedKubelet(node.plugin_dir, "").listening() as odd:
         node.start_plugin()
         await wait_until(lambda: odd.requests, "a registration")

@@ -54,7 +54,7 @@ def path(directory: Path) -> Path:
 
 
 def test_a_response(path: Path) -> None:
-    """The response has the request's content, and arrives unchanged."""
+    """The response contains the request's content, and arrives unchanged."""
     with _service(path, Echo=lambda request, _: request):
         assert call_service(path, "/test.Service/Echo", b"\x0a\x01x") == b"\x0a\x01x"
         assert call_service(path, "/test.Service/Echo") == b""

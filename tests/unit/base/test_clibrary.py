@@ -8,7 +8,7 @@ from hub.base.clibrary import skip_c_library_search
 
 
 def test_the_c_library_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not searched for, as its file name is known; each other library is searched for."""
+    """It is not searched for, as its file name is known; every other library is searched for."""
     searched = []
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: searched.append(name) or f"lib{name}.so")
     skip_c_library_search()

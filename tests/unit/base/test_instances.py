@@ -90,7 +90,7 @@ def test_a_lost_lock_is_taken_again(directory: Path, lose: Callable[[Path], obje
 
 
 def test_a_lost_serving_lock_is_taken_again(directory: Path) -> None:
-    """This holds even if the directory is gone, but not for a plugin that does not serve yet, or that is exiting."""
+    """This holds even if the directory is gone, but not for a plugin that is not serving yet, or that is exiting."""
     run_dir = RunDir(directory)
     lock = ServingLock(run_dir, "stub")
     lock.restore()

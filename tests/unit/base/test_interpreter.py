@@ -22,7 +22,7 @@ def test_no_relative_entries(variable: str, entry: str) -> None:
 
 
 def test_no_interpreter_imports_from_its_working_directory() -> None:
-    """Python's own option prevents it, wherever the hub or a plugin starts a module."""
+    """Python's option -P prevents it, wherever the hub or a plugin starts a module."""
     assert own_python("hub", "check")[1:] == ["-P", "-m", "hub", "check"]
     starts = [
         (path.name, found) for path in SOURCES for found in re.findall(r"sys\.executable,[^\n]*", path.read_text())

@@ -24,7 +24,7 @@ def test_a_link_is_not_a_run_directory(tmp_path: Path, target: str) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
 def test_a_path_with_a_link_of_another_user_is_refused(tmp_path: Path) -> None:
-    """The user could lead the hub elsewhere at any time, so it is refused; root's and the hub's user's links work."""
+    """The user could redirect the hub at any time, so it is refused; links owned by root or by the hub's user work."""
     (tmp_path / "victim").mkdir()
     (tmp_path / "theirs").symlink_to("victim")
     os.chown(tmp_path / "theirs", 12345, 12345, follow_symlinks=False)
@@ -104,7 +104,7 @@ def test_a_path_through_a_world_writable_directory_is_refused(tmp_path: Path) ->
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a plain user may have a group of its own")
 def test_a_path_through_a_group_writable_directory_is_refused(tmp_path: Path) -> None:
-    """Root's hub would follow a link that a user of the group put in place of the run directory."""
+    """A hub that runs as root would follow a link that a user of the group put in place of the run directory."""
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o2775)
     with pytest.raises(ConfigError, match=r"/shared is group-writable; choose"):

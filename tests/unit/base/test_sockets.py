@@ -28,7 +28,7 @@ DIRECTORIES = st.integers(1, 93).map(lambda n: Path("/" + "d" * n))
 
 @given(RESOURCES, DIRECTORIES)
 def test_socket_names_fit(name: str, directory: Path) -> None:
-    """Any valid resource has a socket in any directory whose path leaves a few letters."""
+    """Any valid resource has a socket in any directory whose path leaves room for a few characters."""
     path = directory / socket_name(name, "dphub", directory)
     assert len(bytes(path)) <= SOCKET_PATH_BYTES
     assert path.parent == directory

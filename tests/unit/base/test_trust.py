@@ -72,7 +72,7 @@ def test_a_sticky_directory(file: Path) -> None:
 
 
 def test_a_link_in_a_directory_of_others(file: Path, tmp_path: Path) -> None:
-    """Each link on the path to the file counts, not only the file at the end."""
+    """Each link on the path to the file matters, not only the file at the end."""
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "link").symlink_to(file)

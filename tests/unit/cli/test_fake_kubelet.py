@@ -101,7 +101,7 @@ def test_it_does_not_use_a_directory_with_the_state_of_a_kubelet(node: Path) -> 
 
 
 def test_a_path_too_long_for_sockets_is_refused(node: Path) -> None:
-    """No client could connect by such a path, but the sockets there would be deleted, so it is refused."""
+    """No client could connect through such a path, but the sockets there would be deleted, so it is refused."""
     link = node / ("a" * 100)
     link.symlink_to("device-plugins")
     with _listening(node / "device-plugins" / "kubelet.sock"):

@@ -27,7 +27,7 @@ FOUND = Scan({"example.com/stub": ScannedDevices.of([Device("a")])})
 
 
 def test_a_process_is_in_standby_until_it_serves(upgrade: Upgrade) -> None:
-    """This holds whichever other hubs there are; once it serves, it is active unless the newer hub's plugin serves."""
+    """This holds whichever other hubs there are; once it serves, it is active unless the newer hub's is serving."""
     assert upgrade.role() is Role.STANDBY
     with serving(upgrade.first):
         assert upgrade.role() is Role.STANDBY

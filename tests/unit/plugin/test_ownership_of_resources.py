@@ -76,7 +76,7 @@ def test_a_newer_hub_that_starts_the_plugin_can_take_over(
     run: RunState | None,
     can: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """It need not have written a report yet; an older one whose plugin does not serve is not waited for."""
+    """It need not have written a report yet; an older hub whose plugin is not serving is ignored."""
     upgrade.ownership.acquire()
     if run:
         _write_report(upgrade.third, run)

@@ -80,7 +80,7 @@ async def test_a_link_that_is_there_from_the_start(directory: Path) -> None:
 
 
 async def test_a_new_directory_is_used(directory: Path) -> None:
-    """It is used from the next start on, as after the node has been reinstalled."""
+    """It is used from the next start on, such as after the node has been reinstalled."""
     plugin_dir = directory / "device-plugins"
     async with FakeKubelet(plugin_dir) as kubelet:
         plugin_dir.rename(directory / "old")

@@ -49,7 +49,7 @@ def test_a_command_runs_on_the_node(
 def test_during_an_upgrade_the_hub_that_serves_gets_the_command(
     monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
 ) -> None:
-    """The new one, which does not serve yet, would reject it."""
+    """The new one, which is not serving yet, would reject it."""
     scenario = Scenario(
         pods=[pod("old", "node", created="2026-01-01T00:00:00Z"), pod("new", "node", created="2026-01-02T00:00:00Z")],
         pages={"old /status": encoded(status()), "new /status": encoded(status(condition=Condition.STANDBY))},

@@ -150,7 +150,7 @@ async def test_no_admission_fails_while_old_streams_end(
     monkeypatch: pytest.MonkeyPatch,
     distinguishes_sockets: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """This holds although kubelet 1.37 and later may make a call on the connection of a stream that is about to end."""
+    """This holds even if the kubelet makes a call on the connection of a stream that is about to end, as 1.37 may."""
     monkeypatch.setattr(module, "SETTLE", 0.2)
     async with served(distinguishes_sockets=distinguishes_sockets) as it:
         running = asyncio.create_task(it.admissions.run())

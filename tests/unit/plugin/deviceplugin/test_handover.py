@@ -67,7 +67,7 @@ Three = tuple[Hub, Hub, Hub]
 
 @pytest.fixture
 def hubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Three]:
-    """Create three hubs, in the order they were started; none of their plugins serves yet."""
+    """Create three hubs, in the order they were started; none of their plugins is serving yet."""
     monkeypatch.setattr(handover, "SEEN_AFTER", 0.05)
     monkeypatch.setattr(handover, "LINGER", 0.05)
     (tmp_path / SERVING_DIR).mkdir()
@@ -80,7 +80,7 @@ def hubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Three]:
 
 
 async def test_a_middle_hub_does_not_register_over_a_newer_one(hubs: Three) -> None:
-    """This holds although the newer hub began to serve after the middle hub's last check, and the older hub is gone."""
+    """This holds even if the newer hub began to serve after the middle hub's last check, and the older hub is gone."""
     first, second, third = hubs
     with second.serving():
         with first.serving():
@@ -187,7 +187,7 @@ async def test_the_next_hub_registers_when_the_newest_leaves(hubs: Three) -> Non
 
 
 async def test_a_hub_that_came_and_went_unseen_is_noticed(hubs: Three) -> None:
-    """It may have registered, so the older hub registers, and once more when the kubelet must have noticed the exit."""
+    """It may have registered, so the older hub registers, and again once the kubelet must have noticed the exit."""
     first, _, third = hubs
     with first.serving():
         await first.register()

@@ -51,7 +51,7 @@ def test_unhealthy_copies_are_the_same_devices(offered: list[Device]) -> None:
 
 @given(st.lists(DEVICES, max_size=6), st.lists(DEVICES, max_size=6))
 def test_lists_are_the_same_when_a_kubelet_sees_no_difference(one: list[Device], other: list[Device]) -> None:
-    """The order does not count, but everything that is sent does."""
+    """The order does not matter, but everything that is sent does."""
     first, second = _published(ScannedDevices.of(one)), _published(ScannedDevices.of(other))
     sent = [
         {device.SerializeToString() for device in encode_list(devices).message.devices} for devices in (first, second)

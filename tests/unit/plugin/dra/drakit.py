@@ -86,7 +86,7 @@ class Driver(Setup):
         self.preparation = self.new_preparation()
 
     def new_preparation(self) -> Preparation:
-        """Return another preparation, as after a restart of the process."""
+        """Return another preparation, such as that of a restarted process."""
         return Preparation(
             self.parts,
             DRIVER,

@@ -97,7 +97,7 @@ async def test_a_missing_cdi_file_is_written_again(driver: Driver) -> None:
 
 
 async def test_a_device_of_another_claim_is_refused_until_it_is_released(driver: Driver) -> None:
-    """The scheduler may allocate it while the kubelet still has to release it, as after a forced deletion."""
+    """The scheduler may allocate it while the kubelet still has to release it, such as after a forced deletion."""
     driver.store_api.allocate("u1", "a")
     driver.store_api.allocate("u2", "a")
     await driver.prepare("u1")

@@ -34,7 +34,7 @@ from tests.unit.plugin.health.external_reports import DEVICE, GPU, OTHER, Clock,
     ids=["empty", "nothing", "nested", "healthy", "reason", "timezone", "words", "bytes", "size", "pipe"],
 )
 def test_a_bad_file_does_not_affect_others(tmp_path: Path, content: bytes | None, problem: str) -> None:
-    """The log names it once, with what is wrong with it; the other files count."""
+    """The log names it once, with what is wrong with it; the other files take effect."""
     put(tmp_path / "bad.json", content)
     say(tmp_path)
     with capture_logs() as logs:
@@ -99,7 +99,7 @@ def test_files_that_are_not_read(tmp_path: Path) -> None:
 
 
 def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a plugin starts, only the first ones by name count, and the log says that there are more."""
+    """When a plugin starts, only the first ones by name take effect, and the log says that there are more."""
     monkeypatch.setattr(external, "MAX_FILES", 1)
     say(tmp_path, "a.json")
     say(tmp_path, "b.json", device="GPU-9")
@@ -113,7 +113,7 @@ def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("most", ["MAX_FILES", "MAX_ENTRIES"])
 def test_surplus_files_do_not_displace_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str) -> None:
-    """A valid report counts as long as its file exists, whatever other programs write, and whatever they call it.
+    """A valid report is in effect as long as its file exists, whatever other programs write, and whatever they call it.
 
     When it is gone, another one takes its place.
     """

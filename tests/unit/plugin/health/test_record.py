@@ -80,7 +80,7 @@ TABLE: list[tuple[str, list[Step], Health, str]] = [
 
 @pytest.mark.parametrize(("steps", "state", "reason"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 def test_transitions(steps: list[Step], state: Health, reason: str) -> None:
-    """They match the table in the module's docstring, with the text for an administrator."""
+    """They match the table in the docstring of hub.plugin.health.record, with the text for an administrator."""
     record = HealthRecord()
     for step in steps:
         step(record)
@@ -88,7 +88,7 @@ def test_transitions(steps: list[Step], state: Health, reason: str) -> None:
 
 
 def test_a_fault_is_as_old_as_its_first_report() -> None:
-    """If a fault is reported again, in other words, it does not become more recent."""
+    """If a fault is reported again with a different reason, it does not become more recent."""
     record = HealthRecord()
     record.fail("driver", "first", 100)
     record.fail("driver", "second", 200)
@@ -105,7 +105,7 @@ def test_flapping_is_a_source_of_its_own() -> None:
 
 
 def test_the_two_cordons_are_independent() -> None:
-    """The node's annotation and an administrator can each cordon a device; an uncordon ends both, and keeps a fault."""
+    """The annotation and an administrator can each cordon a device; uncordoning ends both, and leaves other faults."""
     record = HealthRecord()
     record.fail("driver", "driver failed", 50)
     for source in CORDONS:

@@ -1,4 +1,4 @@
-"""What the metrics exporter reports, and when it counts."""
+"""What the metrics exporter reports, and when it takes effect."""
 
 import pytest
 
@@ -60,7 +60,7 @@ def test_the_first_answer_counts_at_once(clock: Clock) -> None:
 
 
 def test_an_exporter_that_no_longer_answers(reports: Reports, clock: Clock) -> None:
-    """Its last reports count for a while, as an update may be in progress. A GPU that it does not know is healthy."""
+    """Its last reports stay in effect for a while, in case of an update. A GPU that it does not know is healthy."""
     reports.update([CARD])
     clock.now += KEPT - 1
     reports.expire()

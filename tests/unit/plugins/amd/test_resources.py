@@ -43,7 +43,7 @@ def test_cards_without_modes_are_no_reason_to_exclude_others(tmp_path: Path) -> 
 
 
 def test_the_resources_without_a_gpu(tmp_path: Path) -> None:
-    """With the `single` strategy, amd.com/gpu is served with zero; resources of modes appear with the modes."""
+    """With the `single` strategy, amd.com/gpu is served with no devices; resources of modes appear with the modes."""
     tree = AmdTree(tmp_path)
     assert list(plugin(tree).resources()) == ["amd.com/gpu"]
     named = [{"name": "example.com/big", "select": {"min_vram": 100}}]

@@ -92,7 +92,7 @@ def test_an_absolute_link_is_one_on_the_node(tree: GenericTree) -> None:
 
 
 def test_a_file_that_matches_twice_is_one_device(tree: GenericTree) -> None:
-    """The first pattern counts, and the other path is excluded with the reason."""
+    """The first pattern wins, and the other path is excluded with the reason."""
     tree.file("ttyUSB0")
     tree.link("modem", "ttyUSB0")
     found, excluded = scan(plugin_for(tree.root, resource(files=["/dev/modem", "/dev/mo*", "/dev/tty*"])))

@@ -215,7 +215,7 @@ def test_products(name: str, product: str) -> None:
 
 
 def test_several_models() -> None:
-    """The most frequent one counts."""
+    """The most frequent one is used."""
     found = _labels(_full(0, "A"), _full(1, "B"), _full(2, "B"))
     assert (found["nvidia.com/gpu.product"], found["nvidia.com/gpu.count"]) == ("B", "2")
 

@@ -133,7 +133,7 @@ def test_odd_questions(shares: list[Share]) -> None:
 @given(st.integers(1, 6), st.integers(2, 6), st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
 def test_any_question_about_shares(gpus: int, replicas: int, rng: random.Random) -> None:
-    """The response has the requested number of shares with the required ones, in whatever order they are named."""
+    """The response contains the requested number of shares with the required ones, in whatever order they are named."""
     shares = _replicas(gpus, replicas)
     available = rng.sample(shares, rng.randint(1, len(shares)))
     size = rng.randint(1, len(available))

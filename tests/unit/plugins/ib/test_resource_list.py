@@ -99,7 +99,7 @@ def test_an_entry(tmp_path: Path, tree: RdmaTree) -> None:
     ],
 )
 def test_selectors(tmp_path: Path, tree: RdmaTree, selectors: dict[str, object], ids: list[str]) -> None:
-    """As in that plugin, keys ignore case, a physical function's first entry counts, and one without VFs is served."""
+    """As in that plugin, keys ignore case, a physical function's first entry wins, and one without VFs is served."""
     (tree.root / "sys/bus/pci/devices" / VFS[1] / "acpi_index").write_text("7\n")
     assert Served(tmp_path, _entry({**RDMA, **selectors})).ids("intel.com/vf") == ids
 

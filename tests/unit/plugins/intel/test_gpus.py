@@ -163,7 +163,10 @@ def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
     ],
 )
 def test_selected_gpus(tmp_path: Path, settings: dict[str, object], served: list[str], reasons: dict[str, str]) -> None:
-    """They are selected by device id or by address; others have a reason. Monitoring covers the selected ones, too."""
+    """They are selected by device id or by address, and the others are excluded with a reason.
+
+    Monitoring, too, covers only the selected ones.
+    """
     devices, excluded = scan(battlemage(tmp_path), enable_monitoring=True, **settings)
     assert [device.id for device in devices] == [*served, *(["all"] if served else [])]
     assert excluded.keys() == reasons.keys()
@@ -200,7 +203,7 @@ ODD: dict[str, tuple[str, bytes | str | None]] = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_a_gpu_with_an_odd_id_is_left_out(tmp_path: Path, name: str) -> None:
-    """It has a reason; the other one is served."""
+    """It is excluded with a reason; the other one is served."""
     tree = two_flex(tmp_path)
     put(tree.path(FIRST, ODD[name][0]), ODD[name][1])
     devices, excluded = scan(tree)

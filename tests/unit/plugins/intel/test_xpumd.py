@@ -146,7 +146,7 @@ def test_all_shares(daemon: Daemon, plugin: Callable[..., Intel]) -> None:
 
 
 def test_xpumd_is_restarted(daemon: Daemon, plugin: Callable[..., Intel]) -> None:
-    """Its last report counts for a minute; then GPUs are healthy, as without it, and a note gives the reason."""
+    """Its last report stays in effect for a minute; then GPUs are healthy, as without it, and a note says why."""
     daemon.said[CARD] = [Part("memory", FAILED, "")]
     served = plugin()
     assert _health(served)
@@ -172,7 +172,7 @@ def test_xpumd_does_not_know_a_gpu(daemon: Daemon, plugin: Callable[..., Intel])
 
 
 def test_a_response_about_other_gpus(daemon: Daemon, plugin: Callable[..., Intel]) -> None:
-    """The previous response about the GPU still counts."""
+    """The previous response about the GPU stays in effect."""
     served = plugin()
     daemon.said = {CARD: [Part("memory", FAILED, "")]}
     assert _health(served)

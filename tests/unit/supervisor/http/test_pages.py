@@ -16,7 +16,7 @@ from hub.testing.waiting import wait_until
 
 
 async def test_the_status_has_no_digest_of_a_configuration(directory: Path) -> None:
-    """It has the path of a plugin's file, and no digest, by which guesses of a password in it could be tested."""
+    """It contains the path of a plugin's file, and no digest, by which guesses of a password in it could be tested."""
     run_dir = RunDir(directory)
     hub = HubReport("1", 1, 0, "dphub", "", "", "")
     report = InstanceReport(hub, (ProcessReport("stub", RunState.RUNNING, 1),))
@@ -55,7 +55,7 @@ async def test_an_unreadable_report(directory: Path, path: str) -> None:
 
 
 async def test_the_history(directory: Path) -> None:
-    """The response has all allocations of each plugin; a file that cannot be read does not affect other plugins."""
+    """The response contains all allocations of each plugin; an unreadable file does not affect other plugins."""
     run_dir = RunDir(directory)
     processes = tuple(ProcessReport(name, RunState.RUNNING, 1) for name in ("gpu", "ib", "stub"))
     report = InstanceReport(HubReport("1", 1, 1, "dphub", "", "", ""), processes)

@@ -103,7 +103,7 @@ async def test_a_resource_that_is_not_registered() -> None:
 
 
 async def test_a_refused_allocate_fails_the_pod_with_the_plugins_words() -> None:
-    """The code is spelled as in Go; what was allocated for other containers is free again."""
+    """The status code is spelled as in Go; what was allocated for other containers is free again."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(2))
         other = await it.plugin(OTHER, "other.sock", listed=devices(1))
@@ -133,7 +133,7 @@ async def test_an_answer_for_no_container_fails_the_pod() -> None:
 
 
 async def test_a_plugin_that_dies_in_allocate_fails_the_pod() -> None:
-    """The error has the code of a lost connection."""
+    """The error contains the status code of a lost connection."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
         plugin.on_allocate = hang

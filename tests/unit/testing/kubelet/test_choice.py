@@ -27,12 +27,12 @@ def prefer(*ids: str) -> Answer:
 
 
 def held(pod: Pod) -> set[str]:
-    """Return the devices of the only container; a real kubelet has no order for them."""
+    """Return the devices of the only container, as a set: a real kubelet does not order them."""
     return set(pod.containers["main"].devices[STUB])
 
 
 async def test_the_plugin_chooses_when_there_is_a_choice() -> None:
-    """The call has the available devices and the requested number."""
+    """The call names the available devices and the requested number."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(4), prefers=True)
         plugin.on_prefer = prefer("d0")
@@ -77,7 +77,7 @@ async def test_the_plugin_is_not_asked_if_the_aligned_devices_are_as_many_as_wan
 async def test_an_unusable_preference_falls_back_to_the_kubelets_choice(
     preferred: list[str], taken: set[str], among: set[str]
 ) -> None:
-    """It is followed as far as possible; the rest is any of the others."""
+    """It is followed as far as possible; the rest are chosen freely."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(4), prefers=True)
         plugin.on_prefer = prefer(*preferred)
@@ -98,7 +98,7 @@ async def test_an_error_of_the_preference_fails_the_pod() -> None:
 
 
 def near(*nodes: Sequence[int]) -> list[wire.Device]:
-    """Create devices d0 and on, each near these nodes."""
+    """Create devices d0, d1, ..., one for each argument, which lists its nodes."""
     return [device(f"d{number}", numa=numa) for number, numa in enumerate(nodes)]
 
 
@@ -110,7 +110,7 @@ async def test_devices_of_one_numa_node_are_preferred() -> None:
 
 
 async def test_the_resources_of_a_container_are_aligned_with_each_other() -> None:
-    """The smallest set of nodes that serves them all is taken; a resource without nodes does not count."""
+    """The smallest set of nodes that serves them all is taken; a resource without nodes is ignored."""
     async with node() as it:
         await it.plugin(listed=near([0], [0], [1]))
         await it.plugin(OTHER, "other.sock", listed=near([1]))
@@ -144,7 +144,7 @@ async def test_the_plugin_completes_an_insufficient_alignment() -> None:
 
 
 def found(*nodes: Sequence[int]) -> list[AdvertisedDevice]:
-    """Create devices near these nodes, as the kubelet knows them."""
+    """Create devices as the kubelet knows them, one for each argument, which lists its nodes."""
     return [AdvertisedDevice(f"d{number}", healthy=True, numa=tuple(numa)) for number, numa in enumerate(nodes)]
 
 
@@ -162,7 +162,10 @@ def found(*nodes: Sequence[int]) -> list[AdvertisedDevice]:
     ],
 )
 def test_alignment(known: dict[str, list[AdvertisedDevice]], sizes: dict[str, int], nodes: set[int]) -> None:
-    """It uses few nodes that serve all resources, and none if nothing has a node, or there are too many."""
+    """It uses few nodes, if possible the fewest that serve all resources.
+
+    It uses none if no device has a node or if there are too many nodes.
+    """
     assert affinity(known, known, sizes) == nodes
 
 

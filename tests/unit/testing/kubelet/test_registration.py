@@ -35,7 +35,7 @@ async def test_a_registered_plugin_is_asked_for_its_options_before_the_answer() 
 
 
 async def test_the_options_of_the_request_are_ignored() -> None:
-    """What GetDevicePluginOptions says counts; the plugin of these tests registers with the opposite."""
+    """What GetDevicePluginOptions says takes precedence; the plugin of these tests registers with the opposite."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(3), pre_start=True, prefers=False)
         await it.kubelet.admit("pod", {STUB: 1})
@@ -199,7 +199,7 @@ async def test_a_link_to_a_socket_elsewhere_is_not_dialled(endpoint: str) -> Non
 
 
 async def test_a_socket_that_is_replaced_while_it_is_dialled() -> None:
-    """The plugin is reached on the socket that is there by then, as after a restart."""
+    """The plugin is reached on the socket that is there by then, such as after a restart."""
     async with node() as it:
         plugin = ScriptedPlugin(it.plugin_dir, listed=devices(3))
         with socket.socket(socket.AF_UNIX) as dead:
