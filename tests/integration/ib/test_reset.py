@@ -114,7 +114,7 @@ async def test_a_function_that_cannot_reset_itself(kernel: Kernel) -> None:
 
 async def test_a_physical_function(kernel: Kernel) -> None:
     """A physical function is never reset."""
-    assert "it is not a virtual function" in (await _reset(kernel, "0000:07:00.0")).message
+    assert "it is a physical function" in (await _reset(kernel, "0000:07:00.0")).message
     assert kernel.did == []
 
 
