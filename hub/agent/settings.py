@@ -42,7 +42,8 @@ class AgentSettings(Settings, frozen=True):
     """The whole file."""
 
     events: bool = True
-    """Whether each change in a device's health is an event, on the node and on the pod that uses the device."""
+    """Whether each change in a device's health is reported as an event, on the node and on the pod that uses the
+    device."""
     conditions: bool = True
     """Whether the node has a condition for each plugin."""
     condition_types: dict[str, ConditionType] = {}  # noqa: RUF012 - msgspec copies it
@@ -52,7 +53,8 @@ class AgentSettings(Settings, frozen=True):
     """What the status `True` means: `healthy`, as for the node readiness controller, or `unhealthy`, as for
     node-problem-detector."""
     cordons: bool = True
-    """Whether the node's annotation `dphub.dev/cordon` cordons devices, and `dphub.dev/cordoned` lists all that are."""
+    """Whether the node's annotation `dphub.dev/cordon` cordons devices, and `dphub.dev/cordoned` lists all cordoned
+    devices."""
     startup_taint: TaintKey = ""
     """The key of the taint that is removed once the devices can be allocated; empty if there is none."""
     startup_resources: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """`python -m hub.plugin.forkserver FD`: start plugin processes quickly, for the hub at the other end of a socket.
 
 This process loads what all plugin processes need, once, and forks itself for each of them while the hub is starting. So
-a plugin takes a fifth of the CPU time to start that running its command would take, and the plugins of a node share the
+a plugin needs a fifth of the CPU time that running its command would take to start, and the plugins of a node share the
 memory of these modules. A plugin process loads its own module and configuration itself.
 
 This process has one thread, no event loop and no gRPC channel or server: only then is a fork well defined. It
