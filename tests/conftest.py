@@ -56,10 +56,13 @@ def node() -> Iterator[Node]:
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     node = Node(directory)
     yield node
+    exits = [plugin.process.poll() for plugin in node.plugins]
     node.kill_plugins()
-    for plugin in node.plugins:
+    for plugin, code in zip(node.plugins, exits, strict=True):
         # Shown if the test fails.
         sys.stdout.write(plugin.log)
+        if code is not None:
+            sys.stdout.write(f"{plugin.name} had exited with code {code} before the end of the test\n")
     remove_tree(directory)
 
 
