@@ -24,7 +24,7 @@ ATTRIBUTES = 32
 """Maximum number of attributes of a device."""
 
 ATTRIBUTE_CHARACTERS = 32
-VALUE_CHARACTERS = 64
+VALUE_BYTES = 64
 
 _FAULTS = frozenset({PLUGIN, BROKEN, RESET, EXTERNAL})
 """The sources that say that a device does not work. Others only say that it must not be allocated to a new pod or,
@@ -143,4 +143,4 @@ def _attribute_name(name: str) -> str:
 
 
 def _text(value: str) -> dict[str, str]:
-    return {"string": value[:VALUE_CHARACTERS]}
+    return {"string": value.encode()[:VALUE_BYTES].decode(errors="ignore")}

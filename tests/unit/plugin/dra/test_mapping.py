@@ -54,6 +54,17 @@ async def test_attributes_fit_into_the_limits() -> None:
     assert found.problem.startswith("14 attributes left out")
 
 
+async def test_a_value_is_truncated_to_bytes() -> None:
+    """The API server counts bytes, not characters; one value that is too long would make it refuse all devices."""
+    setup = Setup()
+    setup.scan(Device("a", attributes={"model": "é" * 40, "serial": "x" + "é" * 40}))
+
+    (found,) = mapped(setup).values()
+
+    assert found.content["attributes"]["model"] == {"string": "é" * 32}
+    assert found.content["attributes"]["serial"] == {"string": "x" + "é" * 31}
+
+
 async def test_a_device_has_its_place_on_the_pci_bus(tmp_path: Path) -> None:
     """A claim can therefore have a GPU and a network adapter below the same root."""
     target = tmp_path / "sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0"
