@@ -4,8 +4,9 @@ import re
 import warnings
 from functools import lru_cache
 
-_DIFFERENT = re.compile(r"(?P<escape>\\.)|\[(?P<begin>\^?\]?)(?P<inside>(\[:\w+:]|\\.|[^]\\])*)]", re.DOTALL)
-"""Escapes, and sets of characters."""
+_DIFFERENT = re.compile(r"(?P<escape>\\.)|\[(?P<begin>\^?\]?)(?P<inside>(\[:\w+:]|\\.|[^]\\])*)(?P<end>]?)", re.DOTALL)
+"""Escapes, and sets of characters. The end of a set is optional: otherwise, each bracket without one would cost a
+search to the end of the expression."""
 
 _CLASSES = {
     "alpha": "a-zA-Z",
@@ -37,6 +38,8 @@ def compile_go(expression: str) -> re.Pattern[str]:
 def _translated(found: re.Match[str]) -> str:
     if found["escape"]:
         return r"\Z" if found["escape"] == r"\z" else found["escape"]
+    if not found["end"]:
+        raise re.error("unterminated character set")
     inside = re.sub(r"\[:(\w+):]", _members, found["inside"])
     # Python warns about a bracket inside a set: a later version may give it a meaning.
     plain = re.sub(r"(\\.)|\[", lambda each: each[1] or r"\[", inside)

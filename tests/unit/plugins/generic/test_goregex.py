@@ -1,6 +1,7 @@
 """Regular expressions of the smarter-device-manager mean what they mean in Go."""
 
 import re
+import time
 import warnings
 
 import pytest
@@ -36,3 +37,11 @@ def test_what_is_not_the_same_is_an_error(expression: str) -> None:
     """An expression that Python would read differently, or not at all, is an error, and matches nothing else."""
     with pytest.raises(re.error):
         compile_go(expression)
+
+
+def test_sets_without_an_end() -> None:
+    """An expression with many of them is an error at once: the time does not grow with the square of their number."""
+    begin = time.thread_time()
+    with pytest.raises(re.error, match="unterminated character set"):
+        compile_go("[" * 100_000)
+    assert time.thread_time() - begin < 1
