@@ -28,6 +28,7 @@ MAX_ENTITIES = 64
 _VERSION = 1
 
 _LOW_BITS = 0x7F
+_ALL_BITS = (1 << 64) - 1
 
 
 class Entity(NamedTuple):
@@ -126,7 +127,8 @@ def _field(number: int, value: int | str | bytes) -> bytes:
     if not value:
         return b""
     if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
+        # As protobuf encodes a negative number, such as a time before 1970.
+        return _varint(number << 3) + _varint(value & _ALL_BITS)
     content = value.encode(errors="replace") if isinstance(value, str) else value
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 

@@ -142,7 +142,7 @@ class ExternalFaults:
         self._rejected.pop(path.name, None)
         says_same = known.report and replace(known.report, until=None) == replace(report, until=None)
         bound = known.bound if known.report and known.report.device == report.device else ""
-        return _File(version, report, known.since if says_same else min(now, found.st_mtime), bound)
+        return _File(version, report, known.since if says_same else max(0.0, min(now, found.st_mtime)), bound)
 
     def _log_rejected(self, path: Path, reason: str) -> None:
         """Log why a file cannot be used, once for each reason."""

@@ -220,3 +220,10 @@ def test_a_node_error_makes_no_device_healthy(tmp_path: Path, monkeypatch: pytes
     assert store.health_of(GPU, OTHER) == DeviceHealth()
     store.refresh_external()
     assert store.health_of(GPU, OTHER).health is Health.UNHEALTHY
+
+
+def test_a_file_with_a_time_before_1970(tmp_path: Path) -> None:
+    """The report counts from 1970 at the earliest: other programs get this time, and not all accept a negative one."""
+    os.utime(say(tmp_path), (-86400, -86400))
+    found = make_store(tmp_path).health_of(GPU, DEVICE)
+    assert (found.health, found.since >= 0) == (Health.UNHEALTHY, True)
