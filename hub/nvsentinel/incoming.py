@@ -4,7 +4,7 @@ A healthy event of one check therefore never ends what another one has reported.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from hub.base.errors import HubError
 from hub.base.log import get_logger
@@ -69,7 +69,7 @@ class Incoming:
         if event.agent == AGENT or event.strategy == STORE_ONLY or event.node not in ("", self._node):
             return
         if event.is_healthy:
-            for source, device in [each for each in kept if _ends(event, *each)]:
+            for source, device in _ended(event, kept):
                 self._reports.withdraw(source, device)
                 kept.discard((source, device))
                 self._log.info("external report withdrawn", device=device, source=source)
@@ -93,14 +93,17 @@ def _is_fault(event: HealthEvent) -> bool:
     return event.is_fatal or event.action not in (NO_ACTION, RESTART_APPLICATION)
 
 
-def _ends(event: HealthEvent, source: str, device: str) -> bool:
-    """Return whether a healthy event ends a report: of its check, and of its error codes and devices, if it has any."""
+def _ended(event: HealthEvent, kept: Iterable[_Report]) -> Sequence[_Report]:
+    """Return the reports that a healthy event ends: of its check, and of its error codes and devices, if it has any."""
     check = _check_source(event)
-    if event.codes:
-        is_meant = source == f"{check}/{_codes(event)}"
-    else:
-        is_meant = source == check or source.startswith(f"{check}/")
-    return is_meant and (not event.entities or device in {name for _, name in _devices(event)})
+    exact = f"{check}/{_codes(event)}" if event.codes else ""
+    devices = {name for _, name in _devices(event)}
+
+    def is_ended(source: str, device: str) -> bool:
+        is_meant = source == exact if exact else source == check or source.startswith(f"{check}/")
+        return is_meant and (not event.entities or device in devices)
+
+    return [each for each in kept if is_ended(*each)]
 
 
 def _check_source(event: HealthEvent) -> str:

@@ -1,5 +1,6 @@
 """Which reports follow from NVSentinel's events."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from hub.nvsentinel import wire
+from hub.nvsentinel import incoming, wire
 from hub.nvsentinel.incoming import WRITER, Incoming
 from hub.nvsentinel.outgoing import AGENT
 from hub.nvsentinel.wire import STORE_ONLY, HealthEvent, encode_events
@@ -156,6 +157,30 @@ def test_what_is_not_a_request(node: _Node, content: bytes) -> None:
     with suppress(ServiceError):
         node.incoming.take(content)
     assert node.sources() == {}
+
+
+def test_the_entities_of_an_event_are_parsed_once(node: _Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for a healthy event with many entities does not depend on the number of reports."""
+    for number in range(8):
+        node.take(event("Check", [("PCI", f"0000:{number:02x}:00")]))
+    parsed: list[HealthEvent] = []
+    usual = incoming._devices
+
+    def counted(event: HealthEvent) -> Iterator[tuple[str, str]]:
+        parsed.append(event)
+        return usual(event)
+
+    monkeypatch.setattr(incoming, "_devices", counted)
+    assert (
+        len(node.take(event("Check", [("PCI", f"0000:{number:02x}:00") for number in range(7)], isHealthy=True))) == 1
+    )
+    assert len(parsed) == 1
+
+
+def test_a_time_before_1970() -> None:
+    """It is encoded as protobuf encodes negative numbers, instead of ending the process that sends it."""
+    (encoded,) = wire.split_events(encode_events([HealthEvent("Check", is_healthy=False, time=-1.0)]))
+    assert wire.decode_event(encoded).check == "Check"
 
 
 def test_too_many_events(node: _Node, monkeypatch: pytest.MonkeyPatch) -> None:
