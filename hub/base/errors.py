@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from hub.base.printable import printable
+
 
 class HubError(Exception):
     """An error that a user can fix: the text says where it is, what is wrong, and what to do."""
@@ -17,4 +19,5 @@ class ConfigError(HubError):
     """
 
     def __init__(self, source: Path | str, problem: str, *, where: str = "") -> None:
-        super().__init__(": ".join(part for part in (str(source), where, problem) if part))
+        # One line: text that a file contains must not look like a finding about a different one.
+        super().__init__(printable(": ".join(part for part in (str(source), where, problem) if part)))
