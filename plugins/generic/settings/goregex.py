@@ -39,7 +39,7 @@ def _translated(found: re.Match[str]) -> str:
     if found["escape"]:
         return r"\Z" if found["escape"] == r"\z" else found["escape"]
     if not found["end"]:
-        raise re.error("unterminated character set")
+        raise re.error(f"unterminated character set: {found[0][:20]}")
     inside = re.sub(r"\[:(\w+):]", _members, found["inside"])
     # Python warns about a bracket inside a set: a later version may give it a meaning.
     plain = re.sub(r"(\\.)|\[", lambda each: each[1] or r"\[", inside)
