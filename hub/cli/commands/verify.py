@@ -158,7 +158,7 @@ def _chosen(names: Sequence[str], skipped: Sequence[str]) -> list[Rule]:
             raise click.UsageError(f"there is no rule {name}{did_you_mean(name, RULES)}; --rules lists them")
     chosen = [rule for name, rule in RULES.items() if name in (names or RULES) and name not in skipped]
     if not chosen:
-        raise click.UsageError("each rule of --rule is also one of --skip, so no rule is left to check")
+        raise click.UsageError("--skip names all the rules, so no rule is left to check")
     return chosen
 
 

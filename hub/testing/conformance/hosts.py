@@ -52,18 +52,14 @@ def started_by(
     # example, must not be able to put a link in its place.
     with _directory() as root, _temporary() as own:
         plugin_dir = root / _PLUGIN_DIR
-
-        def filled(text: str) -> str:
-            return text.replace("{plugin_dir}", str(plugin_dir)).replace("{kubelet_dir}", str(root))
-
         environment = environment_without_hub() | {PLUGIN_DIR_VARIABLE: str(plugin_dir)}
         limits = limits or Limits()
         yield Subject(
             kubelet=FakeKubelet(plugin_dir, dial_back_timeout=limits.dial),
-            command=PluginCommand([filled(word) for word in words], environment, output or Path(own, "output")),
+            command=PluginCommand(_filled(words, plugin_dir), environment, output or Path(own, "output")),
             resource=resource,
             limits=limits,
-            change=[filled(word) for word in change],
+            change=_filled(change, plugin_dir),
         )
 
 
@@ -77,8 +73,7 @@ def found_in(
         limits = limits or Limits()
         pod_resources = root / KUBELET_SOCKET
         kubelet = FakeKubelet(plugin_dir, pod_resources_socket=pod_resources, dial_back_timeout=limits.dial)
-        filled = [word.replace("{plugin_dir}", str(plugin_dir)) for word in change]
-        yield Subject(kubelet=kubelet, resource=resource, limits=limits, change=filled)
+        yield Subject(kubelet=kubelet, resource=resource, limits=limits, change=_filled(change, plugin_dir))
 
 
 @contextmanager
@@ -97,6 +92,12 @@ def behind(socket: Path, *, limits: Limits | None = None, change: Sequence[str] 
         yield Subject(socket=descriptor_path, limits=limits, change=change)
     finally:
         os.close(descriptor)
+
+
+def _filled(words: Sequence[str], plugin_dir: Path) -> Sequence[str]:
+    """Replace {plugin_dir} and {kubelet_dir} in a command with the directories."""
+    kubelet_dir = str(plugin_dir.parent)
+    return [word.replace("{plugin_dir}", str(plugin_dir)).replace("{kubelet_dir}", kubelet_dir) for word in words]
 
 
 @contextmanager
