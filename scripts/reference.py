@@ -173,7 +173,7 @@ def _code(text: object) -> str:
 
 def _circus_ini() -> Iterator[str]:
     texts = field_texts(config)["PluginConfig"]
-    known = [field for field in fields(config.PluginConfig) if field.name not in {"name", "env", "rlimits"}]
+    known = [field for field in fields(config.PluginConfig) if field.name not in {"name", "env", "rlimits", "command"}]
     rows = [(_code(field.name), _ini_default(field), texts[field.name]) for field in known]
     key, _, meaning = texts["rlimits"].removeprefix("From ").partition(": ")
     yield _table(("key", "default", "meaning"), [*rows, (key, "", meaning[0].upper() + meaning[1:])])

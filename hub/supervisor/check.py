@@ -1,7 +1,6 @@
 """Checks of the plugins in a circus.ini, without starting them."""
 
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -10,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
-from circus.util import parse_env_dict, replace_gnu_args
 
 from hub.base.errors import HubError
 from hub.base.exits import signal_name
 from hub.base.interpreter import own_python
 from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.check import CHECKED_VARIABLES, CheckReport
-from hub.supervisor.config.watchers import PluginConfig, plugin_arguments
+from hub.supervisor.config.command import plugin_arguments
+from hub.supervisor.config.watchers import PluginConfig
 from hub.supervisor.settings import HubSettings
 
 
@@ -94,19 +93,15 @@ def check_plugin(plugin: PluginConfig, settings: HubSettings, *, load: bool, har
     A plugin process of the hub loads its class and its configuration, with the variables that it would have, and exits.
     For any other command, only the existence of the program is checked.
     """
-    configured = parse_env_dict(plugin.env)
-    environment = parse_env_dict(settings.environment(plugin.name, configured))
-    try:
-        program, *words = _words(plugin, environment)
-    except ValueError:
-        return CheckReport(("cmd is not a valid command line after its variables are expanded",))
-    arguments = plugin_arguments([program, *words])
+    environment = settings.environment(plugin.name, plugin.env)
+    program = plugin.command[0]
+    arguments = plugin_arguments(plugin.command)
     if arguments is None or program not in {"python", sys.executable}:
         there = program == "python" or shutil.which(program, path=environment["PATH"])
         return CheckReport(() if there else (f"there is no program {program}",))
     options = ["--check", *(["--hardware"] if hardware else []), *([] if load else ["--shipped-only"])]
     if not load:
-        environment = _harmless(settings, plugin.name, configured)
+        environment = _harmless(settings, plugin.name, plugin.env)
     command = own_python("hub.plugin", *options, *arguments)
     try:
         return run_check(command, directory=Path(plugin.working_dir), environment=environment, limit=LIMIT, quiet=True)
@@ -122,9 +117,3 @@ def _harmless(settings: HubSettings, plugin: str, configured: Mapping[str, str])
     """
     ours = {name: value for name, value in configured.items() if name.startswith("DPHUB_")}
     return settings.environment(plugin, ours) | {CHECKED_VARIABLES: msgspec.json.encode(configured).decode()}
-
-
-def _words(plugin: PluginConfig, environment: dict[str, str]) -> list[str]:
-    """Return the words of the command as circus would run it."""
-    line = " ".join(part for part in (plugin.cmd, plugin.args) if part)
-    return shlex.split(replace_gnu_args(line, env=environment))

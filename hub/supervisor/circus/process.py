@@ -1,6 +1,7 @@
 """How the process of a plugin is started: by the fork server, or by circus, with additional steps in the child."""
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -13,7 +14,7 @@ from circus.process import Process
 from hub.base.exits import Exit
 from hub.base.prctl import set_death_signal
 from hub.model.heartbeat import BLOCKED_AT_START
-from hub.supervisor.config.watchers import SAFE_PATH, plugin_arguments
+from hub.supervisor.config.command import SAFE_PATH, plugin_arguments
 from hub.supervisor.forkserver import ForkServer
 
 _HUB_PID = os.getpid()
@@ -47,9 +48,9 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
         else:
             super().spawn()
 
-    def format_args(self, sockets_fds: Any = None) -> list[str]:  # noqa: ANN401 - as in circus
-        """Return the words of the command, with all variables replaced, as it is run."""
-        return _as_run(super().format_args(sockets_fds))
+    def format_args(self, sockets_fds: Any = None) -> list[str]:  # noqa: ANN401, ARG002 - as in circus
+        """Return the words of the command as it is run. circus would look for variables in their values."""
+        return _as_run(shlex.split(self.cmd))
 
     def _null_streams(self, streams: list[Any]) -> None:
         # Runs in the child before its command; it is the only such hook in circus.

@@ -7,6 +7,7 @@ immediate attempts, and has one lock for all watchers; see `arbiter` for the loc
 
 import asyncio
 import os
+import shlex
 import signal
 import time
 from contextlib import suppress
@@ -14,7 +15,6 @@ from subprocess import SubprocessError
 from typing import Any
 
 from circus.exc import MessageError
-from circus.util import parse_env_dict
 from circus.watcher import Watcher
 from psutil import NoSuchProcess
 
@@ -58,8 +58,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     ) -> None:
         super().__init__(
             config.name,
-            config.cmd,
-            args=config.args,
+            shlex.join(config.command),
             working_dir=config.working_dir,
             singleton=True,
             autostart=config.autostart,
@@ -69,7 +68,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             rlimits=dict(config.rlimits),
         )
         # Not passed to the constructor, which would add a PYTHONPATH in the variables to the hub's own search path.
-        self.env = settings.environment(config.name, parse_env_dict(config.env))
+        self.env = settings.environment(config.name, config.env)
         self.env[WATCHDOG_VARIABLE] = f"{config.watchdog:g}"
         if config.dra_driver:
             self.env[DRIVER_VARIABLE] = config.dra_driver
@@ -202,7 +201,6 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             self.name,
             1,
             self.cmd,
-            args=self.args,
             working_dir=self.working_dir,
             env=self.env,
             rlimits=self.rlimits,

@@ -6,11 +6,12 @@ was expected.
 
 import re
 import resource
-import shlex
 import signal
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
+
+from hub.supervisor.config.command import split_words
 
 DRIVER_CHARACTERS = 63
 """The longest name of a DRA driver that Kubernetes allows."""
@@ -59,7 +60,7 @@ def _check_lines(text: str) -> None:
 
 
 def _command(text: str) -> str:
-    if not _words(text):
+    if not split_words(text):
         raise ValueError("empty, expected the command that runs the plugin")
     if variable := _VARIABLE.match(text):
         # A shell would set the variable. Here, it would be taken for the program, and an error would quote it.
@@ -67,11 +68,8 @@ def _command(text: str) -> str:
     return text
 
 
-def _words(text: str) -> str:
-    try:
-        shlex.split(text)
-    except ValueError as error:
-        raise ValueError(f"not a command line: {error}") from None
+def _arguments(text: str) -> str:
+    split_words(text)
     return text
 
 
@@ -164,7 +162,7 @@ _DRIVER = re.compile(rf"(?=.{{1,{DRIVER_CHARACTERS}}}$)[a-z0-9]([a-z0-9-]*[a-z0-
 
 KEYS: Mapping[str, Callable[[str], object]] = {
     "cmd": _command,
-    "args": _words,
+    "args": _arguments,
     "working_dir": str,
     "autostart": _boolean,
     "priority": _integer,

@@ -4,19 +4,20 @@ circus itself accepts unknown keys, and for some mistakes only logs a warning an
 is an error that names the file, the section and the key.
 """
 
+import os
 import re
-import shlex
 import signal
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from itertools import dropwhile
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hub.base.errors import ConfigError
+from hub.base.interpreter import inherited_environment
 from hub.base.trust import check_own
-from hub.base.untrusted import is_there
+from hub.supervisor.config.command import command_words, plugin_arguments
 from hub.supervisor.config.ini import Section, read_sections
 from hub.supervisor.config.keys import DRIVER_CHARACTERS, Api, add_value, check_circus_key
 
@@ -25,11 +26,11 @@ CONFIG_NAME = "circus.ini"
 DRIVER_DOMAIN = "dphub.dev"
 """The domain of the drivers whose name is not configured."""
 
-SAFE_PATH = "-P"
-"""The interpreter's option not to import anything from the working directory."""
+MAX_PLUGINS = 250
+"""Maximum number of plugins: more than any node has kinds of hardware."""
 
-_MODULE = "-m"
-_HUB_PLUGIN = [_MODULE, "hub.plugin"]
+MAX_PATTERNS = 250
+"""Maximum number of names in all sections `[env:NAMES]`: each is compared with each plugin."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class PluginConfig:
     name: str
     """The name of the plugin; also used in its file names."""
     cmd: str
-    """The command that runs the plugin. `python` is the hub's own interpreter."""
+    """The command that runs the plugin. `python` is the hub's own interpreter, and `$(circus.env.NAME)` is replaced by
+    the variable NAME of `[env]` or of the hub."""
     args: str | None = None
     """Additional arguments for the command."""
     working_dir: str = ""
@@ -69,6 +71,8 @@ class PluginConfig:
     """From `rlimit_NAME`: any limit of `man 2 setrlimit`, in lower case; an empty value means unlimited."""
     env: Mapping[str, str] = field(default_factory=dict)
     """From `[env]` and the matching `[env:NAMES]`; added to the hub's own environment."""
+    command: Sequence[str] = ()
+    """The words of `cmd` and `args`, with their variables replaced."""
 
     @property
     def is_hub_plugin(self) -> bool:
@@ -91,16 +95,7 @@ class PluginConfig:
 
     @property
     def _arguments(self) -> Sequence[str] | None:
-        return plugin_arguments(shlex.split(f"{self.cmd} {self.args or ''}"))
-
-
-def plugin_arguments(words: Sequence[str]) -> Sequence[str] | None:
-    """Return the arguments of `python -m hub.plugin` in a command; None if it is another program.
-
-    The interpreter may have any name, and options such as `-u`, each in one word.
-    """
-    module = list(dropwhile(lambda word: word.startswith("-") and word != _MODULE, words[1:]))
-    return module[2:] if module[:2] == _HUB_PLUGIN else None
+        return plugin_arguments(self.command)
 
 
 def shipped_config() -> Path:
@@ -129,13 +124,12 @@ def read_config(path: Path) -> list[PluginConfig]:
     Raises:
         ConfigError: the file has a mistake; only the first one is reported.
     """
-    plugins: dict[str, tuple[Section, PluginConfig]] = {}
+    watchers: dict[str, Section] = {}
     environments: list[Section] = []
     for section in read_sections(path):
         kind, colon, name = section.name.partition(":")
         if kind == "watcher" and colon:
-            plugin = plugin_from_section(section, name, path.absolute().parent)
-            first, _ = plugins.setdefault(name.lower(), (section, plugin))
+            first = watchers.setdefault(name.lower(), section)
             if first is not section:
                 raise section.error(f"[{first.name}] has the same name; circusctl ignores case")
         elif kind == "env":
@@ -144,10 +138,50 @@ def read_config(path: Path) -> list[PluginConfig]:
             _check_circus(section)
         else:
             raise section.error("unknown section, expected [watcher:NAME], [env], [env:NAMES] or [circus]")
-    if not plugins:
+    _check_counts(path, watchers, environments)
+    directory = path.absolute().parent
+    plugins = [(section, _plugin(section, directory, environments)) for section in watchers.values()]
+    _check_drivers(plugins)
+    return [plugin for _, plugin in plugins]
+
+
+def _plugin(section: Section, directory: Path, environments: Iterable[Section]) -> PluginConfig:
+    name = section.name.partition(":")[2]
+    return plugin_from_section(section, name, directory, _environment(name, environments))
+
+
+def _check_counts(path: Path, watchers: Sized, environments: Iterable[Section]) -> None:
+    """Check that there are plugins, but not too many, and not too many names to compare with theirs.
+
+    Raises:
+        ConfigError: there are.
+    """
+    if not watchers:
         raise ConfigError(path, "no [watcher:NAME] section, expected one for each plugin")
-    _check_drivers(plugins.values())
-    return [_with_environment(plugin, environments) for _, plugin in plugins.values()]
+    if len(watchers) > MAX_PLUGINS:
+        raise ConfigError(path, f"{len(watchers)} [watcher:NAME] sections, expected at most {MAX_PLUGINS}")
+    count = sum(len(_patterns(section)) for section in environments)
+    if count > MAX_PATTERNS:
+        raise ConfigError(path, f"[env:NAMES] sections have {count} names, expected at most {MAX_PATTERNS}")
+
+
+def _patterns(section: Section) -> list[str]:
+    """Return the names and patterns of the plugins to which a section with variables applies."""
+    return [name.strip() for name in (section.name.partition(":")[2] or "*").split(",")]
+
+
+def _environment(plugin: str, sections: Iterable[Section]) -> dict[str, str]:
+    """Return the variables of `[env]`, overridden by those of `[env:NAMES]` that match the name of a plugin."""
+    env: dict[str, str] = {}
+    for section in sorted(sections, key=lambda section: section.name != "env"):
+        if any(fnmatchcase(plugin, pattern) for pattern in _patterns(section)):
+            env.update(section.items)
+    return {name: _without_references(value) for name, value in env.items()}
+
+
+def _without_references(value: str) -> str:
+    """Replace `$NAME` by the hub's own variable of that name."""
+    return _REFERENCE.sub(lambda found: os.environ.get(found[1], ""), value).strip()
 
 
 def _check_drivers(plugins: Iterable[tuple[Section, PluginConfig]]) -> None:
@@ -164,13 +198,16 @@ def _check_drivers(plugins: Iterable[tuple[Section, PluginConfig]]) -> None:
             found[driver] = section.name
 
 
-def plugin_from_section(section: Section, name: str, directory: Path) -> PluginConfig:
+def plugin_from_section(
+    section: Section, name: str, directory: Path, env: Mapping[str, str] = MappingProxyType({})
+) -> PluginConfig:
     """Return the plugin of one watcher section.
 
     Args:
         section: The section.
         name: The plugin's name.
         directory: The directory of circus.ini. The hub's working directory has no effect.
+        env: The variables of circus.ini for the plugin.
 
     Raises:
         ConfigError: its name or one of its keys is invalid.
@@ -186,13 +223,11 @@ def plugin_from_section(section: Section, name: str, directory: Path) -> PluginC
     if "cmd" not in values:
         raise section.error("missing, expected the command that runs the plugin", "cmd")
     values["working_dir"] = str(directory / values.get("working_dir", ""))
-    plugin = PluginConfig(**values)
-    words = shlex.split(f"{plugin.cmd} {plugin.args or ''}")
-    if _are_quoted_together(words):
-        raise section.error("several words in one pair of quotes; quote each argument separately", "cmd")
-    flags = {word.partition("=")[0] for word in words}
-    if plugin.is_hub_plugin and (ours := sorted(flags & _HUB_FLAGS)):
-        raise section.error(f"{ours[0]}: the hub sets this; remove it", "cmd")
+    try:
+        command = command_words(values["cmd"], values.get("args", ""), inherited_environment() | dict(env))
+    except ValueError as error:
+        raise section.error(str(error), "cmd") from None
+    plugin = PluginConfig(**values, env=env, command=command)
     _check_driver(section, plugin)
     return plugin
 
@@ -210,26 +245,6 @@ def _check_driver(section: Section, plugin: PluginConfig) -> None:
         raise section.error(problem, "driver")
 
 
-def _are_quoted_together(words: Sequence[str]) -> bool:
-    """Return whether a program or an argument is certainly followed by others within the same quotes.
-
-    An error about a missing program, plugin or file would quote all of them, and one may be a password.
-    """
-    if re.search(r"\s", words[0]) and not is_there(Path(words[0])):
-        return True
-    return any(re.search(r"\s-", argument) for argument in plugin_arguments(words) or ())
-
-
-def _with_environment(plugin: PluginConfig, sections: list[Section]) -> PluginConfig:
-    """Return the plugin with the variables of `[env]`, overridden by those of `[env:NAMES]` that match its name."""
-    env: dict[str, str] = {}
-    for section in sorted(sections, key=lambda section: section.name != "env"):
-        names = section.name.partition(":")[2] or "*"
-        if any(fnmatchcase(plugin.name, pattern.strip()) for pattern in names.split(",")):
-            env.update(section.items)
-    return replace(plugin, env=env)
-
-
 def _check_circus(section: Section) -> None:
     for key in section.items:
         try:
@@ -239,6 +254,4 @@ def _check_circus(section: Section) -> None:
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-
-_HUB_FLAGS = {"--check", "--hardware", "--name", "--plugin-dir", "--run-dir", "--scan", "--shipped-only"}
-"""Flags that the hub itself passes to its plugin processes, some of them through variables."""
+_REFERENCE = re.compile(r"\$([A-Z]+[A-Z0-9_]*)")

@@ -79,6 +79,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         graceful_timeout=0.5,
         stop_signal=signal.SIGUSR1,
         rlimits={"nofile": 100, "core": -1},
+        command=("sleep", "1 2", "3"),
     )
 
 
@@ -184,6 +185,17 @@ def test_included_files(tmp_path: Path, line: str) -> None:
         ("[env]\nA = 1", ["no [watcher:NAME] section"]),
         ("# nothing", ["no [watcher:NAME] section"]),
         (" \n", ["is empty"]),
+        (GOOD + f"args = {'x' * 8193}", ["[watcher:a] args", "8193 characters", "at most 8192"]),
+        ("[watcher:a]\ncmd = x $(circus.env.NO_SUCH)", ["[watcher:a] cmd", "variable NO_SUCH is set neither in [env]"]),
+        ("[watcher:a]\ncmd = x $(circus.wid)", ["[watcher:a] cmd", "circus.wid", "$(circus.env.NAME)"]),
+        ("[watcher:a]\ncmd = $(circus.env.X)\n[env]\nX =", ["[watcher:a] cmd", "empty, expected the command"]),
+        ("[watcher:a]\ncmd = $(circus.env.X)\n[env]\nX = '", ["[watcher:a] cmd", "No closing quotation"]),
+        (
+            f"[watcher:a]\ncmd = {'$(circus.env.X)' * 500}\n[env]\nX = {'x' * 50_000}",
+            ["[watcher:a] cmd", "more than 8192 characters after its variables are replaced"],
+        ),
+        ("".join(f"[watcher:w{n}]\ncmd = x\n" for n in range(251)), ["251 [watcher:NAME] sections", "at most 250"]),
+        (f"{GOOD}[env:{'a,' * 300}]\nA = 1", ["301 names", "at most 250"]),
     ],
 )
 def test_mistakes_name_file_section_and_key(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -213,6 +225,10 @@ def test_mistakes_name_file_section_and_key(tmp_path: Path, text: str, words: li
         f"[watcher:a]\ncmd = 'x --password {SECRET}'\n",
         f"[watcher:a]\ncmd = python -m hub.plugin 'plugins.stub:Stub --password {SECRET}'\n",
         f"[watcher:a]\ncmd = python -m hub.plugin plugins.stub:Stub\nargs = --config 'x.yaml --password {SECRET}'\n",
+        f"[watcher:a]\ncmd = '$(circus.env.X)'\n[env]\nX = x --password {SECRET}\n",
+        f"[watcher:a]\ncmd = python -m hub.plugin '((circus.env.x))'\n[env]\nX = a:A --password {SECRET}\n",
+        f"[watcher:a]\ncmd = python -m hub.plugin a:A $(circus.env.X)\n[env]\nX = --check={SECRET}\n",
+        f"[watcher:a]\ncmd = $(circus.env.X)\n[env]\nX = x --password '{SECRET}\n",
         *(
             f"{GOOD}{key}\n  [env]\n  PASSWORD = {SECRET}\n"
             for key in ("watchdog = 30", "args = -x", "autostart = true")
@@ -234,6 +250,21 @@ def test_a_program_may_have_a_space_in_its_path(tmp_path: Path) -> None:
     program.touch()
     (plugin,) = read(tmp_path, f"[watcher:a]\ncmd = '{program}' --flag 'one --two'\n")
     assert plugin.cmd == f"'{program}' --flag 'one --two'"
+
+
+def test_variables_are_replaced_before_the_command_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is checked is what is run: the words of a variable's value count, but no variables within the value."""
+    monkeypatch.setenv("OF_HUB", "from the hub")
+    environment = "[env]\nTARGET = serial:Serial --a\nAGAIN = $(circus.env.TARGET)\nOTHER = $OF_HUB, $NO_SUCH!"
+    (plugin,) = read(
+        tmp_path,
+        "[watcher:a]\ncmd = python -m hub.plugin $(circus.env.target)\n"
+        f"args = ((circus.env.OF_HUB)) '$(circus.env.AGAIN)' $HOME\n{environment}\n",
+    )
+    words = ("serial:Serial", "--a", "from", "the", "hub", "$(circus.env.TARGET)", "$HOME")
+    assert plugin.command == ("python", "-m", "hub.plugin", *words)
+    assert plugin.target == "serial:Serial"
+    assert plugin.env["OTHER"] == "from the hub, !"
 
 
 def test_a_command_may_have_several_lines(tmp_path: Path) -> None:
