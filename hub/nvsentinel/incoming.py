@@ -5,12 +5,13 @@ A healthy event of one check therefore never ends what another one has reported.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import quote
 
 from hub.base.errors import HubError
 from hub.base.log import get_logger
 from hub.base.printable import printable
 from hub.model.external import ExternalReport
-from hub.nvsentinel.outgoing import AGENT
+from hub.nvsentinel.outgoing import AGENT, REASON_SEPARATOR
 from hub.nvsentinel.wire import NO_ACTION, RESTART_APPLICATION, STORE_ONLY, HealthEvent, decode_event, split_events
 from hub.rpc import ServiceError
 from hub.status.externalreports import ExternalReports
@@ -22,6 +23,9 @@ _LONGEST_NAME = 100
 _LONGEST_REASON = 500
 
 _PCI = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})(?:\.([0-7]))?", re.ASCII | re.IGNORECASE)
+
+_SAFE = " :;.()[]+=@"
+"""The characters of a check or an error code that its source keeps, besides letters, digits, `_`, `.`, `-` and `~`."""
 
 _Report = tuple[str, str]
 """A source, and a device."""
@@ -78,7 +82,7 @@ class Incoming:
 
     def _report(self, event: HealthEvent, kept: set[_Report]) -> None:
         source = "/".join((_check_source(event), *([_codes(event)] if event.codes else [])))
-        reason = printable(event.message.strip() or event.check)[:_LONGEST_REASON]
+        reason = printable(event.message.strip() or event.check)[:_LONGEST_REASON].replace(REASON_SEPARATOR, ", ")
         # A PCI address also names MIG devices and shares, which have UUIDs of their own.
         devices = list(_devices(event))
         addresses = [name for kind, name in devices if kind == "PCI"]
@@ -107,11 +111,12 @@ def _ended(event: HealthEvent, kept: Iterable[_Report]) -> Sequence[_Report]:
 
 
 def _check_source(event: HealthEvent) -> str:
-    return f"{WRITER}/{_name(event.check)}"
+    return f"{WRITER}/{_part(event.check)}"
 
 
 def _codes(event: HealthEvent) -> str:
-    return _name(",".join(sorted(event.codes)))
+    _checked(",".join(event.codes))
+    return ",".join(_part(code) for code in sorted(event.codes))
 
 
 def _devices(event: HealthEvent) -> Iterator[tuple[str, str]]:
@@ -128,15 +133,24 @@ def _devices(event: HealthEvent) -> Iterator[tuple[str, str]]:
             domain, bus, slot, function = found.groups()
             yield kind, f"{int(domain, 16):04x}:{bus}:{slot}.{function or 0}".lower()
         elif kind == "GPU_UUID":
-            yield kind, _name(value)
+            yield kind, printable(_checked(value))
 
 
-def _name(text: str) -> str:
-    """Return a string as a part of a source or as a device.
+def _part(text: str) -> str:
+    """Return a string as a part of a source. Different strings are different parts: one check cannot end another's.
+
+    Raises:
+        ServiceError: it is empty or too long.
+    """
+    return quote(_checked(text), safe=_SAFE, errors="surrogatepass")
+
+
+def _checked(text: str) -> str:
+    """Return a name.
 
     Raises:
         ServiceError: it is empty or too long.
     """
     if not 0 < len(text) <= _LONGEST_NAME:
         raise ServiceError(f"a name has {len(text)} characters, expected 1 to {_LONGEST_NAME}")
-    return printable(text).replace("/", "-")
+    return text

@@ -17,6 +17,9 @@ CHECK = "DphubDeviceHealth"
 REPORTED = "reported by nvsentinel/"
 """The prefix of the reason of a device that NVSentinel has reported, see `hub.nvsentinel.incoming`."""
 
+REASON_SEPARATOR = "; "
+"""What separates the reasons of a device."""
+
 _NO_FAULT = INTENDED_SOURCES | {"admin"}
 """The sources that do not mean that a device is faulty: administrators' actions, and use through another API."""
 
@@ -59,7 +62,9 @@ def _event(key: Key, shares: list[DeviceStatus], node: str) -> HealthEvent | Non
 
 
 def _is_from_nvsentinel(device: DeviceStatus) -> bool:
-    return device.source == "external" and REPORTED in device.reason
+    """Return whether only NVSentinel has reported it; the text of another program's report may contain its name."""
+    reasons = device.reason.split(REASON_SEPARATOR)
+    return device.source == "external" and all(reason.startswith(REPORTED) for reason in reasons)
 
 
 def _entities(name: str, device: DeviceStatus) -> list[Entity]:

@@ -78,6 +78,29 @@ def test_a_check_ends_only_its_own_reports(node: _Node) -> None:
     assert node.take(event("AB", [("PCI", "0000:1c:00")], isHealthy=True)) == {ADDRESS: ["nvsentinel/AB"]}
 
 
+@pytest.mark.parametrize(
+    ("reported", "healthy"),
+    [
+        (event("A-B", [PCI]), event("A/B", [PCI], isHealthy=True)),
+        (event("A/B", [PCI]), event("A", [PCI], errorCode=["B"], isHealthy=True)),
+        (event("A%2FB", [PCI]), event("A/B", [PCI], isHealthy=True)),
+        (event("A", [PCI], errorCode=["1,2"]), event("A", [PCI], errorCode=["1", "2"], isHealthy=True)),
+        (event("A\n", [PCI]), event("A\\n", [PCI], isHealthy=True)),
+    ],
+)
+def test_names_that_look_alike_are_different(node: _Node, reported: Any, healthy: Any) -> None:  # noqa: ANN401 - messages
+    """No check ends the report of another one, and no error code that of others, however they are called."""
+    before = node.take(reported)
+    assert before
+    assert node.take(healthy) == before
+
+
+def test_a_message_does_not_look_like_two_reports(node: _Node) -> None:
+    """A device's reasons are separated by semicolons."""
+    node.take(event("A", [PCI], message="row 7 is bad; row 8 is bad"))
+    assert node.reasons() == ["row 7 is bad, row 8 is bad"]
+
+
 def test_error_codes(node: _Node) -> None:
     """A healthy event ends the reports with its codes; one without codes ends all reports of its check."""
     node.take(*(event("Xid", [PCI], errorCode=[code]) for code in ("48", "79", "94")))
@@ -127,9 +150,10 @@ def test_what_counts_as_a_fault(directory: Path) -> None:
         (event("A", [("GPU_UUID", "x" * 101)]), "a name has 101 characters"),
         (event("", [PCI]), "a name has 0 characters"),
         (event("A", [("GPU", "1")] * 65), "more than 64 entities"),
+        (event("A", [PCI], errorCode=["x" * 50] * 2), "a name has 101 characters"),
         (event("A", [PCI], errorCode=["x"] * 65), "more than 64 entities or error codes"),
     ],
-    ids=["pci", "uuid", "check", "entities", "codes"],
+    ids=["pci", "uuid", "check", "entities", "long codes", "codes"],
 )
 def test_an_odd_event_affects_no_other(node: _Node, bad: Any, reason: str) -> None:  # noqa: ANN401 - a message
     """The events around it are carried out, and the log says what is wrong."""
