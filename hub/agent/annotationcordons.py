@@ -1,6 +1,7 @@
 """Cordons that an annotation of the node requests, and the annotation that lists all cordoned devices."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -154,7 +155,7 @@ class Cordons:
                 self._log.warning("cordon failed", device=name, reason=reason)
                 if self._events:
                     note = f"annotation {WANTED}: {reason}"
-                    self._events.add(Occurrence(WARNING, CORDON_FAILED, note, name))
+                    self._events.add(Occurrence(WARNING, CORDON_FAILED, note, name, time=time.time()))
         self._failures = failures
 
     async def _list(self, status: NodeStatus, annotations: Mapping[str, str]) -> None:

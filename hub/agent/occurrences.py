@@ -41,10 +41,10 @@ class Occurrence(NamedTuple):
     note: str
     about: str
     """The device, as the note names it."""
+    time: float
+    """Unix time."""
     pods: tuple[Pod, ...] = ()
     """The pods that use it."""
-    time: float = 0
-    """Unix time."""
 
 
 class Announced(msgspec.Struct):
@@ -95,10 +95,10 @@ class Occurrences:
             if device.broken and key not in known:
                 known[key] = device.broken
                 note = f"{of} is unhealthy: {device.broken}"
-                found.append(Occurrence(WARNING, DEVICE_UNHEALTHY, note, name, device.pods, now))
+                found.append(Occurrence(WARNING, DEVICE_UNHEALTHY, note, name, now, device.pods))
             elif key in known and not device.broken and not device.is_undecided:
                 note = f"{of} is healthy again (was: {known.pop(key)})"
-                found.append(Occurrence(NORMAL, DEVICE_HEALTHY, note, name, device.pods, now))
+                found.append(Occurrence(NORMAL, DEVICE_HEALTHY, note, name, now, device.pods))
         return found
 
 

@@ -54,6 +54,7 @@ async def test_a_name_without_a_device_is_an_event(node: AgentNode, api: FakeApi
     await node.wait(lambda: api.events_about("Node"), "the event")
     (event,) = api.events_about("Node")
     assert event["reason"] == "CordonFailed"
+    assert event["eventTime"] > "2026"
     assert "there is no device stub-9" in event["note"]
     assert len(node.logged("cordon failed")) == 1
 
