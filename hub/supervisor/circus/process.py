@@ -15,9 +15,8 @@ from hub.base.exits import Exit
 from hub.base.prctl import set_death_signal
 from hub.model.heartbeat import BLOCKED_AT_START
 from hub.supervisor.config.command import SAFE_PATH, plugin_arguments
+from hub.supervisor.config.watchers import PluginConfig
 from hub.supervisor.forkserver import ForkServer
-
-_HUB_PID = os.getpid()
 
 
 class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
@@ -32,6 +31,7 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
 
     def __init__(self, *circus: Any, fork_server: ForkServer, **options: Any) -> None:  # noqa: ANN401 - as in circus
         self._fork_server = fork_server
+        self._hub_pid = os.getpid()
         super().__init__(*circus, **options)
 
     def spawn(self) -> None:
@@ -58,7 +58,7 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
         is_hub_plugin = plugin_arguments(self.format_args()) is not None
         signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_AT_START if is_hub_plugin else {signal.SIGHUP})
         set_death_signal(signal.SIGKILL)
-        if os.getppid() != _HUB_PID:
+        if os.getppid() != self._hub_pid:
             os._exit(Exit.FAILED)  # the hub exited before the death signal was set
 
 
@@ -83,8 +83,11 @@ def _as_run(words: list[str]) -> list[str]:
     return [sys.executable if program == "python" else program, *option, *arguments]
 
 
-def why_not_started(error: Exception) -> str:
-    """Return why a process could not be started, as human-readable text."""
+def why_not_started(error: Exception, config: PluginConfig) -> str:
+    """Return why a plugin's process could not be started, without the values of variables."""
     if isinstance(error, SubprocessError):
         return "its limits, user or group cannot be set"
+    if isinstance(error, OSError) and error.filename:
+        name = config.working_dir if error.filename == config.working_dir else config.cmd.split()[0]
+        return f"{error.strerror}: {name}"
     return str(error)

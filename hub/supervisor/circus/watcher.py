@@ -181,7 +181,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             process = self._new_process()
         # Raised for a bad command, directory, user or limit, here or in the child before its command runs.
         except (OSError, ValueError, SubprocessError) as error:
-            self._report_start_failure(why_not_started(error))
+            self._report_start_failure(why_not_started(error, self.config))
             delay = self._backoff.crashed()
             self._respawn_later(delay)
             self.record.start_failed(self._start_failure, delay)

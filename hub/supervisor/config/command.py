@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hub.base.untrusted import is_there
 
-MAX_CHARACTERS = 8192
+MAX_CHARACTERS = 1 << 14
 """Maximum length of a command: Python needs quadratic time to split one into words, while the hub waits."""
 
 SAFE_PATH = "-P"

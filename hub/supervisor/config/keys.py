@@ -97,6 +97,14 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _watchdog(text: str) -> float:
+    value = _seconds(text)
+    if value and not _SHORTEST_WATCHDOG <= value <= _LONGEST_WATCHDOG:
+        limits = f"{_SHORTEST_WATCHDOG:g} to {_LONGEST_WATCHDOG:g}"
+        raise ValueError(f"{text!r} is not such a limit, expected {limits} seconds, or 0 for no watchdog")
+    return value
+
+
 def _signal(text: str) -> int:
     name = text.upper()
     try:
@@ -153,6 +161,8 @@ def _single(text: str) -> None:
         raise ValueError("is false, expected true: a second process would take the resources from the first")
 
 
+_SHORTEST_WATCHDOG, _LONGEST_WATCHDOG = 0.1, 86400.0
+
 _VARIABLE = re.compile(r"\s*['\"]?([A-Za-z_]\w*)=")
 _SWALLOWED = re.compile(r"\s*(\[|[A-Za-z_]\w*\s*(=|:\s))")
 _BOOLEANS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(("no", "false", "off", "0"), False)
@@ -168,7 +178,7 @@ KEYS: Mapping[str, Callable[[str], object]] = {
     "priority": _integer,
     "graceful_timeout": _seconds,
     "stop_signal": _signal,
-    "watchdog": _seconds,
+    "watchdog": _watchdog,
     "api": _api,
     "driver": _driver,
     "driver_domain": _driver_domain,

@@ -4,7 +4,6 @@ circus itself accepts unknown keys, and for some mistakes only logs a warning an
 is an error that names the file, the section and the key.
 """
 
-import os
 import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence, Sized
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from hub.base.errors import ConfigError
 from hub.base.interpreter import inherited_environment
@@ -31,6 +30,12 @@ MAX_PLUGINS = 250
 
 MAX_PATTERNS = 250
 """Maximum number of names in all sections `[env:NAMES]`: each is compared with each plugin."""
+
+MAX_PATTERN_CHARACTERS = 200
+"""Maximum length of each of them; the name of a plugin has at most 63 characters."""
+
+MAX_VARIABLES_CHARACTERS = 1 << 16
+"""Maximum length of all variables of a plugin together."""
 
 
 @dataclass(frozen=True)
@@ -139,15 +144,24 @@ def read_config(path: Path) -> list[PluginConfig]:
         else:
             raise section.error("unknown section, expected [watcher:NAME], [env], [env:NAMES] or [circus]")
     _check_counts(path, watchers, environments)
+    variables = _variables(environments)
     directory = path.absolute().parent
-    plugins = [(section, _plugin(section, directory, environments)) for section in watchers.values()]
+    plugins = [(section, _plugin(section, directory, variables)) for section in watchers.values()]
     _check_drivers(plugins)
     return [plugin for _, plugin in plugins]
 
 
-def _plugin(section: Section, directory: Path, environments: Iterable[Section]) -> PluginConfig:
+def _plugin(section: Section, directory: Path, variables: Iterable["_Variables"]) -> PluginConfig:
     name = section.name.partition(":")[2]
-    return plugin_from_section(section, name, directory, _environment(name, environments))
+    env: dict[str, str] = {}
+    for patterns, values in variables:
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            env.update(values)
+    size = sum(len(variable) + len(value) for variable, value in env.items())
+    if size > MAX_VARIABLES_CHARACTERS:
+        problem = f"its variables in [env] have {size} characters, expected at most {MAX_VARIABLES_CHARACTERS}"
+        raise section.error(problem)
+    return plugin_from_section(section, name, directory, env)
 
 
 def _check_counts(path: Path, watchers: Sized, environments: Iterable[Section]) -> None:
@@ -160,9 +174,13 @@ def _check_counts(path: Path, watchers: Sized, environments: Iterable[Section]) 
         raise ConfigError(path, "no [watcher:NAME] section, expected one for each plugin")
     if len(watchers) > MAX_PLUGINS:
         raise ConfigError(path, f"{len(watchers)} [watcher:NAME] sections, expected at most {MAX_PLUGINS}")
-    count = sum(len(_patterns(section)) for section in environments)
-    if count > MAX_PATTERNS:
-        raise ConfigError(path, f"[env:NAMES] sections have {count} names, expected at most {MAX_PATTERNS}")
+    patterns = [pattern for section in environments for pattern in _patterns(section)]
+    if len(patterns) > MAX_PATTERNS:
+        raise ConfigError(path, f"[env:NAMES] sections have {len(patterns)} names, expected at most {MAX_PATTERNS}")
+    longest = max(map(len, patterns), default=0)
+    if longest > MAX_PATTERN_CHARACTERS:
+        problem = f"a name in an [env:NAMES] section has {longest} characters"
+        raise ConfigError(path, f"{problem}, expected at most {MAX_PATTERN_CHARACTERS}")
 
 
 def _patterns(section: Section) -> list[str]:
@@ -170,18 +188,30 @@ def _patterns(section: Section) -> list[str]:
     return [name.strip() for name in (section.name.partition(":")[2] or "*").split(",")]
 
 
-def _environment(plugin: str, sections: Iterable[Section]) -> dict[str, str]:
-    """Return the variables of `[env]`, overridden by those of `[env:NAMES]` that match the name of a plugin."""
-    env: dict[str, str] = {}
-    for section in sorted(sections, key=lambda section: section.name != "env"):
-        if any(fnmatchcase(plugin, pattern) for pattern in _patterns(section)):
-            env.update(section.items)
-    return {name: _without_references(value) for name, value in env.items()}
+class _Variables(NamedTuple):
+    """The variables of a section."""
+
+    patterns: Sequence[str]
+    """The names of the plugins to which they apply."""
+    values: Mapping[str, str]
 
 
-def _without_references(value: str) -> str:
-    """Replace `$NAME` by the hub's own variable of that name."""
-    return _REFERENCE.sub(lambda found: os.environ.get(found[1], ""), value).strip()
+def _variables(sections: Iterable[Section]) -> list[_Variables]:
+    """Return the variables of `[env]`, and then those of each `[env:NAMES]`, which override them.
+
+    In their values, `$NAME` is replaced by the hub's own variable of that name.
+    """
+    own = inherited_environment()
+    return [
+        _Variables(
+            _patterns(section),
+            {
+                name: _REFERENCE.sub(lambda found: own.get(found[1], ""), value).strip()
+                for name, value in section.items.items()
+            },
+        )
+        for section in sorted(sections, key=lambda section: section.name != "env")
+    ]
 
 
 def _check_drivers(plugins: Iterable[tuple[Section, PluginConfig]]) -> None:

@@ -158,6 +158,14 @@ def test_a_command_that_cannot_be_run(make_hub: MakeHub, directory: Path) -> Non
     scratch.chmod(0o755)
     scratch.rename(command)
     hub.wait_plugins("bad")
+
+
+def test_a_command_from_a_variable_is_not_quoted(make_hub: MakeHub) -> None:
+    """Anyone may read the status: the reason has the words of circus.ini, not the value of the variable."""
+    hub = make_hub("[watcher:bad]\ncmd = $(circus.env.TOKEN) x\n[env]\nTOKEN = hunter2\n").start()
+    failure = hub.wait_event("plugin start failed", plugin="bad")
+    assert failure["reason"] == "No such file or directory: $(circus.env.TOKEN)"
+    assert "hunter2" not in hub.text()
     assert len(hub.events("plugin start failed")) == 2
     assert hub.ask("status") == "bad: active\ngood: active"
 

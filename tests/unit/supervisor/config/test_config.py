@@ -185,21 +185,28 @@ def test_included_files(tmp_path: Path, line: str) -> None:
         ("[env]\nA = 1", ["no [watcher:NAME] section"]),
         ("# nothing", ["no [watcher:NAME] section"]),
         (" \n", ["is empty"]),
-        (GOOD + f"args = {'x' * 8193}", ["[watcher:a] args", "8193 characters", "at most 8192"]),
+        (GOOD + f"args = {'x' * 16385}", ["[watcher:a] args", "16385 characters", "at most 16384"]),
         ("[watcher:a]\ncmd = x $(circus.env.NO_SUCH)", ["[watcher:a] cmd", "variable NO_SUCH is set neither in [env]"]),
         ("[watcher:a]\ncmd = x $(circus.wid)", ["[watcher:a] cmd", "circus.wid", "$(circus.env.NAME)"]),
         ("[watcher:a]\ncmd = $(circus.env.X)\n[env]\nX =", ["[watcher:a] cmd", "empty, expected the command"]),
         ("[watcher:a]\ncmd = $(circus.env.X)\n[env]\nX = '", ["[watcher:a] cmd", "No closing quotation"]),
         (
             f"[watcher:a]\ncmd = {'$(circus.env.X)' * 500}\n[env]\nX = {'x' * 50_000}",
-            ["[watcher:a] cmd", "more than 8192 characters after its variables are replaced"],
+            ["[watcher:a] cmd", "more than 16384 characters after its variables are replaced"],
         ),
         ("".join(f"[watcher:w{n}]\ncmd = x\n" for n in range(251)), ["251 [watcher:NAME] sections", "at most 250"]),
         (f"{GOOD}[env:{'a,' * 300}]\nA = 1", ["301 names", "at most 250"]),
+        (f"{GOOD}[env:{'[' * 8000}]\nA = 1", ["8000 characters", "at most 200"]),
+        (f"{GOOD}[env]\nA = {'x' * 40_000}\n[env:a]\nB = $OF_HUB", ["[watcher:a]", "80002 characters"]),
+        (GOOD + "watchdog = 1e-320", ["[watcher:a] watchdog", "'1e-320'", "0.1 to 86400 seconds, or 0"]),
+        (GOOD + "watchdog = 1e9", ["[watcher:a] watchdog", "'1e9'"]),
     ],
 )
-def test_mistakes_name_file_section_and_key(tmp_path: Path, text: str, words: list[str]) -> None:
+def test_mistakes_name_file_section_and_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: list[str]
+) -> None:
     """Every mistake is one line that names the file, the location in it, and what was expected."""
+    monkeypatch.setenv("OF_HUB", "x" * 40_000)
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
     said = str(caught.value)
