@@ -71,6 +71,8 @@ class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What the plugin adds, such as the model."""
     holder: str = ""
     """The container that uses it, as "namespace/pod/container"; empty when none does, or that is unknown."""
+    reporters: tuple[str, ...] = ()
+    """The other programs on the node that report it as faulty."""
 
 
 class ExcludedDevice(msgspec.Struct, frozen=True):

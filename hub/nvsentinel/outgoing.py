@@ -14,11 +14,8 @@ AGENT = "device-plugin-hub"
 
 CHECK = "DphubDeviceHealth"
 
-REPORTED = "reported by nvsentinel/"
-"""The prefix of the reason of a device that NVSentinel has reported, see `hub.nvsentinel.incoming`."""
-
-REASON_SEPARATOR = "; "
-"""What separates the reasons of a device."""
+NVSENTINEL = "nvsentinel"
+"""The program that reports what NVSentinel has found, see `hub.nvsentinel.incoming`."""
 
 _NO_FAULT = INTENDED_SOURCES | {"admin"}
 """The sources that do not mean that a device is faulty: administrators' actions, and use through another API."""
@@ -62,9 +59,7 @@ def _event(key: Key, shares: list[DeviceStatus], node: str) -> HealthEvent | Non
 
 
 def _is_from_nvsentinel(device: DeviceStatus) -> bool:
-    """Return whether only NVSentinel has reported it; the text of another program's report may contain its name."""
-    reasons = device.reason.split(REASON_SEPARATOR)
-    return device.source == "external" and all(reason.startswith(REPORTED) for reason in reasons)
+    return device.source == "external" and device.reporters == (NVSENTINEL,)
 
 
 def _entities(name: str, device: DeviceStatus) -> list[Entity]:

@@ -143,4 +143,5 @@ class Reporter:
             self._pci.upstream(next(iter(device.pci), "")),
             device.attributes,
             holder,
+            health.reporters,
         )

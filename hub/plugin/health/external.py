@@ -22,11 +22,26 @@ from hub.base.trust import check_writers
 from hub.base.untrusted import decode_json, read_bytes
 from hub.model.external import MAX_BYTES, MAX_ENTRIES, MAX_FILES, ExternalReport
 from hub.plugin.health.keys import share_key
-from hub.plugin.health.record import Fault
 
 MAX_REASON = 1000
 """Maximum size in bytes of everything that the reports say about a device: thousands of shares may have the same
 reason, and the plugin's report contains it for each."""
+
+
+MAX_PROGRAMS = 8
+"""Maximum number of programs of which a device's status has the names."""
+
+_LONGEST_PROGRAM = 100
+
+
+class ExternalFault(NamedTuple):
+    """What one report, or all reports, say about a device."""
+
+    reason: str
+    since: float
+    """Unix time."""
+    programs: tuple[str, ...]
+    """The programs that report it: their sources, up to the first slash."""
 
 
 class _File(NamedTuple):
@@ -52,7 +67,7 @@ class ExternalFaults:
         self._directory = directory
         self._problem = ""
         self._files: dict[str, _File] = {}
-        self._faults: dict[str, dict[str, Fault]] = {}
+        self._faults: dict[str, dict[str, ExternalFault]] = {}
         """Keyed by device, then by file."""
         self._rejected: dict[str, str] = {}
         self._log = get_logger()
@@ -60,22 +75,28 @@ class ExternalFaults:
     def __bool__(self) -> bool:
         return bool(self._faults)
 
-    def of(self, resource: str, device: Device) -> Fault | None:
+    def of(self, resource: str, device: Device) -> ExternalFault | None:
         """Return what the reports say about a device of a resource, as one fault; None if they say nothing."""
         self._bind(device)
         names = device.id, device.physical, share_key(resource, device), *device.pci, device.attributes.get("name", "")
         faults = [fault for name in dict.fromkeys(names) for fault in self._faults.get(name, {}).values()]
-        return Fault(_joined([fault.reason for fault in faults]), faults[0].since) if faults else None
+        if not faults:
+            return None
+        programs = dict.fromkeys(program for fault in faults for program in fault.programs)
+        return ExternalFault(
+            _joined([fault.reason for fault in faults]), faults[0].since, tuple(programs)[:MAX_PROGRAMS]
+        )
 
     def refresh(self, now: float) -> bool:
         """Check the files again; return whether the reports that are valid have changed."""
         if self._directory and (names := self._names(self._directory, now)) is not None:
             self._files = {name: self._read(self._directory / name, now) for name in names}
             self._rejected = {name: reason for name, reason in self._rejected.items() if name in self._files}
-        faults: dict[str, dict[str, Fault]] = {}
+        faults: dict[str, dict[str, ExternalFault]] = {}
         for name, (_, report, since, bound) in self._files.items():
             if report and not report.has_expired(now):
-                fault = Fault(one_line(f"reported by {report.source}: {report.reason}"), since)
+                reason = one_line(f"reported by {report.source}: {report.reason}")
+                fault = ExternalFault(reason, since, (report.source.partition("/")[0][:_LONGEST_PROGRAM],))
                 faults.setdefault(bound or report.device, {})[name] = fault
         before, self._faults = self._faults, faults
         return before != faults

@@ -15,8 +15,11 @@ from hub.base.statusfile import StatusFile
 from hub.base.untrusted import UnreadableError
 from hub.plugin.health.external import ExternalFaults
 from hub.plugin.health.keys import physical_key, share_key
-from hub.plugin.health.record import ADMIN_RESET, BROKEN, EXTERNAL, HELD, PLUGIN, Fault, Health, HealthRecord
+from hub.plugin.health.record import ADMIN_RESET, BROKEN, CORDONS, EXTERNAL, HELD, PLUGIN, Fault, Health, HealthRecord
 from hub.plugin.ownership import Ownership, Role
+
+_INTENDED = {*CORDONS, ADMIN_RESET, HELD}
+"""The sources that do not mean that a device is faulty."""
 
 HeldFaults = Mapping[tuple[str, str], Fault]
 """The reason why each device is protected, such as the pod that has it, by resource and id."""
@@ -35,6 +38,15 @@ class DeviceHealth(NamedTuple):
     held: str = ""
     """Why claims must not get the device, such as a pod that got it through another API or driver; empty if there is no
     such reason. `reason` contains it, too."""
+    reporters: tuple[str, ...] = ()
+    """The other programs that report it as faulty."""
+
+
+def _rank(health: DeviceHealth) -> int:
+    """Return which health of several determines the source: a fault, before what is intended, before a recovery."""
+    if health.health is not Health.UNHEALTHY:
+        return 2
+    return int(health.source in _INTENDED)
 
 
 class HealthStore:
@@ -102,15 +114,17 @@ class HealthStore:
         keys = dict.fromkeys((share_key(resource, device), physical_key(resource, device)))
         records = [record for key in keys if (record := self._records.get(key)) and record.reason]
         known = [DeviceHealth(each.state, each.reason, each.since, each.source) for each in records]
+        reporters: tuple[str, ...] = ()
         if external := self._external.of(resource, device):
             known.append(DeviceHealth(Health.UNHEALTHY, external.reason, external.since, EXTERNAL))
+            reporters = external.programs
         held = self._held_by(resource, device)
         if held:
             known.append(DeviceHealth(Health.UNHEALTHY, held.reason, held.since, HELD))
         if not known:
             return DeviceHealth()
-        worst = next((each for each in known if each.health is Health.UNHEALTHY), known[0])
-        return worst._replace(reason="; ".join(each.reason for each in known), held=held.reason if held else "")
+        reason = "; ".join(each.reason for each in known)
+        return min(known, key=_rank)._replace(reason=reason, held=held.reason if held else "", reporters=reporters)
 
     def report(self, resource: str, devices: Iterable[Device]) -> None:
         """Record what the plugin reports about its devices."""

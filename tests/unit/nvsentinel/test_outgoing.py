@@ -37,21 +37,14 @@ def test_its_recovery_has_the_same_entities() -> None:
 
 def test_what_nvsentinel_has_reported_is_not_sent_back() -> None:
     """It is sent neither as unhealthy nor as healthy; what another program reported, or the plugin found, is sent."""
-    theirs = replace(BROKEN, source="external", reason="reported by nvsentinel/GpuMemWatch: row 7 is bad")
+    theirs = replace(BROKEN, source="external", reason="reported by nvsentinel/A: row 7", reporters=("nvsentinel",))
     assert _events(plugin(theirs)) == []
-    (other,) = _events(plugin(replace(theirs, reason="reported by memory-test: row 7 is bad")))
+    (other,) = _events(plugin(replace(theirs, reporters=("memory-test",))))
     assert not other.is_healthy
+    (both,) = _events(plugin(replace(theirs, reporters=("nvsentinel", "memory-test"))))
+    assert not both.is_healthy
     (own,) = _events(plugin(replace(theirs, source="plugin", reason=f"XID 79; {theirs.reason}")))
     assert not own.is_healthy
-    (both,) = _events(plugin(replace(theirs, reason=f"{theirs.reason}; reported by memory-test: row 7 is bad")))
-    assert not both.is_healthy
-
-
-def test_a_report_that_mentions_nvsentinel_is_sent() -> None:
-    """Its text does not hide the fault that another program has reported."""
-    reason = "reported by memory-test: row 7 is bad, as reported by nvsentinel/GpuMemWatch"
-    (sent,) = _events(plugin(replace(BROKEN, source="external", reason=reason)))
-    assert not sent.is_healthy
 
 
 def test_what_an_administrator_does_is_no_fault() -> None:

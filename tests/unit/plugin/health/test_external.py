@@ -128,6 +128,32 @@ def _cordoned(store: HealthStore) -> None:
     store.set_admin_fault(physical_key(GPU, DEVICE), CORDON, "cordoned: loud")
 
 
+def test_a_cordon_does_not_hide_a_report(tmp_path: Path) -> None:
+    """The device counts as faulty, as it does with a fault of the plugin's own and a cordon."""
+    store = make_store(tmp_path)
+    _cordoned(store)
+    assert store.health_of(GPU, DEVICE).source == CORDON
+    say(tmp_path)
+    store.refresh_external()
+    health = store.health_of(GPU, DEVICE)
+    assert (health.source, health.reporters) == (EXTERNAL, ("memory-test",))
+    assert health.reason == "cordoned: loud; reported by memory-test: row 7 is bad"
+    _broken(store)
+    assert store.health_of(GPU, DEVICE).source == RESET
+
+
+def test_the_programs_that_report_a_device(tmp_path: Path) -> None:
+    """Each is named once, without what follows a slash in its source, and whatever their texts are."""
+    for number, source in enumerate(("nvsentinel/A/79", "nvsentinel/B", "x; reported by nvsentinel/A", "y" * 200)):
+        say(tmp_path, f"{number}.json", source=source, reason="z" * 450)
+    store = make_store(tmp_path)
+    assert store.health_of(GPU, DEVICE).reporters == ("nvsentinel", "x; reported by nvsentinel", "y" * 100)
+    for number in range(50):
+        say(tmp_path, f"more-{number}.json", source=f"s{number}")
+    store.refresh_external()
+    assert len(store.health_of(GPU, DEVICE).reporters) == 8
+
+
 def _torn(store: HealthStore) -> None:
     store.fail(share_key(GPU, DEVICE), "plugin", "torn")
 
