@@ -16,9 +16,12 @@ State = TypeVar("State")
 
 def replace_file(path: Path, content: object) -> None:
     """Write an object as JSON; readers see the old or the new content, never a mixture."""
-    # Printable, because people look at it on a terminal.
-    text = msgspec.json.format(printable_json(msgspec.json.encode(content)), indent=1)
-    replace_bytes(path, text, mode=0o600)
+    replace_bytes(path, file_content(content), mode=0o600)
+
+
+def file_content(content: object) -> bytes:
+    """Return what `replace_file` writes. It is printable, because people look at it on a terminal."""
+    return msgspec.json.format(printable_json(msgspec.json.encode(content)), indent=1)
 
 
 def replace_bytes(path: Path, content: bytes, *, mode: int) -> None:

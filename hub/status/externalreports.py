@@ -9,14 +9,17 @@ from itertools import islice
 from pathlib import Path
 
 from hub.base.errors import HubError
-from hub.base.jsonfile import read_file, replace_file
+from hub.base.jsonfile import file_content, read_file, replace_file
 from hub.base.removal import make_directory
 from hub.base.trust import check_writers
-from hub.base.untrusted import UnreadableError
+from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.external import MAX_BYTES, MAX_ENTRIES, ExternalReport
 
 MAX_KEPT = 512
 """Maximum number of reports that one writer keeps. Plugins read at most 1,024 files: the rest is for other programs."""
+
+_LOOK_SECONDS = 5.0
+"""Seconds until reports are checked again for some that have expired, if none had: reading them all takes time."""
 
 SOCKET_REPORTS = "socket"
 """The writer that keeps the reports that the hub's socket receives."""
@@ -35,6 +38,7 @@ class ExternalReports:
     def __init__(self, directory: Path, writer: str) -> None:
         self._directory = directory
         self._writer = writer
+        self._next_look = 0.0
 
     def put(self, report: ExternalReport) -> bool:
         """Keep a report, in place of any earlier one by this source about this device; return whether there was none.
@@ -43,6 +47,7 @@ class ExternalReports:
             HubError: the report is too long, there are too many reports, or the directory cannot be used.
             OSError: it cannot be written.
         """
+        _check(report)
         make_directory(self._directory)
         check_writers(self._directory)
         path = self._path(report.source, report.device)
@@ -50,9 +55,6 @@ class ExternalReports:
         if is_new:
             self._make_room()
         replace_file(path, report)
-        if path.stat().st_size > MAX_BYTES:
-            path.unlink()
-            raise HubError(f"the report takes more than {MAX_BYTES} bytes: shorten its reason")
         return is_new
 
     def kept(self) -> list[ExternalReport]:
@@ -92,11 +94,14 @@ class ExternalReports:
         kept = self._files()
         if len(kept) < MAX_KEPT:
             return
-        expired = [path for path in kept if _has_expired(path)]
-        for path in expired:
-            path.unlink(missing_ok=True)
-        if len(kept) - len(expired) >= MAX_KEPT:
-            raise HubError(f"there are {MAX_KEPT} reports already: withdraw some of them")
+        if time.monotonic() >= self._next_look:
+            expired = [path for path in kept if _has_expired(path)]
+            for path in expired:
+                path.unlink(missing_ok=True)
+            if len(kept) - len(expired) < MAX_KEPT:
+                return
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+        raise HubError(f"there are {MAX_KEPT} reports already: withdraw some of them")
 
     def _files(self) -> list[Path]:
         """List the files of this writer.
@@ -111,6 +116,18 @@ class ExternalReports:
             # No report has been kept yet.
             names = []
         return [self._directory / name for name in names if name.startswith(f"{self._writer}-")]
+
+
+def _check(report: ExternalReport) -> None:
+    """Check that plugins will accept a report.
+
+    Raises:
+        HubError: they would not.
+    """
+    content = file_content(report)
+    if len(content) > MAX_BYTES:
+        raise HubError(f"the report takes more than {MAX_BYTES} bytes: shorten its reason")
+    decode_json(content, ExternalReport, "the report")
 
 
 def _has_expired(path: Path) -> bool:

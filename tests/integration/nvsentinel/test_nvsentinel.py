@@ -14,7 +14,7 @@ from hub.testing import Node, wait_until
 from tests.harness.node import replace
 from tests.simulators.nvsentinel import Connector, event, request, send
 
-STUB = "example.com/stub"
+STUB = "example.com/GPU"
 NODE = "node-1"
 CONFIG = """
 [watcher:stub]
@@ -75,15 +75,15 @@ async def node(directory: Path) -> AsyncIterator[SentinelNode]:
 async def test_what_nvsentinel_reports(node: SentinelNode) -> None:
     """By either method, a device is unhealthy, with NVSentinel's message as the reason, until its healthy event."""
     await node.wait(node.ours.is_socket, "the socket")
-    about = [("GPU_UUID", "stub-1")]
+    about = [("GPU_UUID", "GPU-1")]
     await send(node.ours, request(event("GpuMemWatch", about, message="row 7 is bad", nodeName=NODE)))
-    await node.device("stub-1", "reported by nvsentinel/GpuMemWatch: row 7 is bad")
+    await node.device("GPU-1", "reported by nvsentinel/GpuMemWatch: row 7 is bad")
     await node.kubelet.wait_for(STUB, 1)
     os.kill(node.pid(), signal.SIGKILL)
     before = node.pid()
     await node.wait(lambda: node.pid() != before, "the next process")
     await send(node.ours, request(event("GpuMemWatch", about, isHealthy=True)), "HealthEventOccuredV1")
-    await node.device("stub-1", "")
+    await node.device("GPU-1", "")
     await node.kubelet.wait_for(STUB, 2)
 
 
@@ -95,27 +95,27 @@ async def test_a_malformed_request(node: SentinelNode) -> None:
     with pytest.raises(grpc.aio.AioRpcError, match="larger than max"):
         await send(node.ours, b"x" * (2 << 20))
     assert node.ours.stat().st_mode & 0o777 == 0o600
-    await send(node.ours, request(event("A", [("GPU_UUID", "stub-0")], message="bad")))
-    await node.device("stub-0", "reported by nvsentinel/A: bad")
+    await send(node.ours, request(event("A", [("GPU_UUID", "GPU-0")], message="bad")))
+    await node.device("GPU-0", "reported by nvsentinel/A: bad")
 
 
 async def test_what_is_reported_to_nvsentinel(node: SentinelNode) -> None:
     """All devices are reported after each connect, then each change, but nothing that NVSentinel reported itself."""
-    about = {number: f"{STUB} stub-{number}" for number in range(2)}
+    about = {number: f"{STUB} GPU-{number}" for number in range(2)}
     async with Connector(node.theirs) as connector:
         await node.wait(lambda: all(map(connector.last, about.values())), "both devices")
         assert all(each.isHealthy for each in connector.events)
-        node.faults("unhealthy: {stub-0: the fan is loud}\n")
+        node.faults("unhealthy: {GPU-0: the fan is loud}\n")
         found = await node.wait(lambda: _unhealthy(connector, about[0]), "the fault")
         assert (found.message, found.processingStrategy, found.recommendedAction) == ("the fan is loud", 2, 0)
         node.faults("")
         await node.wait(lambda: _healthy(connector, about[0]), "the recovery")
-        await send(node.ours, request(event("A", [("GPU_UUID", "stub-1")])))
-        await node.device("stub-1", "reported by nvsentinel/A: A")
-        node.faults("unhealthy: {stub-0: the fan is loud}\n")
+        await send(node.ours, request(event("A", [("GPU_UUID", "GPU-1")])))
+        await node.device("GPU-1", "reported by nvsentinel/A: A")
+        node.faults("unhealthy: {GPU-0: the fan is loud}\n")
         await node.wait(lambda: _unhealthy(connector, about[0]), "the second fault")
     node.faults("")
-    await node.device("stub-0", "")
+    await node.device("GPU-0", "")
     async with Connector(node.theirs, "HealthEventOccuredV1") as connector:
         # What happened while disconnected is reported; this server has the method under its earlier name.
         await node.wait(lambda: _healthy(connector, about[0]), "the recovery")
@@ -128,7 +128,7 @@ async def test_a_connector_that_refuses_events(node: SentinelNode) -> None:
         connector.refuses = True
         await node.wait(lambda: "PERMISSION_DENIED: no" in node.log.read_text(), "the log")
         connector.refuses = False
-        await node.wait(lambda: connector.last(f"{STUB} stub-0"), "the events")
+        await node.wait(lambda: connector.last(f"{STUB} GPU-0"), "the events")
 
 
 def _healthy(connector: Connector, name: str) -> bool:

@@ -95,10 +95,26 @@ def test_names_that_look_alike_are_different(node: _Node, reported: Any, healthy
     assert node.take(healthy) == before
 
 
-def test_a_message_does_not_look_like_two_reports(node: _Node) -> None:
-    """A device's reasons are separated by semicolons."""
-    node.take(event("A", [PCI], message="row 7 is bad; row 8 is bad"))
-    assert node.reasons() == ["row 7 is bad, row 8 is bad"]
+def test_a_long_name_is_not_lost(node: _Node) -> None:
+    """A name that is much longer when it is written with safe characters becomes a report that plugins accept."""
+    reported = event("\u2603" * 100, [PCI], errorCode=["\u2603" * 20, "\u2604" * 20])
+    ((source,),) = node.take(reported).values()
+    assert len(source) < 500
+    assert node.take(event("\u2603" * 99 + "x", [PCI], isHealthy=True))
+    assert node.take(event("\u2603" * 100, [PCI], isHealthy=True)) == {}
+
+
+def test_what_a_request_says_last_counts(node: _Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events that change their mind a thousand times cost one file and one line of the log."""
+    with capture_logs() as logs:
+        found = node.take(*[event("A", [PCI], isHealthy=number % 2 == 1) for number in range(999)])
+    assert found == {ADDRESS: ["nvsentinel/A"]}
+    assert [each["event"] for each in logs] == ["external report received"]
+    monkeypatch.setattr(incoming, "MAX_DEVICES", 2)
+    with capture_logs() as logs:
+        node.take(event("A", [PCI, PCI], isHealthy=True), event("B", [PCI]))
+    assert node.sources() == {}
+    assert logs[-1]["reason"] == "the request has more than 2 entities"
 
 
 def test_error_codes(node: _Node) -> None:
@@ -147,13 +163,14 @@ def test_what_counts_as_a_fault(directory: Path) -> None:
     ("bad", "reason"),
     [
         (event("A", [("PCI", "../../etc")]), 'the PCI address is "../../etc", expected one such as 0000:1b:00'),
-        (event("A", [("GPU_UUID", "x" * 101)]), "a name has 101 characters"),
+        (event("A", [("GPU_UUID", "GPU-" + "x" * 101)]), "expected one such as GPU-5ad2e0cd"),
+        (event("A", [("GPU_UUID", "example.com/serial ttyUSB0")]), "expected one such as GPU-5ad2e0cd"),
         (event("", [PCI]), "a name has 0 characters"),
         (event("A", [("GPU", "1")] * 65), "more than 64 entities"),
         (event("A", [PCI], errorCode=["x" * 50] * 2), "a name has 101 characters"),
         (event("A", [PCI], errorCode=["x"] * 65), "more than 64 entities or error codes"),
     ],
-    ids=["pci", "uuid", "check", "entities", "long codes", "codes"],
+    ids=["pci", "long uuid", "uuid", "check", "entities", "long codes", "codes"],
 )
 def test_an_odd_event_affects_no_other(node: _Node, bad: Any, reason: str) -> None:  # noqa: ANN401 - a message
     """The events around it are carried out, and the log says what is wrong."""

@@ -130,7 +130,7 @@ async def test_a_long_report_is_refused(run_dir: RunDir) -> None:
     async with _listening(run_dir):
         answer = await _ask(run_dir, json.dumps({**REPORT, "reason": "\u202e" * 900}, ensure_ascii=False).encode())
         assert answer == {"ok": False, "message": "the report takes more than 4096 bytes: shorten its reason"}
-    assert list(run_dir.external_faults.iterdir()) == []
+    assert not run_dir.external_faults.exists()
 
 
 async def test_too_many_reports(run_dir: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
