@@ -1,5 +1,7 @@
 """Find the driver's files that containers need, under the driver's root, as NVIDIA's container toolkit does."""
 
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -36,7 +38,8 @@ PROGRAMS = (
 
 _PROGRAM_DIRECTORIES = ("/usr/bin", "/usr/local/nvidia/bin")
 
-SOCKETS = ("/run/nvidia-persistenced/socket", "/run/nvidia-fabricmanager/socket", "/tmp/nvidia-mps")  # noqa: S108 - where the driver's services have them
+SOCKETS = ("/run/nvidia-persistenced/socket", "/run/nvidia-fabricmanager/socket")
+MPS_DIRECTORY = "/tmp/nvidia-mps"  # noqa: S108 - CUDA's default for the sockets of an MPS daemon
 
 _SHARED = (
     "glvnd/egl_vendor.d/10_nvidia.json",
@@ -114,8 +117,20 @@ def programs(paths: DriverPaths) -> dict[str, str]:
 
 
 def sockets(paths: DriverPaths) -> list[str]:
-    """Find the sockets of the driver's services."""
-    return [path for path in SOCKETS if paths.driver(path).exists()]
+    """Find the sockets of the driver's services, and the directory with those of an MPS daemon.
+
+    Any user can create a file in /tmp: there, only what belongs to root is the driver's, and no link is followed.
+    """
+    found = [path for path in SOCKETS if paths.driver(path).exists()]
+    return [*found, *([MPS_DIRECTORY] if _is_own_directory(paths.driver(MPS_DIRECTORY)) else [])]
+
+
+def _is_own_directory(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid in {0, os.geteuid()}
 
 
 def firmware(paths: DriverPaths, version: str) -> list[str]:

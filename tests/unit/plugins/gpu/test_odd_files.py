@@ -8,6 +8,7 @@ import pytest
 
 from hub import Host
 from plugins.gpu.allocation.devicefiles import MIG_MINORS, DeviceFiles
+from plugins.gpu.cdi.driverfiles import MPS_DIRECTORY, sockets
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.reset.unused import _name
 from plugins.gpu.settings.file import Imex
@@ -50,3 +51,25 @@ def test_the_name_of_a_process_need_not_be_text(tmp_path: Path) -> None:
     put(tmp_path / "proc/4711/comm", b"\xff\n")
     target: Any = SimpleNamespace(paths=DriverPaths(Host(tmp_path)))
     assert _name(target, 4711) == "\\xff"
+
+
+def test_a_directory_of_another_user_is_not_the_drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any user can create /tmp/nvidia-mps: containers get it only if it is a directory that belongs to root."""
+    directory = tmp_path / MPS_DIRECTORY[1:]
+    paths = DriverPaths(Host(tmp_path))
+    assert sockets(paths) == []
+    directory.parent.mkdir()
+    directory.symlink_to("/")
+    assert sockets(paths) == []
+    directory.unlink()
+    directory.mkdir()
+    assert sockets(paths) == [MPS_DIRECTORY]
+    monkeypatch.setattr("os.geteuid", lambda: directory.stat().st_uid + 1)
+    monkeypatch.setattr(Path, "lstat", lambda path: SimpleNamespace(st_mode=path.stat().st_mode, st_uid=65534))
+    assert sockets(paths) == []
+
+    def fail(_path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "lstat", fail)
+    assert sockets(paths) == []
