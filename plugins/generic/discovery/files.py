@@ -46,12 +46,29 @@ def is_without_devices(directory: str) -> bool:
 
 def matched_by_wildcard(pattern: str, path: str) -> str:
     """Return the text that the first wildcard of a pattern matched; empty if it has none."""
-    parts, end = [], 0
+    first = _WILDCARD.search(pattern)
+    if not first:
+        return ""
+    head, (tail, *later) = re.escape(pattern[: first.start()]), _between_stars(pattern[first.end() :])
+    # After a star, the first place where the text up to the next star matches is as good as any other. So no other
+    # place is tried: that could take a time that is exponential in the number of stars.
+    rest = "".join(f"(?>[^/]*?{text})" for text in later[:-1]) + "".join(f"[^/]*{text}" for text in later[-1:])
+    found = re.fullmatch(f"{head}({_as_regex(first[0])}){tail}{rest}", path, re.DOTALL)
+    return found[1] if found else ""
+
+
+def _between_stars(pattern: str) -> list[str]:
+    """Return the parts of a pattern that are separated by stars, each as a regular expression."""
+    parts, end = [""], 0
     for wildcard in _WILDCARD.finditer(pattern):
-        parts += [re.escape(pattern[end : wildcard.start()]), f"({_as_regex(wildcard[0])})"]
+        parts[-1] += re.escape(pattern[end : wildcard.start()])
+        if wildcard[0] == "*":
+            parts.append("")
+        else:
+            parts[-1] += _as_regex(wildcard[0])
         end = wildcard.end()
-    found = re.fullmatch("".join([*parts, re.escape(pattern[end:])]), path, re.DOTALL)
-    return found[1] if found and found.groups() else ""
+    parts[-1] += re.escape(pattern[end:])
+    return parts
 
 
 def _as_regex(wildcard: str) -> str:

@@ -28,6 +28,7 @@ Permissions = Annotated[
     msgspec.Meta(
         pattern=r"^(?!.*(.).*\1)[rwm]{1,3}$",
         extra={"expected": "one or more of the letters r(ead), w(rite) and m(knod)"},
+        max_length=3,
     ),
 ]
 Attribute = Annotated[

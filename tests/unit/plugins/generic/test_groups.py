@@ -1,10 +1,12 @@
 """Groups: which files make up one device."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from plugins.generic.discovery.files import matched_by_wildcard
 from tests.simulators.generictree import GenericTree
 from tests.unit.plugins.generic.offers import devices, files, plugin_for, resource, scan
 
@@ -90,3 +92,29 @@ def test_a_thousand_pairs(tree: GenericTree) -> None:
     found = devices(tree.root, resource(groups=[{"files": [{"path": "/dev/a*"}, {"path": "/dev/b*"}]}]))
     assert len(found) == 1000
     assert [path for path, _, _ in files(found[-1])] == ["/dev/a999", "/dev/b999"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "text"),
+    [
+        ("/dev/a", "/dev/a", ""),
+        ("/dev/snd/controlC*", "/dev/snd/controlC10", "10"),
+        ("/dev/snd/pcmC*D*[cp]", "/dev/snd/pcmC1D0c", "1"),
+        ("/dev/*/event?", "/dev/input/event3", "input"),
+        ("/dev/?a*b*c", "/dev/xaabbcc", "x"),
+        ("/dev/[!x]*", "/dev/ab", "a"),
+        ("/dev/*a*a*b", "/dev/aaab", "a"),
+        ("/dev/*/x", "/dev/a/b/x", ""),
+    ],
+)
+def test_what_the_first_wildcard_matches(pattern: str, path: str, text: str) -> None:
+    """It is what pairs the files of a device; no wildcard matches a slash."""
+    assert matched_by_wildcard(pattern, path) == text
+
+
+@pytest.mark.parametrize("pattern", ["*?" * 60, "*a" * 60, "?*a" * 60, "*[!b]" * 60])
+def test_many_wildcards_take_no_time(pattern: str) -> None:
+    """While a plugin matches a pattern, it does nothing else."""
+    before = time.thread_time()
+    assert matched_by_wildcard(f"/dev/{pattern}!", f"/dev/{'a' * 250}") == ""
+    assert time.thread_time() - before < 1
