@@ -80,6 +80,8 @@ class Holders:
         self._requested = asyncio.Event()
         self._answer: DeviceHolders = {}
         """The devices on the whole node that are in use."""
+        self._by_resource: Mapping[str, Mapping[str, str]] = {}
+        """The same, by resource and then by device id."""
         self._holders: DeviceHolders = {}
         """Those that belonged to this plugin's resources at the time of the response."""
         self._keys: dict[tuple[str, str], str] = {}
@@ -108,6 +110,7 @@ class Holders:
         self._containers = answer or {}
         self._answer = {**self._containers, **self._claims()}
         self._holders = {device: holder for device, holder in self._answer.items() if device[0] in names}
+        self._by_resource = _by_resource(self._answer)
         self.known = answer is not None
         if self.known:
             offered = self._remember()
@@ -127,7 +130,7 @@ class Holders:
     def of(self, resource: str) -> Mapping[str, str]:
         """Return the containers that use devices of a resource of the plugin, by device id, as of the last response."""
         # Not from `_holders`: the resource may have been added since the response.
-        return {name: holder for (used, name), holder in self._answer.items() if used == resource}
+        return self._by_resource.get(resource, {})
 
     @property
     def containers(self) -> DeviceHolders:
@@ -163,6 +166,13 @@ class Holders:
         }
         self._keys |= offered
         return offered
+
+
+def _by_resource(holders: DeviceHolders) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for (resource, name), holder in holders.items():
+        found.setdefault(resource, {})[name] = holder
+    return found
 
 
 def _next_request(empty: int) -> float | None:
