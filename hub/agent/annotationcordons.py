@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 import msgspec
 
@@ -16,6 +17,7 @@ from hub.base.errors import HubError
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.base.untrusted import UnreadableError, decode_json
+from hub.base.wording import first_of
 from hub.model.admin import LINE_BYTES, Cordon, Request, Response, Uncordon
 from hub.model.node import Condition, NodeStatus
 from hub.status.lookup import DeviceIndex, Key, known_devices
@@ -40,6 +42,8 @@ _SOON_KNOWN = {Condition.STARTING, Condition.BACKING_OFF, Condition.UNRESPONSIVE
 
 _LONGEST_NAME = 300
 _MAX_NAMES = 1000
+_MAX_LOGGED = 20
+_MAX_IN_EVENT = 4
 
 
 class Cordons:
@@ -149,14 +153,16 @@ class Cordons:
             return None
 
     def _report(self, failures: dict[str, str]) -> None:
-        """Log each failure once, and write an event about it: the author of the annotation may not see the log."""
-        for name, reason in failures.items():
-            if self._failures.get(name) != reason:
-                self._log.warning("cordon failed", device=name, reason=reason)
-                if self._events:
-                    note = f"annotation {WANTED}: {reason}"
-                    self._events.add(Occurrence(WARNING, CORDON_FAILED, note, name, time=time.time()))
+        """Log each failure once, and write one event: the author of the annotation may not see the log."""
+        new = {name: reason for name, reason in failures.items() if self._failures.get(name) != reason}
         self._failures = failures
+        for name, reason in islice(new.items(), _MAX_LOGGED):
+            self._log.warning("cordon failed", device=name, reason=reason)
+        if new and self._events:
+            # Only one: each waits for the API server, and events about devices wait behind it.
+            note = f"annotation {WANTED}: {first_of(list(new.values()), _MAX_IN_EVENT)}"
+            about = first_of(list(new), _MAX_IN_EVENT)
+            self._events.add(Occurrence(WARNING, CORDON_FAILED, note, about, time=time.time()))
 
     async def _list(self, status: NodeStatus, annotations: Mapping[str, str]) -> None:
         listed = ",".join(sorted(_names(status)))
