@@ -13,6 +13,9 @@ PAGE = 10
 """Maximum number of slices in one response. An object is at most 1.5 MiB, etcd's limit, so they fit in the largest
 response that is read; the slices of 16,384 devices with all attributes do not."""
 
+MAX_PAGES = 100
+"""Maximum number of pages of a list."""
+
 _WATCH_SECONDS = (300.0, 600.0)
 """The shortest and the longest duration of a watch, as in the kubelet."""
 
@@ -58,13 +61,15 @@ class Slices:
         """
         items: list[Object] = []
         more = ""
-        while True:
+        for _ in range(MAX_PAGES):
             answer = await self._client.get(f"{self._query}&limit={PAGE}{more}", Object)
             items += answer.get("items") or ()
             metadata = answer.get("metadata", {})
             if not (token := metadata.get("continue")):
                 break
             more = f"&continue={quote(token, safe='')}"
+        else:
+            raise ApiError(0, f"the API server's list of slices has more than {MAX_PAGES} pages")
         # All at once: what has to be written depends on all slices. An event may have arrived between two pages.
         known, self.found = self.found or {}, {}
         for each in items:

@@ -8,7 +8,7 @@ import pytest
 from hub.apiserver.errors import GONE, ApiError
 from hub.apiserver.http import MAX_BODY
 from hub.base.changecount import ChangeCounter
-from hub.dra.slices import PAGE, Slices
+from hub.dra.slices import MAX_PAGES, PAGE, Slices
 
 ETCD_BYTES = 3 << 19
 """The size of the largest object in an API server."""
@@ -55,6 +55,14 @@ async def test_all_slices_are_listed_in_pages(count: int) -> None:
     assert len(slices.found or ()) == count
     assert sum(server.sizes) == count
     assert max(server.sizes) * ETCD_BYTES <= MAX_BODY
+
+
+async def test_a_list_without_end() -> None:
+    """An API server that always has another page is an error, and does not fill the memory."""
+    server = _Pages(PAGE * (MAX_PAGES + 1))
+    with pytest.raises(ApiError, match=f"more than {MAX_PAGES} pages"):
+        await _slices(server).relist()
+    assert len(server.sizes) == MAX_PAGES
 
 
 async def test_a_list_that_ends_early_changes_nothing() -> None:
