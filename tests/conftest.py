@@ -13,7 +13,7 @@ from hub.testing.kubelet import FakeKubelet
 from tests.harness.files import remove_tree
 from tests.harness.node import Node
 
-pytest_plugins = ["tests.harness.process_leaks", "tests.harness.kubelet_option"]
+pytest_plugins = ["tests.harness.process_leaks", "tests.harness.preloaded", "tests.harness.kubelet_option"]
 
 # No test depends on speed.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,6 +12,7 @@ import psutil
 from hub import ResetDevice
 from hub.reset.result import ResetResult
 from hub.reset.runner import ResetRunner
+from tests.harness.preloaded import SERVERS
 from tests.harness.processes import marked
 
 STUB = "plugins.stub.reset:reset"
@@ -72,8 +73,8 @@ async def reset(resetter: ResetRunner, devices: Iterable[str] | str, deadline: f
 
 
 def children() -> list[psutil.Process]:
-    """Return all descendants of this process, including zombies."""
-    return psutil.Process().children(recursive=True)
+    """Return the descendants of this process that a test has started, including zombies."""
+    return [each for each in psutil.Process().children(recursive=True) if each.pid not in SERVERS]
 
 
 def open_descriptors() -> dict[str, str]:

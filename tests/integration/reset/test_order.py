@@ -9,7 +9,6 @@ import threading
 from itertools import accumulate
 from pathlib import Path
 
-import psutil
 import pytest
 
 from hub import ResetDevice
@@ -248,7 +247,7 @@ async def test_a_guard_that_is_killed(runs: ResetRuns) -> None:
     resetter = runs.stub({"bad": {"do": "hang in C"}})
     call = asyncio.create_task(reset(resetter, "bad"))
     await wait_until(lambda: len(runs.processes()) == 2, "a reset under way")
-    psutil.Process().children()[0].kill()
+    children()[0].kill()
     result = (await call)["bad"]
     assert result.outcome is Outcome.CRASHED
     assert "killed by SIGKILL" in result.message
