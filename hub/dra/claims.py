@@ -1,5 +1,6 @@
 """Reads a claim from the API server: which devices of a driver it has."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -9,17 +10,33 @@ from hub.apiserver.errors import NOT_FOUND, ApiError
 from hub.dra.pool import API
 from hub.model.dra import ClaimAnswer, ClaimQuery, ClaimResult
 
+READ_SECONDS = 4.0
+"""Seconds for all attempts to read a claim; the plugin process waits for five."""
+
+RETRY_SECONDS = 0.5
+"""Seconds between two attempts."""
+
 Object = Mapping[str, Any]
 
 
 async def read_claim(client: ApiClient, query: ClaimQuery) -> ClaimAnswer:
-    """Return which devices of a driver a claim has, or why that is unknown."""
+    """Return which devices of a driver a claim has, or why that is unknown.
+
+    During an outage, there are several attempts: the kubelet itself would wait for a minute or more before the next.
+    """
     namespace, name = quote(query.namespace, safe=""), quote(query.name, safe="")
-    try:
-        claim = await client.get(f"{API}/namespaces/{namespace}/resourceclaims/{name}", dict[str, Any])
-    except ApiError as error:
-        gone = error.status == NOT_FOUND
-        return ClaimAnswer(problem=f"the claim cannot be read from the API server: {error}", gone=gone)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + READ_SECONDS
+    while True:
+        try:
+            claim = await client.get(f"{API}/namespaces/{namespace}/resourceclaims/{name}", dict[str, Any])
+            break
+        except ApiError as error:
+            if error.is_outage and loop.time() + RETRY_SECONDS < end:
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            gone = error.status == NOT_FOUND
+            return ClaimAnswer(problem=f"the claim cannot be read from the API server: {error}", gone=gone)
     try:
         return claim_answer(claim, query)
     except (AttributeError, KeyError, TypeError) as error:

@@ -1,5 +1,9 @@
 """What a claim says about the devices of one driver."""
 
+import pytest
+
+from hub.apiserver.errors import ApiError
+from hub.dra import claims
 from hub.dra.claims import claim_answer, read_claim
 from hub.model.dra import ClaimQuery, ClaimResult
 from tests.simulators.drastore import DraStore
@@ -54,3 +58,19 @@ async def test_a_claim_that_does_not_exist_is_gone() -> None:
 
     assert answer.gone
     assert "404" in answer.problem
+
+
+async def test_an_outage_of_a_moment_does_not_fail_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim is read as soon as the API server answers; after a longer outage, the answer says what is wrong."""
+    monkeypatch.setattr(claims, "RETRY_SECONDS", 0.01)
+    store = DraStore()
+    store.allocate("u1", "a")
+    client = MemoryClient(store)
+    client.errors += [ApiError(0, "connection refused"), ApiError(503, "unavailable"), ApiError(429, "too many")]
+    assert (await read_claim(client, QUERY)).results  # type: ignore[arg-type] # as above
+    monkeypatch.setattr(claims, "READ_SECONDS", 0.05)
+    client.errors += [ApiError(503, "unavailable")] * 100
+    answer = await read_claim(client, QUERY)  # type: ignore[arg-type] # as above
+    assert (answer.problem, answer.gone) == ("the claim cannot be read from the API server: 503: unavailable", False)
+    client.errors[:] = [ApiError(403, "forbidden")]
+    assert "403" in (await read_claim(client, QUERY)).problem  # type: ignore[arg-type] # as above

@@ -109,16 +109,25 @@ class Driver(Setup):
     @asynccontextmanager
     async def running_component(self) -> AsyncIterator[None]:
         """Answer queries about claims until the block ends."""
+        calls = set()
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            # The line is empty if the process that asks has been killed.
-            if line := await reader.readline():
-                query = msgspec.json.decode(line, type=ClaimQuery)
-                writer.write(msgspec.json.encode(await read_claim(self.client, query)) + b"\n")  # type: ignore[arg-type] # as above
-            writer.close()
+            calls.add(asyncio.current_task())
+            try:
+                # The line is empty if the process that asks has been killed.
+                if line := await reader.readline():
+                    query = msgspec.json.decode(line, type=ClaimQuery)
+                    writer.write(msgspec.json.encode(await read_claim(self.client, query)) + b"\n")  # type: ignore[arg-type] # as above
+            finally:
+                writer.close()
+                calls.discard(asyncio.current_task())
 
         server = await asyncio.start_unix_server(answer, self.directory / "dra")
         try:
             yield
         finally:
             server.close()
+            left = [call for call in calls if call]
+            for call in left:
+                call.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
