@@ -71,7 +71,10 @@ class Publisher:
         if not (publication.registered or publication.withdrawn):
             return
         try:
-            pool = await self._known_pool()
+            pool = self._pool or await self._read_pool()
+            if self._plan(pool, publication, found).creates:
+                # Slices that have disappeared may have been deleted with their node, and this is the next one.
+                pool = await self._read_pool()
             if not (todo := self._plan(pool, publication, found)).is_empty:
                 await self._execute(todo)
                 todo = self._plan(pool, publication, found)
@@ -133,10 +136,9 @@ class Publisher:
             return
         raise error
 
-    async def _known_pool(self) -> Pool:
-        if self._pool is None:
-            node = await self._client.get(f"/api/v1/nodes/{quote(self._node, safe='')}", Object, METADATA_ONLY)
-            self._pool = Pool(self._driver, self._node, str(node.get("metadata", {}).get("uid", "")))
+    async def _read_pool(self) -> Pool:
+        node = await self._client.get(f"/api/v1/nodes/{quote(self._node, safe='')}", Object, METADATA_ONLY)
+        self._pool = Pool(self._driver, self._node, str(node.get("metadata", {}).get("uid", "")))
         return self._pool
 
     def _state(self, *, published: bool, problem: str = "") -> None:

@@ -17,16 +17,18 @@ class MemoryClient:
 
     Attributes:
         errors: The errors of the next requests.
+        node_uid: The uid of the node.
     """
 
     def __init__(self, store: DraStore) -> None:
         self.errors: list[ApiError] = []
+        self.node_uid = "uid-of-node-1"
         self._store = store
 
     async def get(self, path: str, _kind: type[Object], _accept: str = "") -> Object:
         """Read an object."""
         if path.startswith("/api/v1/nodes/"):
-            return {"metadata": {"uid": "uid-of-node-1"}}
+            return {"metadata": {"uid": self.node_uid}}
         return await self._request("GET", path)
 
     async def create(self, path: str, content: Object, _kind: type[Object]) -> Object:

@@ -103,6 +103,17 @@ async def test_slices_that_a_kubelet_deletes_are_restored(publishing: Publishing
     await wait_until(lambda: len(publishing.store.devices) == 65, "both slices again")
 
 
+async def test_a_node_that_is_created_again_owns_the_slices(publishing: Publishing) -> None:
+    """The API server deletes the slices of a node that is gone; those of the next node of its name stay."""
+    publishing.publish(device("a"))
+    await publishing.published("a")
+    publishing.client.node_uid = "uid-of-the-next"
+    publishing.store.remove(next(iter(publishing.store.slices)))
+    await publishing.published("a")
+    (owner,) = {each["metadata"]["ownerReferences"][0]["uid"] for each in publishing.store.slices.values()}
+    assert owner == "uid-of-the-next"
+
+
 async def test_taints_that_the_server_drops_leave_the_devices_out(publishing: Publishing) -> None:
     """Before Kubernetes 1.36, nothing else would keep pods away from a broken device."""
     publishing.store.drops_taints = True
