@@ -120,10 +120,13 @@ def _attributes(device: Device, resource: str, tree: PciTree) -> tuple[dict[str,
             omitted.append(name)
         else:
             found[known] = _text(value)
-    if not omitted:
-        return found, ""
-    left_out = counted(len(omitted), "attribute")
-    return found, f"{left_out} left out: a device has at most {ATTRIBUTES}, each with a unique name"
+    problems = []
+    if found["resource"] != {"string": resource}:
+        problems.append("the name of the resource is too long for an attribute, which has only its beginning")
+    if omitted:
+        left_out = counted(len(omitted), "attribute")
+        problems.append(f"{left_out} left out: a device has at most {ATTRIBUTES}, each with a unique name")
+    return found, "; ".join(problems)
 
 
 def _standard_attributes(device: Device, tree: PciTree) -> Iterator[tuple[str, Any]]:

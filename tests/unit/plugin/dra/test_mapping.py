@@ -6,7 +6,9 @@ from pathlib import Path
 from hub.api.device import Device
 from hub.api.health import RecoveryPolicy
 from hub.api.host import Host
+from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.pci import PciTree
+from hub.plugin.devices.scan import Scan
 from hub.plugin.dra.mapping import ATTRIBUTES, DraDevice, device_name, dra_devices
 from hub.plugin.health.keys import share_key
 from hub.plugin.health.record import ANNOTATION, CORDON
@@ -63,6 +65,18 @@ async def test_a_value_is_truncated_to_bytes() -> None:
 
     assert found.content["attributes"]["model"] == {"string": "é" * 32}
     assert found.content["attributes"]["serial"] == {"string": "x" + "é" * 31}
+
+
+async def test_a_long_name_of_a_resource_is_a_problem() -> None:
+    """A device class that compares the attribute with the whole name would find no device."""
+    setup = Setup()
+    name = f"example.com/{'x' * 60}"
+    setup.inventory.update(Scan({name: ScannedDevices.of([Device("a")])}))
+
+    (found,) = mapped(setup).values()
+
+    assert found.content["attributes"]["resource"] == {"string": name[:64]}
+    assert "the name of the resource is too long for an attribute" in found.problem
 
 
 async def test_a_device_has_its_place_on_the_pci_bus(tmp_path: Path) -> None:
