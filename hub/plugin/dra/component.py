@@ -18,6 +18,9 @@ CLAIM_SECONDS = 5.0
 PUBLISH_SECONDS = 1.0
 """Seconds between publications: health that changes more often is published at this rate."""
 
+CONNECT_SECONDS = 0.2
+"""Seconds between attempts to read a claim while the component is being restarted."""
+
 RETRY_SECONDS = 1.0
 """Seconds between attempts to connect: the hub restarts the component within a moment."""
 
@@ -44,22 +47,37 @@ class Component:
         self._log = get_logger()
 
     async def claim(self, namespace: str, name: str, uid: str) -> ClaimAnswer:
-        """Return the devices of a claim, or why they are unknown."""
+        """Return the devices of a claim, or why they are unknown.
+
+        While the DRA process is being restarted, this waits for the next one: the kubelet itself would wait for a
+        minute or more before it calls again.
+        """
         query = ClaimQuery(namespace, name, uid, self._driver)
-        try:
+        problem = f"the API server did not answer within {CLAIM_SECONDS:g} s"
+        with suppress(TimeoutError):
             async with asyncio.timeout(CLAIM_SECONDS):
-                reader, writer = await asyncio.open_unix_connection(self._path, limit=LINE_BYTES)
-                try:
-                    writer.write(msgspec.json.encode(query) + b"\n")
-                    return decode_json(await reader.readline(), ClaimAnswer, self._path)
-                finally:
-                    writer.close()
-        except TimeoutError:
-            return ClaimAnswer(problem=f"the API server did not answer within {CLAIM_SECONDS:g} s")
-        except (FileNotFoundError, ConnectionRefusedError):
-            return ClaimAnswer(problem=NO_COMPONENT)
-        except (OSError, UnreadableError, ValueError) as error:
-            return ClaimAnswer(problem=f"the DRA process did not answer: {error}")
+                while True:
+                    try:
+                        return await self._ask(query)
+                    except (FileNotFoundError, ConnectionRefusedError):
+                        problem = NO_COMPONENT
+                    except (OSError, UnreadableError, ValueError) as error:
+                        problem = f"the DRA process did not answer: {error}"
+                    await asyncio.sleep(CONNECT_SECONDS)
+        return ClaimAnswer(problem=problem)
+
+    async def _ask(self, query: ClaimQuery) -> ClaimAnswer:
+        """Send a query, and return the answer.
+
+        Raises:
+            OSError, UnreadableError, ValueError: the component is not there, or has exited, or its answer is too long.
+        """
+        reader, writer = await asyncio.open_unix_connection(self._path, limit=LINE_BYTES)
+        try:
+            writer.write(msgspec.json.encode(query) + b"\n")
+            return decode_json(await reader.readline(), ClaimAnswer, self._path)
+        finally:
+            writer.close()
 
     async def keep_published(self, publication: Callable[[], Publication | None], changed: ChangeCounter) -> None:
         """Keep the devices published, until cancelled.

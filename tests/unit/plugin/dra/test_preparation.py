@@ -15,6 +15,7 @@ from hub.api.plugin import RequestRejected
 from hub.model.dra import ClaimResult
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.scan import Scan
+from hub.plugin.dra import component
 from hub.plugin.dra.allocating import ClaimRejected
 from hub.plugin.dra.claimrecord import ClaimRecord, ClaimState, PreparedDevice
 from hub.plugin.health.keys import share_key
@@ -263,10 +264,22 @@ async def test_a_deleted_claim_whose_preparation_was_interrupted_holds_nothing(d
     assert await driver.prepare("u2") == ["a"]
 
 
-async def test_without_the_component_a_claim_says_what_to_do(directory: Path) -> None:
+async def test_without_the_component_a_claim_says_what_to_do(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error is in the pod's events."""
+    monkeypatch.setattr(component, "CLAIM_SECONDS", 0.3)
     driver = Driver(directory)
     driver.scan(device("a"))
 
     with pytest.raises(ClaimRejected, match=r"the DRA process is not running: it needs a section \[watcher:dra\]"):
         await driver.prepare("u1")
+
+
+async def test_a_component_that_restarts_does_not_fail_a_pod(directory: Path) -> None:
+    """The call waits for the next one: the kubelet itself would wait for a minute or more before it calls again."""
+    driver = Driver(directory)
+    driver.scan(device("a"))
+    driver.store_api.allocate("u1", "a")
+    call = asyncio.create_task(driver.prepare("u1"))
+    await asyncio.sleep(0)
+    async with driver.running_component():
+        assert await call == ["a"]
