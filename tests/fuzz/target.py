@@ -19,7 +19,7 @@ class Target:
         directory: An empty directory with a short path, for whatever it needs.
     """
 
-    inputs: ClassVar[int] = 2500
+    inputs: ClassVar[int] = 1250
     """How many of the target's inputs `make test` consumes."""
     declared: ClassVar[tuple[type[Exception], ...]] = (HubError,)
     """The errors with which the target may answer an input."""

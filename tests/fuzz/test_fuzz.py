@@ -1,6 +1,6 @@
 """Random external input never crashes or hangs a process, or exhausts its memory.
 
-This is half a minute of what `make fuzz` does for longer, always with the same inputs. Its length is a number of
+This is a minute of what `make fuzz` does for longer, always with the same inputs. Its length is a number of
 inputs, not a time, so a slow machine consumes the same inputs.
 """
 

@@ -57,7 +57,7 @@ class AmdConfig(PluginConfig):
 class AmdTreeTarget(Target):
     """The GPUs in sysfs and KFD, and the processes that hold their memory."""
 
-    inputs = 1000
+    inputs = 500
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)

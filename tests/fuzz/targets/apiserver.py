@@ -127,7 +127,7 @@ class _Writer:
 class ApiAnswers(Target):
     """Responses to each request of the agent, which acts on them, or gets an error and tries again later."""
 
-    inputs = 1200
+    inputs = 600
     SETTINGS: ClassVar[AgentSettings] = AgentSettings(startup_taint="example.com/devices")
 
     def __init__(self, directory: Path) -> None:

@@ -56,7 +56,7 @@ class _Kubectl(Kubectl):
 class FleetAnswers(Target):
     """Commands print any response, or why it is invalid, without exceptions and control characters."""
 
-    inputs = 700
+    inputs = 350
     COMMANDS: ClassVar[Sequence[Sequence[str]]] = (
         ("status",),
         ("status", "--json"),

@@ -58,7 +58,7 @@ def read_pieces(root: Path) -> list[Piece]:
 class RdmaTreeTarget(Target):
     """The RDMA devices in sysfs, the routes and the processes that hold device files."""
 
-    inputs = 1000
+    inputs = 500
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -119,7 +119,7 @@ GENERIC_RESOURCES = [
 class GenericTreeTarget(Target):
     """Files in /dev, and devices in sysfs."""
 
-    inputs = 1000
+    inputs = 500
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -160,7 +160,7 @@ class GenericTreeTarget(Target):
 class GpuTreeTarget(Target):
     """The PCI bus, the driver's capability files and its libraries."""
 
-    inputs = 1000
+    inputs = 500
     FILES: ClassVar[Mapping[str, bytes]] = {
         "sys/bus/pci/devices/0000:07:00.0/vendor": b"0x10de\n",
         "sys/bus/pci/devices/0000:07:00.0/class": b"0x030200\n",
@@ -205,7 +205,7 @@ class GpuTreeTarget(Target):
 class CdiDirectory(Target):
     """Existing CDI files in the directory that all vendors share."""
 
-    inputs = 700
+    inputs = 350
     FILES: ClassVar[Mapping[str, bytes]] = {
         "example.com-gpu.json": msgspec.json.encode(cdi_spec("example.com", "gpu", {"0": {"env": ["A=b"]}})),
         "example.com-old.json": b"{}",

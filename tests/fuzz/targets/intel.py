@@ -80,7 +80,7 @@ class XpumdReport(Target):
 class IntelTreeTarget(Target):
     """The GPUs in sysfs, and their files."""
 
-    inputs = 1000
+    inputs = 500
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)

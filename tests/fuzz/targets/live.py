@@ -33,7 +33,7 @@ CONFIG = watcher("stub", "cmd = python -m hub.plugin plugins.stub:Stub\n")
 class LiveTarget(Target):
     """A hub with the stub plugin; whatever it receives, it does not log an error or hang, and serves other clients."""
 
-    inputs = 300
+    inputs = 150
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)

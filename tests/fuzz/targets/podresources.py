@@ -41,7 +41,7 @@ def _container(choices: Choices) -> wire.ContainerResources:
 class PodResourcesAnswer(Target):
     """Any bytes count either as a response or as no response; a plugin never fails because of them."""
 
-    inputs = 700
+    inputs = 350
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)

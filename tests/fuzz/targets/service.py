@@ -10,7 +10,7 @@ from tests.fuzz.targets.podresources import answer
 class ServiceMessage(Target):
     """A message of any bytes has fields, or is an error for the plugin; a field may contain a message itself."""
 
-    inputs = 700
+    inputs = 350
 
     def make(self, choices: Choices) -> Input:
         """Create a message, and change the bytes of three out of four."""

@@ -48,7 +48,7 @@ def _directory(root: Path, files: Mapping[str, bytes]) -> Directory:
 class Reports(Target):
     """Reports, heartbeats and locks, as the status, the metrics, the watchdog and other hubs read them."""
 
-    inputs = 1200
+    inputs = 600
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -85,7 +85,7 @@ class Reports(Target):
 class Web(Target):
     """The same files behind the hub's HTTP endpoints: whatever is in them, each endpoint answers."""
 
-    inputs = 700
+    inputs = 350
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -127,7 +127,7 @@ class Web(Target):
 class Commands(Target):
     """The same files, the logs and a history, as commands show them: without exceptions and control characters."""
 
-    inputs = 700
+    inputs = 350
     COMMANDS: ClassVar[Sequence[Sequence[str]]] = (
         ("status",),
         ("status", "stub"),
@@ -174,7 +174,7 @@ class Commands(Target):
 class PluginFiles(Target):
     """Health, history, hints, records of resets, MPS markers, labels, faults of the stub, a log, the checkpoint."""
 
-    inputs = 1200
+    inputs = 600
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
