@@ -1,5 +1,7 @@
 """The agent's permissions and its token, in the manifests and in the chart."""
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,17 @@ from hub.agent.conditions import PREFIX
 from hub.agent.eventsink import CONTROLLER
 from hub.agent.settings import AgentSettings
 from hub.supervisor.config.watchers import read_config
-from tests.deploy.manifest_tools import CONTAINER, VALUES, Object, charted, container, only, pod
+from tests.deploy.manifest_tools import (
+    CONTAINER,
+    VALUES,
+    Object,
+    charted,
+    container,
+    kustomized,
+    only,
+    overlay_with,
+    pod,
+)
 
 COMPONENT = CONTAINER / "components" / "agent"
 SECTION = """
@@ -80,7 +92,7 @@ def test_the_policies_cover_what_the_role_grants() -> None:
         spec = policy["spec"]
         assert spec["failurePolicy"] == "Fail"
         (condition,) = spec["matchConditions"]
-        assert f"^system:serviceaccount:[^:]+:{account}$" in condition["expression"]
+        assert f"^system:serviceaccount:[^:]+:([^:]*-)?{account}(-[^:]*)?$" in condition["expression"]
     bindings = [each for each in objects if each["kind"] == "ValidatingAdmissionPolicyBinding"]
     assert [each["spec"]["policyName"] for each in bindings] == [each["metadata"]["name"] for each in policies]
     assert all(each["spec"]["validationActions"] == ["Deny"] for each in bindings)
@@ -122,3 +134,25 @@ def test_a_section_in_the_users_own_file() -> None:
     """The chart does not repeat a section for the agent that is already in the user's circus.ini."""
     own: Object = {"agent": {"enabled": True}, "config": {"circusIni": "[watcher:x]\ncmd = python -m hub.agent\n"}}
     assert only(charted(own), "ConfigMap")["data"]["circus.ini"] == own["config"]["circusIni"]
+
+
+def test_the_policies_cover_an_overlay_with_other_names(tmp_path: Path) -> None:
+    """An overlay changes the account's name with a prefix or a suffix, but no name in an expression."""
+    tree = Path(shutil.copytree(CONTAINER, tmp_path / "container"))
+    overlay = overlay_with(tree, "kubernetes", ["agent"])
+    with (overlay / "kustomization.yaml").open("a") as file:
+        file.write("namePrefix: team-\nnameSuffix: -blue\n")
+    objects = kustomized(overlay)
+    account = pod(objects)["serviceAccountName"]
+    assert account == "team-device-plugin-hub-blue"
+    policies = [each for each in objects if each["kind"] == "ValidatingAdmissionPolicy"]
+    texts = [policy["spec"]["matchConditions"][0]["expression"] for policy in policies]
+    texts.append((CONTAINER / "dra/admission-policy.yaml").read_text())
+    for text in texts:
+        found = re.search(r"matches\('(.*)'\)", text)
+        assert found
+        for name in (account, "device-plugin-hub"):
+            assert re.fullmatch(found[1], f"system:serviceaccount:any:{name}")
+        for name in ("device-plugin-hubs", "xdevice-plugin-hub"):
+            assert not re.fullmatch(found[1], f"system:serviceaccount:any:{name}")
+    assert len(texts) == 3

@@ -111,7 +111,8 @@ def test_a_policy_denies_the_slices_of_other_nodes(objects: list[Object]) -> Non
     assert (rule["resources"], set(rule["operations"])) == (["resourceslices"], {"CREATE", "UPDATE", "DELETE"})
     assert spec["failurePolicy"] == "Fail"
     (condition,) = spec["matchConditions"]
-    assert f"^system:serviceaccount:[^:]+:{pod(objects)['serviceAccountName']}$" in condition["expression"]
+    account = pod(objects)["serviceAccountName"]
+    assert f"^system:serviceaccount:[^:]+:([^:]*-)?{account}(-[^:]*)?$" in condition["expression"]
     assert only(objects, "ValidatingAdmissionPolicyBinding")["spec"]["validationActions"] == ["Deny"]
 
 
