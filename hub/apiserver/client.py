@@ -27,7 +27,8 @@ TIMEOUT = 10.0
 """Seconds for a request, from the connection to the last byte of the response."""
 
 _LONGEST_REASON = 500
-_SUCCESS = range(200, 300)
+_OK = 200
+_SUCCESS = range(_OK, 300)
 
 Object = dict[str, Any]
 """An object of the API, as it is sent."""
@@ -160,11 +161,15 @@ class ApiClient:
             request = self._request(method, path, accept, content, media_type)
             async with asyncio.timeout(self._timeout), self._connected() as (reader, writer):
                 response = await self._begin(reader, writer, request)
-                found = read(await read_body(reader, response))
+                body = await read_body(reader, response)
         except _FAILURES as error:
             raise self._failed(_no_answer(error)) from None
         self._worked()
-        return found
+        try:
+            return read(body)
+        except UnreadableError as error:
+            # Not an outage: another attempt would get the same. The author of an object may have made it so.
+            raise ApiError(_OK, printable(str(error))) from None
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:

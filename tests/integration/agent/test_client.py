@@ -87,6 +87,14 @@ async def test_errors(api: FakeApiServer, fault: Fault, is_outage: bool, is_tran
     assert Backoff().delay(failed.value) >= float(fault.headers.get("Retry-After", 0))
 
 
+async def test_an_answer_that_cannot_be_read_is_not_an_outage(api: FakeApiServer) -> None:
+    """The author of an object can nest it too deeply; another attempt would get the same, and the server works."""
+    client = _client(api)
+    with pytest.raises(ApiError, match=r"200: .*Expected `int`") as failed:
+        await client.get(PATH, int)
+    assert (failed.value.is_outage, failed.value.is_transient) == (False, False)
+
+
 async def test_a_server_that_is_unavailable(api: FakeApiServer) -> None:
     """This counts as an outage, and not as an error in the process."""
     await api.stop()
