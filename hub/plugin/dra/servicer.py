@@ -23,9 +23,6 @@ SERVICES = ("k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin", "k8s.io.kubelet.pkg.apis
 VERSIONS = ("v1.DRAPlugin", "v1beta1.DRAPlugin")
 """The names of these versions in the registration. The kubelet uses the first version that it can call."""
 
-MAX_CLAIMS = 256
-"""Maximum number of claims in a call; the kubelet's calls are for the claims of one pod: a few dozen at most."""
-
 _UID = re.compile("[0-9A-Za-z-]{1,64}")
 """The uid of a claim, which becomes part of file names."""
 
@@ -95,8 +92,8 @@ class DraServicer:
     async def _each(
         self, claims: Sequence[wire.Claim], context: Context, work: Callable[[wire.Claim], Coroutine[Any, Any, T]]
     ) -> dict[str, T]:
-        if len(claims) > MAX_CLAIMS or not all(_UID.fullmatch(claim.uid) for claim in claims):
-            problem = f"expected at most {MAX_CLAIMS} claims, each with a uid of letters, digits and -"
+        if not all(_UID.fullmatch(claim.uid) for claim in claims):
+            problem = "expected claims with a uid of letters, digits and -"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
         tasks = {claim.uid: self._begin(work(claim)) for claim in claims}
         # Shielded: a call that the kubelet has given up on is still finished, and its retry finds the result.

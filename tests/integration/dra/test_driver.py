@@ -76,6 +76,14 @@ async def test_each_claim_of_a_pod_has_its_own_answer(node: DraNode) -> None:
         assert "claim team/claim-missing: the claim cannot be read from the API server: 404" in answers["missing"]
 
 
+async def test_any_number_of_claims_is_released(node: DraNode) -> None:
+    """The kubelet releases all claims of a pod in one call; if it failed, the pod would stay forever."""
+    node.start_driver()
+    uids = [f"uid-{number}" for number in range(300)]
+    async with node.registered() as kubelet:
+        assert await kubelet.unprepare(*uids) == dict.fromkeys(uids, "")
+
+
 async def test_metrics_count_the_claims(node: DraNode) -> None:
     """Metrics have the claims that hold devices, by state, and those that were rejected."""
     plugin = node.start_driver(watchdog=3)
