@@ -1,5 +1,6 @@
 """The plugin: the devices that the settings describe."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -140,4 +141,6 @@ def _search(host: Host, sysfs: Sysfs, resource: Resource) -> Search:
 
 
 def _filled(described: DescribedDevice, command: Sequence[str]) -> tuple[str, ...]:
-    return tuple(fill_template(word, described.values) for word in command)
+    # The label of a disk may be the name of a device: it must not become an option of the command.
+    values = {name: re.sub("^-", "_", value) for name, value in described.values.items()}
+    return tuple(fill_template(word, values) for word in command)

@@ -202,3 +202,14 @@ def test_files_that_any_user_may_create_are_not_found_by_chance(tree: GenericTre
     tree.link("shm/card7", "../vda")
     assert ids(tree.root, resource(files=["/dev/*/card*"])) == ["card0"]
     assert ids(tree.root, resource(files=["/dev/shm/card*"])) == ["card7"]  # noqa: S108 - of the simulated node
+
+
+def test_a_label_is_not_an_option(tree: GenericTree) -> None:
+    """A container that writes to a disk can choose its label, which becomes a word of a command that root runs."""
+    tree.virtual("sda1", "block")
+    tree.link("disk/by-partlabel/--config=evil", "../../sda1")
+    command = ["/bin/reset", "--device", "{name}", "{host_path}"]
+    plugin = plugin_for(tree.root, resource(files=["/dev/disk/by-partlabel/*"], reset={"command": command}))
+    scan(plugin)
+    ((_, filled),) = ((key, each.command) for key, each in plugin.reset_settings().items())
+    assert filled == ("/bin/reset", "--device", "_-config=evil", "/dev/sda1")
