@@ -55,9 +55,12 @@ def _check_program(python: Path, script: Path) -> None:
     for path in (python, script, Path(__file__), Path(sys.prefix, "pyvenv.cfg")):
         if path.is_symlink() or path.exists():
             check_trusted(path, danger, _ELSEWHERE)
-    for directory in dict.fromkeys(map(Path, sys.path)):
-        if directory.is_dir():
-            check_tree(directory, danger, _ELSEWHERE)
+    for path in dict.fromkeys(map(Path, sys.path)):
+        if path.is_dir():
+            check_tree(path, danger, _ELSEWHERE)
+        elif path.exists():
+            # Python imports modules from archives, too.
+            check_trusted(path, danger, _ELSEWHERE)
 
 
 def check_configuration(root: Path, config: Path) -> None:

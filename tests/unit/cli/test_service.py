@@ -208,12 +208,14 @@ def test_a_program_that_another_user_can_change(node: Node, monkeypatch: pytest.
     (tmp_path / "modules").mkdir()
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin/python"))
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "modules"), str(tmp_path / "missing.zip")])
+    (tmp_path / "modules.zip").touch()
+    found = ("modules", "modules.zip", "missing.zip")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / name) for name in found])
     checked: list[Path] = []
     monkeypatch.setattr(prerequisites, "check_trusted", lambda path, *_, **__: checked.append(path))
     monkeypatch.setattr(prerequisites, "check_tree", lambda path, *_: checked.append(path / "*"))
     assert node.run(INSTALL).exit_code == 0
-    expected = {tmp_path / name for name in ("bin/python", "bin/dphub", "pyvenv.cfg", "modules/*")}
+    expected = {tmp_path / name for name in ("bin/python", "bin/dphub", "pyvenv.cfg", "modules/*", "modules.zip")}
     assert expected <= set(checked)
     assert {node.root / "etc/dphub" / name for name in ("circus.ini", "environment")} <= set(checked)
 
