@@ -102,12 +102,14 @@ class Cordons:
 
     def _find(self, status: NodeStatus, text: str, failures: dict[str, str]) -> dict[Key, str]:
         """Return the devices that the annotation names, each with the name that it uses."""
-        names = list(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))[:_MAX_NAMES]
+        names = list(dict.fromkeys(filter(None, (name.strip()[:_LONGEST_NAME] for name in text.split(",")))))[
+            :_MAX_NAMES
+        ]
         index = DeviceIndex(status)
         keys: dict[str, Key] = {}
         for name in names:
             try:
-                keys[name] = index.find(name[:_LONGEST_NAME])
+                keys[name] = index.find(name)
             except HubError as error:
                 # A device that is absent for a moment stays cordoned if it was found by this name before.
                 if name in self._keys:
