@@ -23,7 +23,7 @@ import pytest
 from hub.base.prctl import become_subreaper, resign_as_subreaper
 from tests.harness.preloaded.protocol import MESSAGE_BYTES, TITLE, Request, main_of
 
-_AFFECTS_START = ("PYTHON", "LD_", "GRPC_", "MALLOC_", "GLIBC_", "LC_", "LANG", "MARK", "TMPDIR")
+_AFFECTS_START = ("PYTHON", "LD_", "GRPC_", "MALLOC_", "GLIBC_", "LC_", "LANG", "TZ", "MARK", "TMPDIR")
 """The prefixes of variables that have an effect before a process reads them itself, or that mark it for others."""
 
 _UNUSUAL = {"executable", "preexec_fn", "pass_fds", "startupinfo", "shell", "gid", "gids", "uid"}
