@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterable
 
 from hub.api.device import Device
 from hub.api.plugin import Plugin
@@ -75,12 +76,14 @@ class Reporter:
             ResourceStatus(name, "", RegistrationStatus.INVALID, each.since, detail=each.reason)
             for name, each in inventory.invalid.items()
         )
+        resources = (*map(self._resource, self._api), *invalid)
+        is_standby = self._ownership.role is Role.STANDBY
         return PluginReport(
             plugin=self._name,
             pid=os.getpid(),
             started=self._started,
-            scanned=inventory.scanned,
-            resources=(*map(self._resource, self._api), *invalid),
+            scanned=inventory.scanned and (is_standby or self._are_served(resources)),
+            resources=resources,
             reason=inventory.reason,
             fault=inventory.fault,
             excluded=tuple(ExcludedDevice(each.id, each.reason) for each in inventory.excluded),
@@ -91,11 +94,15 @@ class Reporter:
             reset_fault=self._resets.fault,
             config=self._config,
             holders_known=self._holders.known,
-            standby=inventory.scanned and self._ownership.role is Role.STANDBY,
+            standby=inventory.scanned and is_standby,
             failures=dict(self._tasks.failures),
             cordons=self._cordons(),
             annotated=tuple(self._health.admin_faults(ANNOTATION)),
         )
+
+    def _are_served(self, resources: Iterable[ResourceStatus]) -> bool:
+        """Return whether the API has noticed each resource: until then, the plugin would seem to have none."""
+        return {each.name for each in resources}.issuperset(self._inventory.names)
 
     def _cordons(self) -> dict[str, str]:
         # An administrator's own reason says more than the fact that there is an annotation.
