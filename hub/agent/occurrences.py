@@ -7,16 +7,13 @@ import msgspec
 
 from hub.base.wording import first_of
 from hub.model.node import NodeStatus
-from hub.model.plugin import DeviceStatus
+from hub.model.plugin import NO_FAULT_SOURCES, DeviceStatus
 
 NORMAL = "Normal"
 WARNING = "Warning"
 
 DEVICE_UNHEALTHY = "DeviceUnhealthy"
 DEVICE_HEALTHY = "DeviceHealthy"
-
-_INTENDED = {"cordon", "annotation", "admin", "held"}
-"""The sources that do not mean that a device is faulty: administrators' actions, and use through another API."""
 
 _NAMED = 4
 
@@ -114,7 +111,7 @@ def _devices(status: NodeStatus) -> dict[str, _Device]:
 
 
 def _device(shares: list[tuple[str, DeviceStatus]]) -> _Device:
-    faulty = [device for _, device in shares if not device.healthy and device.source not in _INTENDED]
+    faulty = [device for _, device in shares if not device.healthy and device.source not in NO_FAULT_SOURCES]
     unhealthy = [device.reason for device in faulty if device.health == "unhealthy"]
     return _Device(
         tuple(dict.fromkeys(name for name, _ in shares)),

@@ -45,6 +45,12 @@ HELD_SOURCE = "held"
 INTENDED_SOURCES = CORDON_SOURCES | {HELD_SOURCE}
 """The values of `DeviceStatus.source` that do not mean that a device is faulty."""
 
+RESET_SOURCE = "admin"
+"""The value of `DeviceStatus.source` for a device that an administrator is resetting."""
+
+NO_FAULT_SOURCES = INTENDED_SOURCES | {RESET_SOURCE}
+"""The same, for programs that react to faults: for them, an administrator's reset is not a fault either."""
+
 
 class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One device as it is advertised."""

@@ -6,7 +6,7 @@ NVSentinel keeps these events and never acts on them: a fault in one device must
 import time
 
 from hub.model.node import NodeStatus
-from hub.model.plugin import INTENDED_SOURCES, DeviceStatus
+from hub.model.plugin import NO_FAULT_SOURCES, DeviceStatus
 from hub.nvsentinel.wire import STORE_ONLY, Entity, HealthEvent
 from hub.status.lookup import Key, known_devices
 
@@ -16,9 +16,6 @@ CHECK = "DphubDeviceHealth"
 
 NVSENTINEL = "nvsentinel"
 """The program that reports what NVSentinel has found, see `hub.nvsentinel.incoming`."""
-
-_NO_FAULT = INTENDED_SOURCES | {"admin"}
-"""The sources that do not mean that a device is faulty: administrators' actions, and use through another API."""
 
 _COMPONENTS = {"gpu": "GPU", "amd": "GPU", "intel": "GPU", "ib": "NIC"}
 """The kinds of hardware, by plugin, in NVSentinel's words."""
@@ -40,7 +37,7 @@ def device_events(status: NodeStatus, node: str) -> dict[Key, HealthEvent]:
 
 def _event(key: Key, shares: list[DeviceStatus], node: str) -> HealthEvent | None:
     """Return the event about a device; None if it is recovering, or only NVSentinel itself considers it unhealthy."""
-    faulty = [each for each in shares if not each.healthy and each.source not in _NO_FAULT]
+    faulty = [each for each in shares if not each.healthy and each.source not in NO_FAULT_SOURCES]
     own = next((each for each in faulty if each.health == "unhealthy" and not _is_from_nvsentinel(each)), None)
     if faulty and own is None:
         return None

@@ -27,7 +27,7 @@ import msgspec
 from hub.api.health import RecoveryPolicy
 from hub.base.processid import ProcessId
 from hub.base.wording import counted
-from hub.model.plugin import HELD_SOURCE
+from hub.model.plugin import HELD_SOURCE, RESET_SOURCE
 
 PLUGIN = "plugin"
 """The source of faults that `Plugin.devices` reports."""
@@ -51,7 +51,7 @@ ANNOTATION = "annotation"
 CORDONS = (CORDON, ANNOTATION)
 """The sources of cordons."""
 
-ADMIN_RESET = "admin"
+ADMIN_RESET = RESET_SOURCE
 """The source of a fault that lasts as long as an administrator's reset of the device."""
 
 SCAN = "scan"

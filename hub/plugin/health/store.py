@@ -13,13 +13,11 @@ from hub.base.log import get_logger
 from hub.base.processid import ProcessId
 from hub.base.statusfile import StatusFile
 from hub.base.untrusted import UnreadableError
+from hub.model.plugin import NO_FAULT_SOURCES
 from hub.plugin.health.external import ExternalFaults
 from hub.plugin.health.keys import physical_key, share_key
-from hub.plugin.health.record import ADMIN_RESET, BROKEN, CORDONS, EXTERNAL, HELD, PLUGIN, Fault, Health, HealthRecord
+from hub.plugin.health.record import ADMIN_RESET, BROKEN, EXTERNAL, HELD, PLUGIN, Fault, Health, HealthRecord
 from hub.plugin.ownership import Ownership, Role
-
-_INTENDED = {*CORDONS, ADMIN_RESET, HELD}
-"""The sources that do not mean that a device is faulty."""
 
 HeldFaults = Mapping[tuple[str, str], Fault]
 """The reason why each device is protected, such as the pod that has it, by resource and id."""
@@ -46,7 +44,7 @@ def _rank(health: DeviceHealth) -> int:
     """Return which health of several determines the source: a fault, before what is intended, before a recovery."""
     if health.health is not Health.UNHEALTHY:
         return 2
-    return int(health.source in _INTENDED)
+    return int(health.source in NO_FAULT_SOURCES)
 
 
 class HealthStore:
