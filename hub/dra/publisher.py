@@ -72,10 +72,12 @@ class Publisher:
             return
         try:
             pool = self._pool or await self._read_pool()
-            if self._plan(pool, publication, found).creates:
+            todo = self._plan(pool, publication, found)
+            if todo.creates:
                 # Slices that have disappeared may have been deleted with their node, and this is the next one.
                 pool = await self._read_pool()
-            if not (todo := self._plan(pool, publication, found)).is_empty:
+                todo = self._plan(pool, publication, found)
+            if not todo.is_empty:
                 await self._execute(todo)
                 todo = self._plan(pool, publication, found)
         except ApiError as error:
