@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from hub.base.errors import HubError
-from hub.base.jsonfile import file_content, read_file, replace_file
+from hub.base.jsonfile import file_content, read_file, replace_bytes
 from hub.base.removal import make_directory
 from hub.base.trust import check_writers
 from hub.base.untrusted import UnreadableError, decode_json
@@ -47,14 +47,14 @@ class ExternalReports:
             HubError: the report is too long, there are too many reports, or the directory cannot be used.
             OSError: it cannot be written.
         """
-        _check(report)
+        content = _content(report)
         make_directory(self._directory)
         check_writers(self._directory)
         path = self._path(report.source, report.device)
         is_new = not path.is_file()
         if is_new:
             self._make_room()
-        replace_file(path, report)
+        replace_bytes(path, content, mode=0o600)
         return is_new
 
     def kept(self) -> list[ExternalReport]:
@@ -118,8 +118,8 @@ class ExternalReports:
         return [self._directory / name for name in names if name.startswith(f"{self._writer}-")]
 
 
-def _check(report: ExternalReport) -> None:
-    """Check that plugins will accept a report.
+def _content(report: ExternalReport) -> bytes:
+    """Return the content of a report's file, which plugins will accept.
 
     Raises:
         HubError: they would not.
@@ -128,6 +128,7 @@ def _check(report: ExternalReport) -> None:
     if len(content) > MAX_BYTES:
         raise HubError(f"the report takes more than {MAX_BYTES} bytes: shorten its reason")
     decode_json(content, ExternalReport, "the report")
+    return content
 
 
 def _has_expired(path: Path) -> bool:
