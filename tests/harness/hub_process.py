@@ -16,8 +16,8 @@ import psutil
 from circus.client import CircusClient
 
 from hub.testing.waiting import WAIT_SECONDS
+from tests.harness.preloaded.protocol import HUB
 
-HUB = "from hub.cli.commands.run import run; run()"
 IGNORING_SIGTERM = "trap '' TERM; echo up; while true; do sleep 1000 & wait; done"
 """A shell script that ignores SIGTERM."""
 

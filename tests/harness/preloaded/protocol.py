@@ -13,7 +13,8 @@ TITLE = " " * 4096
 """An argument that reserves memory for the command lines of the processes."""
 
 _MODULES = ("hub", "hub.plugin", "hub.agent", "hub.dra", "hub.nvsentinel")
-_CODE = "from hub.cli.commands.run import run; run()"
+HUB = "from hub.cli.commands.run import run; run()"
+"""The code that runs a hub; a test may put a change to a module in front of it."""
 
 
 class Request(NamedTuple):
@@ -36,6 +37,6 @@ def main_of(command: Sequence[str]) -> tuple[str, list[str]] | None:
     program, *words = command
     if program == sys.executable and words[:2] == ["-P", "-m"] and words[2:3] and words[2] in _MODULES:
         return words[2], words[3:]
-    if program == sys.executable and words[:2] == ["-c", _CODE]:
-        return _CODE, words[2:]
+    if program == sys.executable and words[:2] == ["-c", HUB]:
+        return HUB, words[2:]
     return None

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hub.base.exits import Exit
-from tests.harness.hub_process import HUB, HubProcess, run_hub_to_end
+from tests.harness.hub_process import HubProcess, run_hub_to_end
+from tests.harness.preloaded.protocol import HUB
 
 GOOD = "[watcher:a]\ncmd = touch started\n"
 

@@ -10,7 +10,6 @@ import pytest
 from hub.base.exits import Exit
 from hub.supervisor.circus.arbiter import REAP_INTERVAL
 from tests.harness.hub_process import (
-    HUB,
     MakeHub,
     ignoring_sigterm,
     is_alive,
@@ -18,6 +17,7 @@ from tests.harness.hub_process import (
     wait_ignoring_sigterm,
     watcher,
 )
+from tests.harness.preloaded.protocol import HUB
 
 ODD_LOGS = {
     "no time zone": """file.write_text('{"event": "", "level": "error", "timestamp": "0001-01-01T00:00"}')""",

@@ -7,11 +7,11 @@ from pathlib import Path
 import psutil
 
 from tests.harness.hub_process import (
-    HUB,
     MakeHub,
     wait_until,
     watcher,
 )
+from tests.harness.preloaded.protocol import HUB
 
 
 def test_environment_of_a_plugin(make_hub: MakeHub) -> None:

@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from hub.testing.waiting import WAIT_SECONDS
-from tests.harness.hub_process import HUB, HubProcess, MakeHub, is_alive, wait_until, watcher
+from tests.harness.hub_process import HubProcess, MakeHub, is_alive, wait_until, watcher
 from tests.harness.node import random_source
+from tests.harness.preloaded.protocol import HUB
 
 KILLS = 20
 

@@ -10,7 +10,6 @@ import pytest
 from hub._version import __version__
 from hub.base.exits import Exit
 from tests.harness.hub_process import (
-    HUB,
     HubProcess,
     MakeHub,
     ignoring_sigterm,
@@ -19,6 +18,7 @@ from tests.harness.hub_process import (
     wait_until,
     watcher,
 )
+from tests.harness.preloaded.protocol import HUB
 
 AS_SUBREAPER = "import ctypes; ctypes.CDLL(None).prctl(36, 1); "  # PR_SET_CHILD_SUBREAPER: the hub inherits orphans
 

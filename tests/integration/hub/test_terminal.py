@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from hub.base.exits import Exit
-from tests.harness.hub_process import HUB, HubProcess, is_alive, wait_until, watcher
+from tests.harness.hub_process import HubProcess, is_alive, wait_until, watcher
+from tests.harness.preloaded.protocol import HUB
 
 IN_TERMINAL = """
 import fcntl, os, signal, sys, termios
